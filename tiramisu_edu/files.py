@@ -1,0 +1,140 @@
+"""Model files: written whole or not at all, read with a reason when they cannot be.
+
+Every trained model is one safetensors file: named tensors, and JSON metadata that says what they are. There is
+no pickle in it, so opening a file never runs code. Each file carries a digest of its own tensors, and a flipped
+bit is an error instead of a slightly different picture.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import secrets
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from tiramisu_edu.errors import FileError
+
+PACKAGE = "tiramisu_edu"
+
+
+@contextlib.contextmanager
+def atomic_path(path: str | Path) -> Iterator[Path]:
+    """A path beside `path` to write to; the file takes the place of `path` when the block ends well.
+
+    When the block fails, or the process is killed, the old file stays as it was. A reader therefore sees the
+    old file or the new one, never half of one.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.partial")
+    try:
+        yield temporary
+        _flush_to_disk(temporary)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def sha256(path: str | Path) -> str:
+    """SHA-256 of a file as 64 hexadecimal digits.
+
+    Raises:
+        FileError: the file is missing or cannot be read.
+    """
+    digest = hashlib.sha256()
+    try:
+        with open(path, "rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+    except OSError as error:
+        raise FileError(f"cannot read {path}: {error.strerror}") from error
+    return digest.hexdigest()
+
+
+def tensor_digest(tensors: Mapping[str, Tensor]) -> str:
+    """SHA-256 over the names, dtypes, shapes and bytes of tensors, in the order of their names."""
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        tensor = tensors[name].detach().cpu().contiguous()
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def save_safetensors(
+    path: str | Path, tensors: Mapping[str, Tensor], *, kind: str, version: int, metadata: Mapping[str, Any]
+) -> None:
+    """Write tensors and JSON metadata to one safetensors file, atomically.
+
+    Args:
+        path: the file; missing folders are made.
+        tensors: named tensors, any device; no two may share memory once made contiguous.
+        kind: what the file is, such as "denoiser"; checked again by `load_safetensors`.
+        version: version of the layout of this kind of file, counted from 1.
+        metadata: anything that `json.dumps` takes.
+    """
+    stored = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+    header = {
+        "package": PACKAGE,
+        "kind": kind,
+        "version": str(version),
+        "digest": tensor_digest(stored),
+        "metadata": json.dumps(metadata, sort_keys=True),
+    }
+    with atomic_path(path) as temporary:
+        save_file(stored, temporary, metadata=header)
+
+
+def load_safetensors(
+    path: str | Path, *, kind: str, version: int
+) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Read a file that `save_safetensors` wrote, and check that it is whole and what the caller expects.
+
+    Args:
+        path: the file.
+        kind: the kind expected.
+        version: the newest layout that the caller understands. Older files are let through; their own version is
+            under "version" in the metadata.
+
+    Returns:
+        The tensors on the CPU, and the metadata.
+
+    Raises:
+        FileError: missing, truncated, damaged, of another kind, or written by a newer version.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileError(f"no file {path}: expected a {kind} written by {PACKAGE}")
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = file.metadata() or {}
+            _check_header(path, header, kind, version)
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        metadata = json.loads(header["metadata"])
+    except (SafetensorError, OSError, KeyError, json.JSONDecodeError) as error:
+        raise FileError(f"{path} is truncated or damaged ({error}): restore it or train it again") from error
+    if tensor_digest(tensors) != header.get("digest"):
+        raise FileError(f"{path} is damaged: its tensors differ from those that were saved; restore the file")
+    return tensors, {**metadata, "version": int(header["version"])}
+
+
+def _check_header(path: Path, header: Mapping[str, str], kind: str, version: int) -> None:
+    if header.get("package") != PACKAGE:
+        raise FileError(f"{path} was not written by {PACKAGE}: expected a {kind}")
+    if header.get("kind") != kind:
+        raise FileError(f"{path} holds a {header.get('kind')}, expected a {kind}")
+    found = header.get("version", "")
+    if not found.isdigit() or not 1 <= int(found) <= version:
+        raise FileError(f"{path} has version {found or 'none'}, expected 1 to {version}: update {PACKAGE}")
+
+
+def _flush_to_disk(path: Path) -> None:
+    with open(path, "rb+") as file:
+        os.fsync(file.fileno())
