@@ -1,8 +1,8 @@
 """Model files: written whole or not at all, read with a reason when they cannot be.
 
-Every trained model is one safetensors file: named tensors, and JSON metadata that says what they are. There is
-no pickle in it, so opening a file never runs code. Each file carries a digest of its own tensors, and a flipped
-bit is an error instead of a slightly different picture.
+Every trained model is one safetensors file: named tensors, and JSON metadata that says what they are. There
+is no pickle in it, so opening a file never runs code. Each file carries a digest of its own tensors, and a
+flipped bit is an error instead of a slightly different picture.
 """
 
 import contextlib
@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from tiramisu_edu.errors import FileError
@@ -89,7 +89,7 @@ def save_safetensors(
         "metadata": json.dumps(metadata, sort_keys=True),
     }
     with atomic_path(path) as temporary:
-        save_file(stored, temporary, metadata=header)
+        temporary.write_bytes(save(stored, metadata=header))
 
 
 def load_safetensors(
@@ -100,8 +100,8 @@ def load_safetensors(
     Args:
         path: the file.
         kind: the kind expected.
-        version: the newest layout that the caller understands. Older files are let through; their own version is
-            under "version" in the metadata.
+        version: the newest layout that the caller understands. Older files are let through; their own version
+            is under "version" in the metadata.
 
     Returns:
         The tensors on the CPU, and the metadata.
