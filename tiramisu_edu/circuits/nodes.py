@@ -1,0 +1,278 @@
+"""What a circuit is: three kinds of node, and the conditions that make its queries exact.
+
+    input    p_n(x) = f_n(x_i)                one variable i = var(n), a table of C_i values
+    product  p_n(x) = Π_{c in in(n)} p_c(x)   independence: disjoint scopes (decomposable)
+    sum      p_n(x) = Σ_{c in in(n)} θ_{n,c} p_c(x)   a mixture: equal scopes (smooth)
+
+How a circuit is computed stands in ``reference.py``. Source: Choi, Vergari, Van den Broeck,
+"Probabilistic Circuits", 2020, sections 3 and 4.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+import numpy as np
+
+from tiramisu_edu.errors import StructureError
+
+Row: TypeAlias = Sequence[float] | np.ndarray
+SUM_TOLERANCE = 1e-6  # how far probabilities may be from summing to one: float32 tables pass
+
+
+@dataclass(frozen=True, eq=False)
+class Input:
+    """Leaf over one variable: p_n(x) = f_n(x_i) with i = ``variable`` and f_n(v) = ``probabilities[v]``.
+
+    ``name`` appears in error messages and drawings. Nodes with the same non-empty ``tie`` share
+    their parameters: expectation maximisation adds their counts.
+    """
+
+    variable: int
+    probabilities: Row
+    name: str = ""
+    tie: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Product:
+    """Independence: p_n(x) = Π_c p_c(x)."""
+
+    children: Sequence[Node] = field(repr=False)
+    name: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Sum:
+    """Mixture: p_n(x) = Σ_c θ_{n,c} p_c(x) with θ_{n,c} = ``weights[c]``, in the order of ``children``."""
+
+    children: Sequence[Node] = field(repr=False)
+    weights: Row = ()
+    name: str = ""
+    tie: str = ""
+
+
+Node: TypeAlias = Input | Product | Sum
+
+
+def indicator(variable: int, value: int, num_categories: int, name: str = "") -> Input:
+    """Leaf 1[x_i = value]: the input that carries a whole variable inside the structure."""
+    table = [1.0 if v == value else 0.0 for v in range(num_categories)]
+    return Input(variable, table, name=name or f"X{variable} = {value}")
+
+
+def children(n: Node) -> Sequence[Node]:
+    """in(n): the children of a node, none for an input."""
+    return () if isinstance(n, Input) else n.children
+
+
+def parameters(n: Node) -> Row:
+    """The probabilities a node owns: f_n of an input, θ_n of a sum, none for a product."""
+    if isinstance(n, Input):
+        return n.probabilities
+    return n.weights if isinstance(n, Sum) else ()
+
+
+def children_before_parents(root: Node) -> list[Node]:
+    """Each node once, every child before its parents.
+
+    Raises:
+        StructureError: when the graph has a cycle; the message names a node on it.
+    """
+    order: list[Node] = []
+    done: set[Node] = set()
+    on_path: set[Node] = set()
+    stack = [root]
+    while stack:
+        n = stack[-1]
+        waiting = [c for c in children(n) if c not in done]
+        for c in waiting:
+            if c in on_path or c is n:
+                raise StructureError(f"{_kind(c)} '{c.name}' is its own descendant: a circuit has no cycles")
+        if waiting:
+            on_path.add(n)
+            stack.extend(reversed(waiting))
+            continue
+        stack.pop()
+        on_path.discard(n)
+        if n not in done:
+            done.add(n)
+            order.append(n)
+    return order
+
+
+def scopes(order: Sequence[Node]) -> dict[Node, frozenset[int]]:
+    """scope(n), the variables under each node: var(n) of an input, else the union over the children."""
+    scope: dict[Node, frozenset[int]] = {}
+    for n in order:
+        below = [scope[c] for c in children(n)]
+        scope[n] = frozenset([n.variable]) if isinstance(n, Input) else frozenset().union(*below)
+    return scope
+
+
+def labels(order: Sequence[Node]) -> dict[Node, str]:
+    """What messages call each node: its kind and its name, or its place in the order."""
+    return {n: f"{_kind(n)} '{n.name or f'#{k}'}'" for k, n in enumerate(order)}
+
+
+def smoothness_error(order: Sequence[Node]) -> str | None:
+    """The first sum whose children differ in scope, described; None when the circuit is smooth."""
+    scope, label = scopes(order), labels(order)
+    for n in order:
+        for c in children(n) if isinstance(n, Sum) else ():
+            first = children(n)[0]
+            if scope[c] != scope[first]:
+                return (
+                    f"{label[n]} is not smooth: its child {label[first]} is over variables "
+                    f"{sorted(scope[first])}, its child {label[c]} over {sorted(scope[c])}; "
+                    "multiply the smaller child by an input over what it lacks"
+                )
+    return None
+
+
+def decomposability_error(order: Sequence[Node]) -> str | None:
+    """The first product whose children share a variable, described; None when decomposable."""
+    scope, label = scopes(order), labels(order)
+    for n in order:
+        seen: dict[int, Node] = {}
+        for c in children(n) if isinstance(n, Product) else ():
+            for i in sorted(scope[c]):
+                if i in seen:
+                    return (
+                        f"{label[n]} is not decomposable: its children {label[seen[i]]} and {label[c]} "
+                        f"both contain variable {i}; the factors of a product must not share variables"
+                    )
+            seen.update(dict.fromkeys(scope[c], c))
+    return None
+
+
+def check_parameters(order: Sequence[Node]) -> None:
+    """Weights and tables are probabilities, of the right length, and equal where they are tied.
+
+    Raises:
+        StructureError: naming the node.
+    """
+    label = labels(order)
+    tied: dict[tuple[type, str], Node] = {}
+    for n in order:
+        if not isinstance(n, Input) and not len(n.children):
+            raise StructureError(f"{label[n]} has no children")
+        if isinstance(n, Product):
+            continue
+        theta = np.asarray(parameters(n), dtype=np.float64)
+        if isinstance(n, Sum) and theta.shape != (len(n.children),):
+            raise StructureError(f"{label[n]} has {len(n.children)} children but {theta.size} weights")
+        if theta.ndim != 1 or not np.all(np.isfinite(theta)) or np.any(theta < 0):
+            raise StructureError(f"{label[n]} needs a row of finite numbers >= 0, got {theta.tolist()}")
+        if abs(theta.sum() - 1) > SUM_TOLERANCE:
+            raise StructureError(f"the probabilities of {label[n]} sum to {theta.sum():.9g}, not to 1")
+        twin = tied.setdefault((type(n), n.tie), n) if n.tie else n
+        if not np.array_equal(parameters(twin), theta):
+            raise StructureError(f"{label[n]} is tied to {label[twin]} but their parameters differ")
+
+
+def count_categories(order: Sequence[Node], num_categories: int | Sequence[int] | None = None) -> list[int]:
+    """C_i of every variable 0 … D−1, from the tables, checked against ``num_categories`` if given.
+
+    Raises:
+        StructureError: when two tables disagree or a variable has no input.
+    """
+    label = labels(order)
+    inputs = [n for n in order if isinstance(n, Input)]
+    variables = {n.variable for n in inputs}
+    missing = set(range(max(variables, default=0) + 1)) ^ variables
+    if missing:
+        raise StructureError(f"variables are numbered 0 … D−1 and each has an input; check {sorted(missing)}")
+    first = {n.variable: n for n in reversed(inputs)}
+    counts = [len(first[i].probabilities) for i in range(len(variables))]
+    if num_categories is not None:
+        wanted = [num_categories] * len(counts) if isinstance(num_categories, int) else list(num_categories)
+        if len(wanted) != len(counts):
+            raise StructureError(f"num_categories has {len(wanted)} entries for {len(counts)} variables")
+        counts = wanted
+    for n in inputs:
+        if len(n.probabilities) != counts[n.variable]:
+            raise StructureError(
+                f"{label[n]} has a table of {len(n.probabilities)} values, but variable {n.variable} "
+                f"has {counts[n.variable]} categories"
+            )
+    return counts
+
+
+class NodeGraph:
+    """The nodes under a root, checked: what ``ReferenceCircuit`` is before anything is computed.
+
+    Args:
+        root: the root node; nodes below may have several parents.
+        num_categories: C, or one C_i per variable; read from the tables when None.
+        check_structure: False lets through a graph that is not smooth or not decomposable, to see what goes
+            wrong. Its queries are then not to be trusted.
+
+    Raises:
+        StructureError: a cycle, weights that are not probabilities, a sum that is not smooth, a product that
+            is not decomposable. The message names the node.
+    """
+
+    def __init__(
+        self,
+        root: Node,
+        num_categories: int | Sequence[int] | None = None,
+        *,
+        check_structure: bool = True,
+    ) -> None:
+        self.root = root
+        self.nodes = children_before_parents(root)
+        check_parameters(self.nodes)
+        self.num_categories = count_categories(self.nodes, num_categories)
+        self.num_variables = len(self.num_categories)
+        problem = smoothness_error(self.nodes) or decomposability_error(self.nodes)
+        if check_structure and problem:
+            raise StructureError(problem)
+        self._scope, self._label = scopes(self.nodes), labels(self.nodes)
+
+    def scope(self, n: Node) -> frozenset[int]:
+        """The variables under a node."""
+        return self._scope[n]
+
+    def label(self, n: Node) -> str:
+        """What messages and drawings call a node."""
+        return self._label[n]
+
+    @property
+    def is_smooth(self) -> bool:
+        """Whether the children of every sum share one scope."""
+        return smoothness_error(self.nodes) is None
+
+    @property
+    def is_decomposable(self) -> bool:
+        """Whether the children of every product have disjoint scopes."""
+        return decomposability_error(self.nodes) is None
+
+    @property
+    def num_nodes(self) -> int:
+        """Nodes, shared ones counted once."""
+        return len(self.nodes)
+
+    @property
+    def num_edges(self) -> int:
+        """Edges: what one pass costs."""
+        return sum(len(children(n)) for n in self.nodes)
+
+    @property
+    def num_parameters(self) -> int:
+        """Entries of all weights and tables, tied ones counted once."""
+        return sum(len(parameters(group[0])) for group in self.tied_groups())
+
+    def tied_groups(self) -> list[list[Node]]:
+        """The inputs and sums, those that share their parameters in one group."""
+        groups: dict[object, list[Node]] = {}
+        for n in self.nodes:
+            if not isinstance(n, Product):
+                groups.setdefault((type(n), n.tie) if n.tie else n, []).append(n)
+        return list(groups.values())
+
+
+def _kind(n: Node) -> str:
+    return type(n).__name__.lower()
