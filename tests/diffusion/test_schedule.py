@@ -134,6 +134,12 @@ def test_wrong_tables():
             Schedule(good, steps, variance)
 
 
+def test_a_linear_schedule_is_not_made_too_short():
+    assert len(Schedule.linear(21)) == 21
+    with pytest.raises(TiramisuError, match=r"linear\(1000\)\.respace\(20\)"):
+        Schedule.linear(20)
+
+
 def test_repr_and_log_snr():
     s = Schedule.cosine().respace(25)
     assert "T=25" in repr(s) and "not calibrated" in repr(s)

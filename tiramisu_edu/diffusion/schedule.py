@@ -39,7 +39,12 @@ class Schedule:
         """β rises linearly from 1e-4 to 0.02 over N = 1000 steps; other N scale β by 1000 / N.
 
         Source: Ho, Jain, Abbeel, "Denoising Diffusion Probabilistic Models", section 4.
+
+        Raises:
+            TiramisuError: N < 21, where β would reach 1.
         """
+        if N < 21:
+            raise TiramisuError(f"a linear schedule has no {N} steps: take linear(1000).respace({N})")
         return cls._from_beta(torch.linspace(1e-4, 0.02, N, dtype=torch.float64) * (1000 / N))
 
     @classmethod

@@ -1,0 +1,83 @@
+"""Small denoisers for tests: one that can be saved, one that is smooth and fast, one that is exact."""
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from tiramisu_edu.diffusion.denoiser import Denoiser
+from tiramisu_edu.diffusion.schedule import Schedule
+
+
+def make_tiny_unet(seed=0, channels=1, out_channels=None, dropout=0.0):
+    from diffusers import UNet2DModel
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return UNet2DModel(
+            sample_size=4,
+            in_channels=channels,
+            out_channels=out_channels or channels,
+            layers_per_block=1,
+            block_out_channels=(8,),
+            down_block_types=("DownBlock2D",),
+            up_block_types=("UpBlock2D",),
+            norm_num_groups=4,
+            add_attention=False,
+            dropout=dropout,
+        ).eval()
+
+
+class SmoothNetwork(nn.Module):
+    """A fixed, smooth, non-linear function of neighbouring pixels and time, cheap enough for many steps."""
+
+    def __init__(self, seed=0, dtype=torch.float32):
+        super().__init__()
+        generator = torch.Generator().manual_seed(seed)
+        kernels = torch.randn(2, 4, 9, generator=generator, dtype=torch.float64).to(dtype) * 0.3
+        self.inner = nn.Parameter(kernels[0].reshape(4, 1, 3, 3))
+        self.outer = nn.Parameter(kernels[1].reshape(1, 4, 3, 3))
+
+    def forward(self, x, t):
+        hidden = nn.functional.conv2d(x, self.inner, padding=1) + (t / 1000).to(x.dtype)[:, None, None, None]
+        return nn.functional.conv2d(torch.tanh(hidden), self.outer, padding=1)
+
+
+class GaussianNetwork(nn.Module):
+    """E[x_0 | x_t] when every pixel is N(mean, deviation²), on its own."""
+
+    def __init__(self, schedule, mean=0.1, deviation=0.2):
+        super().__init__()
+        self.schedule, self.mean, self.deviation = schedule, mean, deviation
+
+    def forward(self, x, t):
+        alpha_bar = float(self.schedule.alpha_bar[int(t[0])])
+        variance = alpha_bar * self.deviation**2 + 1 - alpha_bar
+        return self.mean + math.sqrt(alpha_bar) * self.deviation**2 / variance * (
+            x - math.sqrt(alpha_bar) * self.mean
+        )
+
+
+def make_gaussian_denoiser(N=1000):
+    schedule = Schedule.cosine(N)
+    return Denoiser(GaussianNetwork(schedule), schedule, "sample").eval()
+
+
+def make_smooth_denoiser(seed=0, dtype=torch.float32, prediction_type="v_prediction"):
+    return Denoiser(SmoothNetwork(seed, dtype), Schedule.cosine(), prediction_type).eval()
+
+
+@pytest.fixture(scope="session")
+def tiny_unet():
+    return make_tiny_unet
+
+
+@pytest.fixture(scope="session")
+def gaussian_denoiser():
+    return make_gaussian_denoiser
+
+
+@pytest.fixture(scope="session")
+def smooth_denoiser():
+    return make_smooth_denoiser

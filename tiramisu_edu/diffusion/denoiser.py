@@ -1,0 +1,225 @@
+"""The denoiser: from a noisy image and a time to a clean image and the noise in it.
+
+Networks are trained to say one of three things, each a mixture of the same two unknowns x_0 and ε. `Denoiser`
+hides which, so that a sampler reads only `prediction.x_0` and `prediction.epsilon`. Any module
+(x, t) -> output will do; the networks of diffusers, on disk or on the hub, are the ones it can save.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, get_args
+
+import torch
+from torch import Tensor, nn
+
+from tiramisu_edu.diffusion.schedule import Schedule, signal_and_noise
+from tiramisu_edu.errors import FileError, TiramisuError
+from tiramisu_edu.files import load_safetensors, save_safetensors
+
+PredictionType = Literal["epsilon", "v_prediction", "sample"]
+KIND, VERSION = "denoiser", 1
+
+
+class Prediction(NamedTuple):
+    """What the denoiser says about noisy images.
+
+    Attributes:
+        x_0: (B, C, H, W) predicted clean images, clipped to [-1, 1].
+        epsilon: (B, C, H, W) predicted noise as the network gave it: where x_0 was clipped, the two no longer
+            add up to x_t.
+    """
+
+    x_0: Tensor
+    epsilon: Tensor
+
+
+class Denoiser(nn.Module):
+    """A network and the schedule it was trained on.
+
+    Args:
+        network: (x_t (B, C, H, W), t (B,) long) -> (B, C, H, W), as a tensor or as `.sample` of a result. A
+            second set of C output channels (a learned variance) is ignored.
+        schedule: the full N-step schedule; its index is the network's time.
+        prediction_type: what the network predicts, in the words of diffusers: "epsilon",
+            "v_prediction" (v = sqrt(ᾱ) ε - sqrt(1 - ᾱ) x_0) or "sample" (x_0).
+        facts: JSON-able notes about the training, kept with the file.
+
+    Raises:
+        TiramisuError: an unknown prediction type, or a schedule that is already respaced.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        schedule: Schedule,
+        prediction_type: PredictionType = "epsilon",
+        facts: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__()
+        if prediction_type not in get_args(PredictionType):
+            expected = ", ".join(get_args(PredictionType))
+            raise TiramisuError(f"unknown prediction_type {prediction_type!r}: expected {expected}")
+        if not torch.equal(schedule.timesteps, torch.arange(len(schedule))):
+            raise TiramisuError(
+                "a denoiser takes the full schedule of its training; respace it for a sampler"
+            )
+        self.network, self.schedule, self.prediction_type = network, schedule, prediction_type
+        self.facts = dict(facts or {})
+
+    def forward(self, x_t: Tensor, i: int | Tensor) -> Prediction:
+        """Clean image and noise in x_t, differentiable; a clipped pixel of x_0 has gradient zero.
+
+        Args:
+            x_t: (B, C, H, W) noisy images.
+            i: time in 0 … N - 1, original index, the same for all images or (B,) long.
+        """
+        output = self.output(x_t, i)
+        signal, spread = signal_and_noise(self.schedule.alpha_bar, i, x_t)
+        match self.prediction_type:
+            case "epsilon":
+                x_0, epsilon = (x_t - spread * output) / signal, output
+            case "v_prediction":
+                x_0, epsilon = signal * x_t - spread * output, spread * x_t + signal * output
+            case "sample":
+                x_0, epsilon = output, (x_t - signal * output) / spread
+        return Prediction(x_0.clamp(-1, 1), epsilon)
+
+    def output(self, x_t: Tensor, i: int | Tensor) -> Tensor:
+        """The network's own output (B, C, H, W): computed in the dtype of its weights, returned in x_t's."""
+        t = torch.as_tensor(i, device=x_t.device).expand(len(x_t))
+        weight = next(self.network.parameters(), x_t)
+        output = self.network(x_t.to(weight.dtype), t)
+        output = output if isinstance(output, Tensor) else output.sample
+        return output[:, : x_t.shape[1]].to(x_t.dtype)
+
+    def target(self, x_0: Tensor, noise: Tensor, i: int | Tensor) -> Tensor:
+        """What a perfect network would output for x_t = sqrt(ᾱ) x_0 + sqrt(1 - ᾱ) noise, (B, C, H, W)."""
+        signal, spread = signal_and_noise(self.schedule.alpha_bar, i, x_0)
+        match self.prediction_type:
+            case "epsilon":
+                return noise
+            case "v_prediction":
+                return signal * noise - spread * x_0
+            case _:
+                return x_0
+
+    def save(self, path: str | Path, half: bool = False) -> None:
+        """Write everything to one safetensors file.
+
+        Args:
+            path: the file.
+            half: store the network's weights as 16-bit floats, half the size.
+
+        Raises:
+            TiramisuError: the network is not a diffusers `UNet2DModel`, so no config says how to rebuild it.
+        """
+        tensors = {f"schedule.{key}": value for key, value in _schedule_tensors(self.schedule).items()}
+        for name, tensor in self.network.state_dict().items():
+            stored = tensor.half() if half and tensor.is_floating_point() else tensor
+            tensors[f"network.{name}"] = stored
+        metadata = {
+            "network": network_config(self.network),
+            "prediction_type": self.prediction_type,
+            "facts": self.facts,
+        }
+        save_safetensors(path, tensors, kind=KIND, version=VERSION, metadata=metadata)
+
+    @classmethod
+    def load(cls, path: str | Path) -> "Denoiser":
+        """Read a file that `save` wrote: float32, on the CPU, in evaluation mode, weights without gradients.
+
+        Raises:
+            FileError: the file is missing, truncated, damaged or not a denoiser.
+        """
+        tensors, metadata = load_safetensors(path, kind=KIND, version=VERSION)
+        try:
+            schedule = Schedule(**_under("schedule.", tensors))
+            state = {name: _in_float32(tensor) for name, tensor in _under("network.", tensors).items()}
+            # No initialisation: nothing is drawn from the global random state.
+            with torch.device("meta"):
+                network = build_network(metadata["network"])
+            network.load_state_dict(state, assign=True)
+            denoiser = cls(network, schedule, metadata["prediction_type"], metadata["facts"])
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            raise FileError(f"{path} does not describe a denoiser: {error}") from error
+        return denoiser.eval().requires_grad_(False)
+
+    @classmethod
+    def from_pretrained(cls, source: str | Path, revision: str | None = None) -> "Denoiser":
+        """Wrap an unconditional diffusers model: a pipeline, or a `UNet2DModel` with its scheduler config.
+
+        Only safetensors weights are read. The schedule is not calibrated: `calibrate_residual_variance` does
+        that.
+
+        Args:
+            source: folder or hub name, with `unet/` and `scheduler/` inside, or with both configs at the top.
+            revision: commit or tag on the hub.
+
+        Raises:
+            FileError: no such model, or no safetensors weights.
+            TiramisuError: a noise schedule or prediction type that this package does not have.
+        """
+        from diffusers import DDPMScheduler, UNet2DModel
+
+        options = {"revision": revision}
+        try:
+            unet, scheduler = _subfolders(source, options)
+            network = UNet2DModel.from_pretrained(source, subfolder=unet, use_safetensors=True, **options)
+            config = DDPMScheduler.load_config(source, subfolder=scheduler, **options)
+        except (OSError, ValueError) as error:
+            raise FileError(f"cannot read a UNet2DModel and its scheduler from {source}: {error}") from error
+        facts = {"source": str(source), "revision": revision}
+        denoiser = cls(
+            network, Schedule.from_diffusers(config), config.get("prediction_type", "epsilon"), facts
+        )
+        return denoiser.eval().requires_grad_(False)
+
+
+def network_config(network: nn.Module) -> dict[str, Any]:
+    """Class name and constructor arguments of a network that `build_network` can rebuild."""
+    name = type(network).__name__
+    if name not in NETWORKS:
+        raise TiramisuError(f"cannot save a network of class {name}: expected {', '.join(NETWORKS)}")
+    settings: Any = network.config
+    config = {key: value for key, value in settings.items() if not key.startswith("_")}
+    return {"class": name, "config": config}
+
+
+def build_network(description: Mapping[str, Any]) -> nn.Module:
+    """The inverse of `network_config`, with fresh weights."""
+    name = description["class"]
+    if name not in NETWORKS:
+        raise TiramisuError(f"unknown network class {name!r}: expected {', '.join(NETWORKS)}")
+    import diffusers
+
+    return getattr(diffusers, name)(**description["config"])
+
+
+NETWORKS = ("UNet2DModel",)
+
+
+def _subfolders(source: str | Path, options: Mapping[str, Any]) -> tuple[str, str]:
+    """Where the network and the scheduler lie: in folders of their own, or (older files) both at the top."""
+    from diffusers import UNet2DModel
+
+    try:
+        UNet2DModel.load_config(source, subfolder="unet", **options)
+    except OSError:
+        return "", ""
+    return "unet", "scheduler"
+
+
+def _schedule_tensors(schedule: Schedule) -> dict[str, Tensor]:
+    tensors = {"alpha_bar": schedule.alpha_bar, "timesteps": schedule.timesteps}
+    if schedule.residual_variance is not None:
+        tensors["residual_variance"] = schedule.residual_variance
+    return tensors
+
+
+def _in_float32(tensor: Tensor) -> Tensor:
+    """A fresh copy: weights left where the file was read may be misaligned, which changes last digits."""
+    return tensor.to(torch.float32 if tensor.is_floating_point() else tensor.dtype, copy=True)
+
+
+def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
