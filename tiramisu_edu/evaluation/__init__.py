@@ -1,0 +1,1 @@
+"""Judging completions: masks, metrics and whether a difference is more than chance."""
