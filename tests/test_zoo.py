@@ -1,0 +1,84 @@
+"""The zoo refuses files that are not as published, and says how to mend them."""
+
+import subprocess
+
+import pytest
+
+from tiramisu_edu import zoo
+from tiramisu_edu.errors import FileError, TiramisuError
+from tiramisu_edu.files import sha256
+from tiramisu_edu.worlds import digits
+
+
+@pytest.fixture
+def data(tmp_path, monkeypatch):
+    """A data folder with one listed file."""
+    monkeypatch.setenv("TIRAMISU_DATA", str(tmp_path))
+    file = tmp_path / "digits" / "images.safetensors"
+    digits.build_images(file)
+    zoo.write_checksums()
+    return file
+
+
+def test_checksums_are_in_the_format_of_sha256sum_and_complete():
+    root = zoo.data_root()
+    listed = zoo.checksums()
+    assert set(listed) == {file.relative_to(root).as_posix() for file in root.rglob("*.safetensors")}
+    for name in listed:
+        assert zoo.verified(zoo.data_path(name)) == zoo.data_path(name)
+    checked = subprocess.run(
+        ["sha256sum", "--check", "--quiet", zoo.CHECKSUMS], cwd=root, capture_output=True
+    )
+    assert checked.returncode == 0, checked
+
+
+def test_the_environment_variable_moves_the_data(data):
+    assert zoo.data_path("digits/images.safetensors") == data
+    assert zoo.verified(data) == data
+    assert len(digits.images("test")[0]) == 300
+
+
+def test_a_changed_file_is_named_with_both_digests(data):
+    expected = sha256(data)
+    content = bytearray(data.read_bytes())
+    content[-1] ^= 1
+    data.write_bytes(content)
+    with pytest.raises(FileError) as caught:
+        digits.images("test")
+    message = str(caught.value)
+    assert str(data) in message
+    assert f"expected {expected}, found {sha256(data)}" in message
+    assert "TIRAMISU_DATA" in message
+
+
+def test_missing_and_unlisted_files_are_told_apart(data):
+    stranger = data.with_name("stranger.safetensors")
+    stranger.write_bytes(b"?")
+    with pytest.raises(FileError, match=r"not listed in .*tiramisu_edu\.zoo"):
+        zoo.verified(stranger)
+    expected = sha256(data)
+    data.unlink()
+    with pytest.raises(FileError, match=f"missing, expected SHA-256 {expected}"):
+        zoo.verified(data)
+    with pytest.raises(FileError, match="outside the data folder"):
+        zoo.verified("/elsewhere/images.safetensors")
+
+
+def test_a_damaged_list_is_explained(data):
+    zoo.data_path(zoo.CHECKSUMS).write_text("not a digest  digits/images.safetensors\n")
+    with pytest.raises(FileError, match=r"checksums.txt, line 1: expected 'SHA-256  file'"):
+        zoo.verified(data)
+    zoo.data_path(zoo.CHECKSUMS).unlink()
+    with pytest.raises(FileError, match=r"checksums.txt is missing"):
+        zoo.verified(data)
+
+
+def test_the_checkout_is_repaired_with_git(monkeypatch):
+    monkeypatch.delenv("TIRAMISU_DATA", raising=False)
+    with pytest.raises(FileError, match=r"git checkout -- data/digits/no\.safetensors"):
+        zoo.verified(zoo.data_path("digits/no.safetensors"))
+
+
+def test_unknown_worlds_are_refused_with_the_list():
+    with pytest.raises(TiramisuError, match="unknown world 'cats'; choose one of digits"):
+        zoo.load("cats")

@@ -1,0 +1,1 @@
+"""The embedded data sets, and pictures of one's own."""
