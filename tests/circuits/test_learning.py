@@ -1,0 +1,154 @@
+"""EM: it climbs, it agrees with the textbook, it survives being killed."""
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.circuits.oracle import graphs, random_circuit
+from tiramisu_edu.circuits import structures
+from tiramisu_edu.circuits.circuit import Circuit
+from tiramisu_edu.circuits.interchange import to_reference
+from tiramisu_edu.circuits.learning import expected_counts, fit_em, maximise
+from tiramisu_edu.errors import EvidenceError, FileError, TiramisuError
+
+seeds = st.integers(0, 2**31)
+
+
+def toy_data(n=200, seed=0):
+    """Five binary variables that follow one hidden cause."""
+    g = torch.Generator().manual_seed(seed)
+    cause = torch.rand(n, 1, generator=g) < 0.5
+    return (cause ^ (torch.rand(n, 5, generator=g) < 0.15)).long()
+
+
+@settings(max_examples=60, deadline=None)
+@given(graph=graphs(), seed=seeds)
+def test_full_batch_em_never_lowers_the_likelihood(graph, seed):
+    circuit = random_circuit(graph, seed, 1.0, torch.float64)
+    g = torch.Generator().manual_seed(seed)
+    data = torch.randint(-1, circuit.num_categories, (30, circuit.num_variables), generator=g)
+    history = fit_em(circuit, data, epochs=6, pseudocount=0.0, progress=False)
+    for before, after in zip(history.train, history.train[1:]):
+        assert after >= before - 1e-12 * abs(before)
+
+
+@settings(max_examples=25, deadline=None)
+@given(graph=graphs(), seed=seeds, pseudocount=st.sampled_from([0.0, 0.7]))
+def test_one_step_equals_the_reference(graph, seed, pseudocount):
+    circuit = random_circuit(graph, seed, 1.0, torch.float64)
+    g = torch.Generator().manual_seed(seed)
+    data = torch.randint(-1, circuit.num_categories, (12, circuit.num_variables), generator=g)
+    reference, mean = to_reference(circuit).em_step(data.numpy(), pseudocount)
+    counts, total = expected_counts(circuit, data)
+    assert total / len(data) == pytest.approx(mean, rel=1e-12)
+    maximise(circuit, counts, pseudocount)
+    if graph.regions[0].family == "indicator" and pseudocount:
+        return  # the reference has no fixed inputs: it smooths the indicators, the engine keeps them
+    for row in torch.randint(circuit.num_categories, (5, circuit.num_variables), generator=g):
+        ours = circuit.log_likelihood(row[None]).item()
+        assert ours == pytest.approx(reference.log_likelihood(row.numpy()), rel=1e-9, abs=1e-9)
+
+
+def test_chow_liu_tree_is_fitted_in_one_step():
+    """Deterministic circuit: after one step the likelihood is that of the empirical conditionals, and stays."""
+    data = toy_data()
+    circuit = Circuit(structures.chow_liu_tree(data, num_categories=2), dtype=torch.float64)
+    history = fit_em(circuit, data, epochs=3, pseudocount=0.0, progress=False)
+    assert history.train[1] == pytest.approx(history.train[2], rel=1e-12)
+    parents = structures.chow_liu_edges(data, 2)
+    expected = 0.0
+    for i, parent in enumerate(parents):
+        column = data[:, i] if parent < 0 else data[:, i] + 2 * data[:, parent]
+        groups = column.bincount(minlength=4).double()
+        whole = groups.reshape(2, 2).sum(1, keepdim=True).expand(2, 2).flatten() if parent >= 0 else groups.sum()
+        expected += float(torch.special.xlogy(groups, groups / whole).nansum()) / len(data)
+    assert history.train[1] == pytest.approx(expected, rel=1e-9)
+
+
+def test_mini_batches_learn_and_are_repeatable():
+    data, held_out = toy_data(), toy_data(seed=1)
+    runs = []
+    for _ in range(2):
+        g = torch.Generator().manual_seed(0)
+        circuit = Circuit(structures.hmm(5, num_categories=2, num_latents=4), generator=g)
+        runs.append(fit_em(circuit, data, validation=held_out, epochs=15, batch_size=20, generator=g, progress=False))
+    assert runs[0] == runs[1]
+    assert max(runs[0].validation) > runs[0].validation[0] + 0.5
+    assert circuit.log_likelihood(held_out).mean().item() == pytest.approx(max(runs[0].validation), abs=1e-5)
+
+
+def test_early_stopping_keeps_the_best():
+    data, held_out = toy_data(20), toy_data(200, seed=1)
+    circuit = Circuit(structures.mixture(5, num_categories=2, num_latents=16))
+    history = fit_em(circuit, data, validation=held_out, epochs=500, pseudocount=0.0, patience=3, progress=False)
+    assert len(history.train) < 500
+    assert circuit.log_likelihood(held_out).mean().item() == pytest.approx(max(history.validation), abs=1e-5)
+
+
+def test_parameters_stay_distributions():
+    circuit = Circuit(structures.hmm(5, num_categories=2, num_latents=8, tied=True))
+    fit_em(circuit, toy_data(), epochs=20, pseudocount=0.0, progress=False)
+    for theta in circuit.parameter_list:
+        assert (theta >= 0).all() and torch.allclose(theta.sum(-1), torch.ones(theta.shape[:-1]), atol=1e-6)
+
+
+SCRIPT = """
+    import sys, torch
+    from tests.circuits.test_learning import toy_data
+    from tiramisu_edu.circuits import structures
+    from tiramisu_edu.circuits.circuit import Circuit
+    from tiramisu_edu.circuits.learning import fit_em
+    g = torch.Generator().manual_seed(0)
+    circuit = Circuit(structures.hmm(5, num_categories=2, num_latents=4), generator=g)
+    fit_em(circuit, toy_data(), validation=toy_data(seed=1), epochs=400, batch_size=20, checkpoint=sys.argv[1],
+           generator=g, progress=False)
+    circuit.save(sys.argv[2])
+"""
+
+
+def start(*arguments):
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    return subprocess.Popen([sys.executable, "-c", textwrap.dedent(SCRIPT), *map(str, arguments)], env=environment)
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs SIGKILL")
+def test_a_killed_run_resumes_to_the_same_parameters(tmp_path):
+    checkpoint, straight = tmp_path / "em.safetensors", start(tmp_path / "other", tmp_path / "straight")
+    killed = start(checkpoint, tmp_path / "never")
+    while not checkpoint.exists():
+        assert killed.poll() is None
+    killed.kill()
+    killed.wait()
+    assert not (tmp_path / "never").exists()
+    assert start(checkpoint, tmp_path / "resumed").wait() == 0
+    assert straight.wait() == 0
+    a, b = Circuit.load(tmp_path / "straight"), Circuit.load(tmp_path / "resumed")
+    assert all(torch.equal(x, y) for x, y in zip(a.parameter_list, b.parameter_list))
+
+
+def test_a_checkpoint_of_another_run_is_refused(tmp_path):
+    circuit = Circuit(structures.mixture(5, num_categories=2, num_latents=2))
+    path = tmp_path / "em.safetensors"
+    fit_em(circuit, toy_data(), epochs=1, checkpoint=path, progress=False)
+    with pytest.raises(FileError, match="another settings"):
+        fit_em(circuit, toy_data(), epochs=2, checkpoint=path, progress=False)
+    other = Circuit(structures.mixture(5, num_categories=2, num_latents=3))
+    with pytest.raises(FileError, match="another graph"):
+        fit_em(other, toy_data(), epochs=1, checkpoint=path, progress=False)
+
+
+def test_bad_data_is_named():
+    circuit = Circuit(structures.mixture(5, num_categories=2, num_latents=2))
+    with pytest.raises(EvidenceError, match="is not a category"):
+        fit_em(circuit, toy_data() + 1, progress=False)
+    with pytest.raises(TiramisuError, match="empty"):
+        fit_em(circuit, toy_data()[:0], progress=False)
+    with pytest.raises(TiramisuError, match="batch_size"):
+        fit_em(circuit, toy_data(), batch_size=0, progress=False)

@@ -1,0 +1,254 @@
+"""A probabilistic circuit: parameters on a region graph, and the exact queries."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from .engines import torch_engine as engine
+from .engines import traceback
+from .engines.plan import compile_plan
+from .engines.torch_engine import Evidence
+from .evidence_checks import check_log_weights, check_possible, check_values
+from .regions import RegionGraph
+
+MESSAGE_BYTES = 64 * 2**20  # a batch is worked through in chunks whose messages take about this much
+
+
+class Circuit(nn.Module):
+    """p(x) over D variables with C categories, as a smooth and decomposable circuit.
+
+    Parameters are probabilities, stored normalised: per level of equal regions a tensor theta (R, K_out, M) that sums
+    to one over M (M product units of a sum, M = C categories of an input).
+
+    Args:
+        graph: the structure, from `structures`.
+        generator: for the random start, theta proportional to exp(uniform); the default generator if None.
+        dtype: float32, or float64 for exactness in small circuits.
+    """
+
+    def __init__(
+        self,
+        graph: RegionGraph,
+        *,
+        generator: torch.Generator | None = None,
+        dtype: torch.dtype = torch.float32,
+    ):
+        super().__init__()
+        self.graph = graph
+        self.plan = compile_plan(graph)
+        self.parameter_list = nn.ParameterList()
+        for parameter in self.plan.parameters:
+            if parameter.family == "indicator":
+                theta = torch.eye(graph.num_categories, dtype=dtype).expand(parameter.shape).clone()
+            else:
+                noise = torch.rand(parameter.shape, generator=generator, dtype=dtype)
+                theta = torch.softmax(noise * 2, -1)
+            self.parameter_list.append(nn.Parameter(theta, requires_grad=parameter.family != "indicator"))
+        self.facts: dict[str, object] = {}  # what is known of its making: data, seed, likelihood
+
+    @property
+    def num_variables(self) -> int:
+        return self.graph.num_variables
+
+    @property
+    def num_categories(self) -> int:
+        return self.graph.num_categories
+
+    @property
+    def device(self) -> torch.device:
+        return self.parameter_list[0].device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.parameter_list[0].dtype
+
+    def extra_repr(self) -> str:
+        return (
+            f"{self.num_variables} variables, {self.num_categories} categories, {len(self.graph.regions)} regions, "
+            f"{self.graph.num_parameters:,} parameters"
+        )
+
+    def log_likelihood(self, x: Tensor) -> Tensor:
+        """log p(x), missing variables summed out; differentiable in the parameters.
+
+        Args:
+            x: (B, D) integers, category per variable, -1 = missing.
+
+        Returns:
+            (B,) nats; -inf where the circuit excludes x.
+
+        Raises:
+            EvidenceError: for a wrong shape or type, or a value that is no category.
+        """
+        check_values(x, self.num_variables, self.num_categories)
+        x = x.to(self.device)
+        return torch.cat([_LogPartition.apply(self, rows, None, *self.parameter_list) for rows in self._chunks(x)])
+
+    def log_partition(self, log_weights: Tensor) -> Tensor:
+        """log Z(w) = log sum_x p(x) prod_i w_i(x_i), differentiable in the log weights and the parameters.
+
+        Its derivative with respect to log w_i(v) is p(X_i = v | w): the backward pass of the circuit *is* the
+        vector-Jacobian product.
+
+        Args:
+            log_weights: (B, D, C), -inf allowed.
+
+        Returns:
+            (B,) nats.
+
+        Raises:
+            EvidenceError: for NaN, +inf, a row of all -inf (names it), or Z = 0 (names the batch rows).
+        """
+        log_weights = self._check(log_weights)
+        parameters = list(self.parameter_list)
+        log_z = torch.cat([_LogPartition.apply(self, None, rows, *parameters) for rows in self._chunks(log_weights)])
+        check_possible(log_z.detach())
+        return log_z
+
+    @torch.no_grad()
+    def posterior_marginals(self, log_weights: Tensor) -> Tensor:
+        """p(X_i = v | w) for every variable and value at once, from one forward and one backward pass.
+
+        Args:
+            log_weights: (B, D, C), -inf allowed.
+
+        Returns:
+            (B, D, C), each row a distribution.
+
+        Raises:
+            EvidenceError: as `log_partition`.
+        """
+        log_weights = self._check(log_weights)
+        out = []
+        for evidence, first_row in self._soft_chunks(log_weights):
+            messages = self._forward(evidence, first_row)
+            flows = engine.backward(self.plan, list(self.parameter_list), evidence, messages, want_marginals=True)
+            assert flows.evidence is not None
+            out.append(flows.evidence.permute(2, 0, 1))
+        return torch.cat(out)
+
+    @torch.no_grad()
+    def sample(self, n: int, log_weights: Tensor | None = None, *, generator: torch.Generator | None = None) -> Tensor:
+        """Joint samples of p(x | w), by ancestral sampling.
+
+        Args:
+            n: samples per row of evidence.
+            log_weights: (B, D, C), or None for samples of p(x).
+
+        Returns:
+            (n, B, D) long, or (n, D) without evidence.
+
+        Raises:
+            EvidenceError: as `log_partition`.
+        """
+        if log_weights is None:
+            nothing_known = torch.zeros(1, self.num_variables, self.num_categories)
+            return self.sample(n, nothing_known, generator=generator)[:, 0]
+        log_weights = self._check(log_weights)
+        out = []
+        for evidence, first_row in self._soft_chunks(log_weights, copies=n):
+            messages = self._forward(evidence, first_row)
+            values = traceback.sample(self.plan, list(self.parameter_list), evidence, messages, n, generator)
+            out.append(values.T.reshape(n, -1, self.num_variables))
+        return torch.cat(out, 1)
+
+    @torch.no_grad()
+    def most_probable(self, log_weights: Tensor) -> Tensor:
+        """An explanation x of high p(x) prod_i w_i(x_i), by max-product with traceback.
+
+        Exact for deterministic circuits (a Chow-Liu tree); otherwise it maximises over x *and* the circuit's latent
+        choices jointly, so its probability is a lower bound of the maximum.
+
+        Args:
+            log_weights: (B, D, C).
+
+        Returns:
+            (B, D) long.
+        """
+        log_weights = self._check(log_weights)
+        out = []
+        for evidence, first_row in self._soft_chunks(log_weights, copies=4):
+            self._forward(evidence, first_row)
+            out.append(traceback.most_probable(self.plan, list(self.parameter_list), evidence).T)
+        return torch.cat(out)
+
+    def region_parameters(self, index: int) -> Tensor:
+        """theta (K_out, M) of region `index` of the graph."""
+        parameter, row = self.plan.region_parameter[index]
+        return self.parameter_list[parameter][row]
+
+    def save(self, path: str | Path, **facts: object) -> None:
+        """Write structure, parameters and any `facts` (JSON values: data, seed, likelihood) to one safetensors file."""
+        from .interchange import save_circuit
+
+        save_circuit(self, path, facts)
+
+    @staticmethod
+    def load(path: str | Path) -> Circuit:
+        """The circuit that `save` wrote, in float32 or float64 as saved; the facts are in `circuit.facts`.
+
+        Raises:
+            FileError: when the file is missing, truncated, or no circuit of this version.
+        """
+        from .interchange import load_circuit
+
+        return load_circuit(path)
+
+    def _check(self, log_weights: Tensor) -> Tensor:
+        check_log_weights(log_weights, self.num_variables, self.num_categories)
+        return log_weights.to(self.device, self.dtype)
+
+    def _forward(self, evidence: Evidence, first_row: int) -> dict[int, Tensor]:
+        messages = engine.forward(self.plan, list(self.parameter_list), evidence)
+        check_possible(engine.log_partition(self.plan, messages), first_row)
+        return messages
+
+    def _soft_chunks(self, log_weights: Tensor, copies: int = 1) -> Iterator[tuple[Evidence, int]]:
+        """Pieces of the evidence in the engine's layout (D, C, B), each with the index of its first row."""
+        first_row = 0
+        for rows in self._chunks(log_weights, copies):
+            yield Evidence(log_weights=rows.permute(1, 2, 0).contiguous()), first_row
+            first_row += len(rows)
+
+    def _chunks(self, rows: Tensor, copies: int = 1) -> Iterator[Tensor]:
+        """Rows in pieces small enough for the messages to stay within MESSAGE_BYTES."""
+        units = sum(k * (n + 1) for k, n in self.plan.num_rows.items())
+        return iter(rows.split(max(16, MESSAGE_BYTES // (units * self.dtype.itemsize * copies))))
+
+
+class _LogPartition(torch.autograd.Function):
+    """log Z with the circuit's own backward pass as its gradient; hard evidence or soft, the other one is None."""
+
+    @staticmethod
+    def forward(ctx, circuit, values, log_weights, *parameters):
+        soft = None if log_weights is None else log_weights.permute(1, 2, 0).contiguous()
+        evidence = Evidence(log_weights=soft, values=None if values is None else values.T)
+        messages = engine.forward(circuit.plan, list(parameters), evidence)
+        ctx.circuit, ctx.evidence, ctx.messages = circuit, evidence, messages
+        ctx.save_for_backward(*parameters)
+        return engine.log_partition(circuit.plan, messages).clone()
+
+    @staticmethod
+    def backward(ctx, grad):
+        flows = engine.backward(
+            ctx.circuit.plan,
+            list(ctx.saved_tensors),
+            ctx.evidence,
+            ctx.messages,
+            root_flow=grad,
+            want_gradients=any(ctx.needs_input_grad[3:]),
+            want_marginals=ctx.needs_input_grad[2],
+        )
+        marginals = None if flows.evidence is None else flows.evidence.permute(2, 0, 1)
+        gradients: list[Tensor] | list[None] = flows.gradients or [None] * len(ctx.saved_tensors)
+        return None, None, marginals, *gradients
+
+
+def bits_per_dimension(mean_log_likelihood: float, num_variables: int) -> float:
+    """-log2 p(x) / D, from a mean log-likelihood in nats."""
+    return -mean_log_likelihood / (num_variables * math.log(2))

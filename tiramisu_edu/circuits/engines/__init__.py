@@ -1,0 +1,1 @@
+"""How the levels of a circuit are executed."""

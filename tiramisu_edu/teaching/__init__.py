@@ -1,0 +1,1 @@
+"""What the notebooks are built from: figures, sliders, exercise checks. Nothing else imports it."""
