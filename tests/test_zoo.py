@@ -26,9 +26,7 @@ def test_checksums_are_in_the_format_of_sha256sum_and_complete():
     assert set(listed) == {file.relative_to(root).as_posix() for file in root.rglob("*.safetensors")}
     for name in listed:
         assert zoo.verified(zoo.data_path(name)) == zoo.data_path(name)
-    checked = subprocess.run(
-        ["sha256sum", "--check", "--quiet", zoo.CHECKSUMS], cwd=root, capture_output=True
-    )
+    checked = subprocess.run(["sha256sum", "--check", "--quiet", zoo.CHECKSUMS], cwd=root, capture_output=True)
     assert checked.returncode == 0, checked
 
 

@@ -109,9 +109,7 @@ def checksums() -> dict[str, str]:
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
         digest, separator, name = line.partition("  ")
         if len(digest) != 64 or not separator or not name:
-            raise FileError(
-                f"{path}, line {number}: expected 'SHA-256  file', found {line!r}; {_repair(CHECKSUMS)}"
-            )
+            raise FileError(f"{path}, line {number}: expected 'SHA-256  file', found {line!r}; {_repair(CHECKSUMS)}")
         listed[name] = digest
     return listed
 
@@ -119,10 +117,7 @@ def checksums() -> dict[str, str]:
 def write_checksums() -> Path:
     """Writes data/checksums.txt for every .safetensors file below the data folder; returns its path."""
     root = data_root()
-    lines = [
-        f"{sha256(file)}  {file.relative_to(root).as_posix()}\n"
-        for file in sorted(root.rglob("*.safetensors"))
-    ]
+    lines = [f"{sha256(file)}  {file.relative_to(root).as_posix()}\n" for file in sorted(root.rglob("*.safetensors"))]
     with atomic_path(root / CHECKSUMS) as unfinished:
         unfinished.write_text("".join(lines), encoding="utf-8", newline="\n")
     return root / CHECKSUMS

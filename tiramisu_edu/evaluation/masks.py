@@ -112,9 +112,7 @@ def mask(name: str, height: int, width: int, *, generator: torch.Generator | Non
     return known[None]
 
 
-def mask_batch(
-    name: str, count: int, height: int, width: int, *, generator: torch.Generator | None = None
-) -> Tensor:
+def mask_batch(name: str, count: int, height: int, width: int, *, generator: torch.Generator | None = None) -> Tensor:
     """`count` masks, known (count, 1, H, W) bool: random layouts are drawn for each image."""
     return torch.stack([mask(name, height, width, generator=generator) for _ in range(count)])
 
@@ -145,9 +143,7 @@ def load_mask(path: str | Path, height: int, width: int) -> Tensor:
         )
     known = _grey_levels(picture, path) < 128
     if known.all():
-        raise ImageError(
-            f"{path}: the mask is black everywhere: nothing is to be filled in; paint that white"
-        )
+        raise ImageError(f"{path}: the mask is black everywhere: nothing is to be filled in; paint that white")
     if not known.any():
         raise ImageError(f"{path}: the mask is white everywhere: no pixel is known; paint what to keep black")
     return known[None]

@@ -79,20 +79,14 @@ def paired_interval(
 def _checked(a: Tensor, b: Tensor, clusters: Tensor | None) -> tuple[Tensor, Tensor]:
     """The gaps a - b (N,) float64 and each case's cluster 0..M-1 (N,) long."""
     if a.dim() != 1 or a.shape != b.shape:
-        raise TiramisuError(
-            f"a and b must be two lists of the same cases, not {tuple(a.shape)} and {tuple(b.shape)}"
-        )
+        raise TiramisuError(f"a and b must be two lists of the same cases, not {tuple(a.shape)} and {tuple(b.shape)}")
     gaps = a.detach().cpu().double() - b.detach().cpu().double()
     if not gaps.isfinite().all():
         case = int((~gaps.isfinite()).nonzero()[0])
-        raise TiramisuError(
-            f"case {case} has no finite difference: a = {a[case].item()}, b = {b[case].item()}"
-        )
+        raise TiramisuError(f"case {case} has no finite difference: a = {a[case].item()}, b = {b[case].item()}")
     labels = torch.arange(len(gaps)) if clusters is None else clusters.detach().cpu()
     if labels.shape != gaps.shape:
-        raise TiramisuError(
-            f"clusters must name one image per case: {tuple(gaps.shape)}, not {tuple(labels.shape)}"
-        )
+        raise TiramisuError(f"clusters must name one image per case: {tuple(gaps.shape)}, not {tuple(labels.shape)}")
     cluster_of = labels.unique(return_inverse=True)[1]
     if len(gaps) == 0 or int(cluster_of.max()) == 0:
         raise TiramisuError("an interval needs at least two independent cases (two images)")

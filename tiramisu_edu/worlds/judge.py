@@ -102,9 +102,7 @@ def _fit(judge: Judge, images: Tensor, labels: Tensor, epochs: int, generator: t
     """AdamW with one warm-up and cosine decay, on augmented images in batches of 64."""
     batches_per_epoch = -(-len(images) // 64)
     optimiser = torch.optim.AdamW(judge.parameters(), lr=3e-3, weight_decay=0.05)
-    decay = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, max_lr=3e-3, total_steps=epochs * batches_per_epoch
-    )
+    decay = torch.optim.lr_scheduler.OneCycleLR(optimiser, max_lr=3e-3, total_steps=epochs * batches_per_epoch)
     judge.train()
     for _ in range(epochs):
         for batch in torch.randperm(len(images), generator=generator).split(64):

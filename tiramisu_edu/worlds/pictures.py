@@ -76,9 +76,7 @@ def save_image(image: Tensor, path: str | Path, *, scale: int = 1) -> None:
 
     pixels = image.detach().squeeze(0) if image.dim() == 4 else image.detach()
     if pixels.dim() != 3 or pixels.shape[0] not in _MODES:
-        raise ImageError(
-            f"one image of shape (C, H, W) with C = 1 or 3 is expected, not {tuple(image.shape)}"
-        )
+        raise ImageError(f"one image of shape (C, H, W) with C = 1 or 3 is expected, not {tuple(image.shape)}")
     levels = ((pixels.float().cpu().clamp(-1.0, 1.0) + 1.0) * 127.5).round().to(torch.uint8)
     levels = levels.repeat_interleave(scale, dim=1).repeat_interleave(scale, dim=2)
     grid = levels.permute(1, 2, 0).numpy()  # (H, W, C)
@@ -105,9 +103,7 @@ def open_picture(path: str | Path) -> "Image.Image":
     except PermissionError:
         raise ImageError(f"{path}: the file may not be read; change its permissions") from None
     except Image.DecompressionBombError as reason:
-        raise ImageError(
-            f"{path}: the picture is too large to open ({reason}); make it smaller first"
-        ) from None
+        raise ImageError(f"{path}: the picture is too large to open ({reason}); make it smaller first") from None
     except (OSError, SyntaxError, ValueError, EOFError) as reason:
         raise ImageError(
             f"{path}: this is not a picture that can be read ({reason}); save it again as PNG or JPEG"

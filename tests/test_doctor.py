@@ -1,0 +1,88 @@
+"""The doctor names what is missing with its repair, and fails only for what is needed."""
+
+import sys
+import types
+
+import pytest
+
+from tiramisu_edu import doctor, zoo
+from tiramisu_edu.doctor import Finding
+
+
+@pytest.mark.parametrize(
+    ("findings", "code"),
+    [
+        ([Finding("ok", "Python 3.12")], 0),
+        ([Finding("ok", "Python 3.12"), Finding("note", "no CUDA GPU")], 0),
+        ([Finding("missing", "torch", "pip install torch"), Finding("note", "no CUDA GPU")], 1),
+    ],
+)
+def test_exit_code_is_one_only_if_something_is_missing(monkeypatch, capsys, findings, code):
+    monkeypatch.setattr(doctor, "diagnose", lambda: findings)
+    assert doctor.run() == code
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == len(findings) + 1
+    for line, (status, what, repair) in zip(lines, findings, strict=False):
+        assert line == f"[{status}] {what}" + (f": {repair}" if repair else "")
+
+
+def test_a_package_that_cannot_be_imported_is_missing_or_a_note():
+    needed = doctor._package("no_such_module", "no-such>=1", needed=True)
+    assert needed.status == "missing"
+    assert "no_such_module" in needed.what
+    assert needed.repair.startswith(sys.executable)
+    assert needed.repair.endswith("-m pip install 'no-such>=1'")
+    assert doctor._package("no_such_module", "no-such>=1", needed=False).status == "note"
+
+
+def test_a_package_that_breaks_while_importing_is_missing(monkeypatch):
+    def broken(module):
+        raise OSError("libbroken.so: undefined symbol\nsecond line")
+
+    monkeypatch.setattr(doctor, "_import", broken)
+    finding = doctor._package("torchvision", "torchvision", needed=True)
+    assert finding.status == "missing"
+    assert "OSError: libbroken.so: undefined symbol)" in finding.what
+    assert "\n" not in finding.what
+
+
+def test_versions_are_shown(monkeypatch):
+    monkeypatch.setitem(sys.modules, "shown", types.SimpleNamespace(__version__="1.2"))
+    assert doctor._package("shown", "shown", needed=True) == Finding("ok", "shown 1.2")
+
+
+def test_damaged_data_is_missing_with_its_repair(monkeypatch, tmp_path):
+    monkeypatch.setenv("TIRAMISU_DATA", str(tmp_path))
+    (tmp_path / zoo.CHECKSUMS).write_text(f"{'0' * 64}  digits/judge.safetensors\n")
+    finding = doctor._data()
+    assert finding.status == "missing"
+    assert "judge.safetensors is missing" in finding.what
+    assert "unset TIRAMISU_DATA" in finding.repair
+    assert doctor._models().status == "missing"
+
+
+def test_a_check_that_needs_a_missing_package_says_so():
+    def _gpu():
+        raise ImportError("No module named 'torch'")
+
+    assert doctor._guarded(_gpu) == Finding(
+        "missing", "gpu not checked (No module named 'torch')", "repair the packages first"
+    )
+
+
+def test_this_machine_has_what_is_needed():
+    findings = doctor.diagnose()
+    assert [finding for finding in findings if finding.status == "missing"] == []
+    subjects = " ".join(finding.what for finding in findings)
+    for subject in (
+        "Python",
+        "torch",
+        "lpips",
+        "triton",
+        "memory",
+        "disk",
+        "GPU",
+        "data files",
+        "models load",
+    ):
+        assert subject in subjects
