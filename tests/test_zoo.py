@@ -1,5 +1,6 @@
 """The zoo refuses files that are not as published, and says how to mend them."""
 
+import shutil
 import subprocess
 
 import pytest
@@ -12,10 +13,11 @@ from tiramisu_edu.worlds import digits
 
 @pytest.fixture
 def data(tmp_path, monkeypatch):
-    """A data folder with one listed file."""
+    """A data folder with one listed file, a copy of the shipped one."""
+    file = tmp_path / digits.FILE
+    file.parent.mkdir()
+    shutil.copy(zoo.data_path(digits.FILE), file)
     monkeypatch.setenv("TIRAMISU_DATA", str(tmp_path))
-    file = tmp_path / "digits" / "images.safetensors"
-    digits.build_images(file)
     zoo.write_checksums()
     return file
 
@@ -26,6 +28,8 @@ def test_checksums_are_in_the_format_of_sha256sum_and_complete():
     assert set(listed) == {file.relative_to(root).as_posix() for file in root.rglob("*.safetensors")}
     for name in listed:
         assert zoo.verified(zoo.data_path(name)) == zoo.data_path(name)
+    if shutil.which("sha256sum") is None:
+        pytest.skip("no sha256sum on this system")
     checked = subprocess.run(["sha256sum", "--check", "--quiet", zoo.CHECKSUMS], cwd=root, capture_output=True)
     assert checked.returncode == 0, checked
 

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from sklearn.datasets import load_digits
 
 from tiramisu_edu.errors import TiramisuError
 from tiramisu_edu.files import load_safetensors
@@ -37,13 +38,12 @@ def test_no_image_is_in_two_splits():
 
 
 def test_file_is_what_scikit_learn_ships(tmp_path):
-    sklearn_datasets = pytest.importorskip("sklearn.datasets")
     digits.build_images(tmp_path / "images.safetensors")
     built, _ = load_safetensors(tmp_path / "images.safetensors", kind="images", version=1)
     shipped, credit = load_safetensors(data_path(digits.FILE), kind="images", version=1)
     for name, values in shipped.items():
         assert torch.equal(values, built[name])
-    assert (shipped["images"].numpy() == sklearn_datasets.load_digits().images).all()
+    assert (shipped["images"].numpy() == load_digits().images).all()
     assert credit["authors"] == "E. Alpaydin and C. Kaynak"
     assert "CC BY 4.0" in credit["licence"]
 
