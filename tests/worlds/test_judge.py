@@ -1,7 +1,10 @@
 """The judge as shipped: accurate, robust to noise, small; and its training on a short run."""
 
+import pytest
 import torch
 
+from tiramisu_edu.errors import FileError
+from tiramisu_edu.files import save_safetensors
 from tiramisu_edu.worlds import digits
 from tiramisu_edu.worlds.judge import FILE, NUM_FEATURES, Judge, accuracy, train_digits_judge
 from tiramisu_edu.zoo import data_path, verified
@@ -32,6 +35,15 @@ def test_outputs_are_log_probabilities_and_gradients_reach_the_image():
     log_probabilities[:, 3].sum().backward()
     assert images.grad.abs().sum() > 0
     assert all(not weight.requires_grad for weight in judge.parameters())
+
+
+def test_files_of_another_kind_or_shape_are_refused(tmp_path):
+    path = tmp_path / "judge.safetensors"
+    save_safetensors(path, {"x": torch.zeros(1)}, kind="digits judge", version=1, metadata={})
+    with pytest.raises(FileError, match="judge of another shape"):
+        Judge.load(path)
+    with pytest.raises(FileError, match="holds a images, expected a digits judge"):
+        Judge.load(data_path(digits.FILE))
 
 
 def test_training_learns_is_reproducible_and_leaves_global_randomness_alone(tmp_path):

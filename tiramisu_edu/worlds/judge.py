@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from tiramisu_edu.errors import FileError
 from tiramisu_edu.files import load_safetensors, save_safetensors
 from tiramisu_edu.worlds import digits
 from tiramisu_edu.zoo import data_path
@@ -70,7 +71,10 @@ class Judge(nn.Module):
         weights, _ = load_safetensors(path, kind=_KIND, version=_VERSION)
         with torch.device("meta"):  # no initial weights, hence no draw from the global generator
             judge = cls()
-        judge.load_state_dict({name: value.float() for name, value in weights.items()}, assign=True)
+        try:
+            judge.load_state_dict({name: value.float() for name, value in weights.items()}, assign=True)
+        except RuntimeError as reason:
+            raise FileError(f"{path} holds a judge of another shape: {reason}") from None
         return judge.eval().requires_grad_(False)
 
 
