@@ -203,7 +203,7 @@ class Circuit(nn.Module):
         check_log_weights(log_weights, self.num_variables, self.num_categories)
         return log_weights.to(self.device, self.dtype)
 
-    def _forward(self, evidence: Evidence, first_row: int) -> dict[int, Tensor]:
+    def _forward(self, evidence: Evidence, first_row: int) -> engine.Messages:
         messages = engine.forward(self.plan, list(self.parameter_list), evidence)
         check_possible(engine.log_partition(self.plan, messages), first_row)
         return messages

@@ -88,12 +88,8 @@ def sum_product_network() -> ReferenceCircuit:
     """Three binary pixels; one part of the mixture ties pixels 0 and 1, the other ties pixels 1 and 2."""
     a = [Input(i, [0.1, 0.9], name=f"X{i} bright") for i in range(3)]
     b = [Input(i, [0.8, 0.2], name=f"X{i} dark") for i in range(3)]
-    left = Sum(
-        [Product([a[0], a[1]], "both bright"), Product([b[0], b[1]], "both dark")], [0.5, 0.5], "pair 0 1"
-    )
-    right = Sum(
-        [Product([a[1], a[2]], "both bright"), Product([b[1], b[2]], "both dark")], [0.5, 0.5], "pair 1 2"
-    )
+    left = Sum([Product([a[0], a[1]], "both bright"), Product([b[0], b[1]], "both dark")], [0.5, 0.5], "pair 0 1")
+    right = Sum([Product([a[1], a[2]], "both bright"), Product([b[1], b[2]], "both dark")], [0.5, 0.5], "pair 1 2")
     splits: list[Node] = [Product([left, b[2]], "01 | 2"), Product([a[0], right], "0 | 12")]
     return ReferenceCircuit(Sum(splits, [0.6, 0.4], name="either split"))
 
@@ -104,9 +100,7 @@ def cutset_network() -> ReferenceCircuit:
     bright0 = Product([indicator(0, 1, 2), Input(2, [0.3, 0.7], "X2 | bright, dark")], "X0=1")
     dark1 = Sum([dark0, bright0], [0.8, 0.2], name="X0 | X1=0")
     case0 = Product([indicator(1, 0, 2), dark1], "X1=0")
-    case1 = Product(
-        [indicator(1, 1, 2), Input(0, [0.2, 0.8], "X0 | bright"), Input(2, [0.2, 0.8], "X2 | bright")]
-    )
+    case1 = Product([indicator(1, 1, 2), Input(0, [0.2, 0.8], "X0 | bright"), Input(2, [0.2, 0.8], "X2 | bright")])
     return ReferenceCircuit(Sum([case0, case1], [0.5, 0.5], name="X1"))
 
 
@@ -129,9 +123,7 @@ def random_circuit(
 
     def split(scope: tuple[int, ...]) -> Product:
         shuffled = [int(i) for i in rng.permutation(scope)]
-        cuts = sorted(
-            rng.choice(np.arange(1, len(scope)), size=rng.integers(1, min(3, len(scope))), replace=False)
-        )
+        cuts = sorted(rng.choice(np.arange(1, len(scope)), size=rng.integers(1, min(3, len(scope))), replace=False))
         parts = [shuffled[a:b] for a, b in zip([0, *cuts], [*cuts, len(scope)])]
         return Product([node(tuple(sorted(part))) for part in parts])
 

@@ -204,15 +204,11 @@ class ReferenceCircuit(NodeGraph):
 
     # Learning.
 
-    def em_step(
-        self, data: Iterable[Sequence[int]], pseudocount: float = 0
-    ) -> tuple[ReferenceCircuit, float]:
+    def em_step(self, data: Iterable[Sequence[int]], pseudocount: float = 0) -> tuple[ReferenceCircuit, float]:
         """One step of full-batch EM on rows x (−1 = missing); see ``em_step_soft``."""
         return self.em_step_soft([self.evidence(x) for x in data], pseudocount)
 
-    def em_step_soft(
-        self, rows: Sequence[Evidence], pseudocount: float = 0
-    ) -> tuple[ReferenceCircuit, float]:
+    def em_step_soft(self, rows: Sequence[Evidence], pseudocount: float = 0) -> tuple[ReferenceCircuit, float]:
         """One step of full-batch EM on soft evidence, log_weights of one sample each.
 
         E-step: expected counts summed over the rows. M-step, with λ = ``pseudocount`` and m parameters at n:

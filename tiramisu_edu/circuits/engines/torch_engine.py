@@ -5,9 +5,11 @@ One step, used for inputs and sums alike (an input is a sum over the indicators 
     forward    log u_k = log sum_m theta_km exp(x_m),    x_m = sum of the children's log messages (or log weights)
     backward   flow of product m = sum_k flow_k theta_km exp(x_m) / u_k,   flow of edge (k, m) summed over the batch
 
-Messages stay in log space between levels, because children that disagree would underflow in a product of linear
-values; inside one step they are linear, scaled by their maximum over m. The few units that even then fall below the
-range of the floats are recomputed term by term in log space (`_Thin`), so the result is exact for any evidence.
+Between levels messages stay in log space, because children that disagree would underflow in a product of linear
+values; inside one step they are linear, scaled by their maximum over m. That maximum is kept apart, one scale per
+region and sample, so that the messages stay small numbers with all their digits; the flows never need it. The few
+units that even then fall below the range of the floats are recomputed term by term in log space (`_Thin`), so the
+result is exact for any evidence.
 """
 
 from __future__ import annotations
@@ -42,34 +44,52 @@ class Flows(NamedTuple):
     evidence: Tensor | None
 
 
-def forward(plan: Plan, parameters: Parameters, evidence: Evidence) -> dict[int, Tensor]:
-    """Log messages of all regions, per unit count K a tensor (rows, K, B). The root is the last row of K = 1."""
+class Messages(NamedTuple):
+    """Per unit count K: log u_k = log_units + log_scale.
+
+    log_units: (rows, K, B); log_scale: (rows, 1, B). Both have one more row than there are regions: log 1 = 0.
+    """
+
+    log_units: dict[int, Tensor]
+    log_scale: dict[int, Tensor]
+
+    @classmethod
+    def of_ones(cls, plan: Plan, like: Tensor, batch: int) -> Messages:
+        """All log 1, to be overwritten level by level; device and dtype those of `like`."""
+        rows = {k: n + 1 for k, n in plan.num_rows.items()}
+        return cls(
+            {k: like.new_zeros(n, k, batch) for k, n in rows.items()},
+            {k: like.new_zeros(n, 1, batch) for k, n in rows.items()},
+        )
+
+
+def forward(plan: Plan, parameters: Parameters, evidence: Evidence) -> Messages:
+    """Messages of all regions, children before parents; the root's is log Z(w)."""
     given = evidence.log_weights if evidence.log_weights is not None else evidence.values
     assert given is not None
-    like = parameters[0]
-    messages = {k: like.new_empty(rows + 1, k, given.shape[-1]) for k, rows in plan.num_rows.items()}
-    for message in messages.values():
-        message[-1] = 0.0
+    messages = Messages.of_ones(plan, parameters[0], given.shape[-1])
     for level in plan.levels:
         weight = level_weight(level, parameters)
-        out = messages[level.num_units][level.rows]
+        out = messages.log_units[level.num_units][level.rows]
         if level.is_input and evidence.values is not None:
-            out.copy_(_look_up(weight, evidence.values[level.children[0]]))
-        else:
-            log_matmul(weight, level_input(level, messages, evidence), out)
+            _look_up(weight, evidence.values[level.children[0]], out)
+            continue
+        x, messages.log_scale[level.num_units][level.rows] = level_input(level, messages, evidence)
+        log_matmul(weight, x, out)
     return messages
 
 
-def log_partition(plan: Plan, messages: dict[int, Tensor]) -> Tensor:
+def log_partition(plan: Plan, messages: Messages) -> Tensor:
     """log Z(w) of each sample, (B,)."""
-    return messages[1][plan.levels[-1].start, 0]
+    root = plan.levels[-1].start
+    return messages.log_units[1][root, 0] + messages.log_scale[1][root, 0]
 
 
 def backward(
     plan: Plan,
     parameters: Parameters,
     evidence: Evidence,
-    messages: dict[int, Tensor],
+    messages: Messages,
     *,
     root_flow: Tensor | None = None,
     want_gradients: bool = False,
@@ -86,18 +106,18 @@ def backward(
     if want_marginals:
         assert evidence.log_weights is not None
         marginals = torch.zeros_like(evidence.log_weights)
-    flows = {k: torch.zeros_like(message) for k, message in messages.items()}
+    flows = {k: torch.zeros_like(message) for k, message in messages.log_units.items()}
     flows[1][plan.levels[-1].start, 0] = 1.0 if root_flow is None else root_flow
     for level in reversed(plan.levels):
         weight = level_weight(level, parameters)
-        flow, log_u = flows[level.num_units][level.rows], messages[level.num_units][level.rows]
+        flow, log_u = flows[level.num_units][level.rows], messages.log_units[level.num_units][level.rows]
         if level.is_input and evidence.values is not None:
             if gradients is not None:
                 _add_gradient(gradients, level, _count(weight, flow, evidence.values[level.children[0]]))
             continue
         if level.is_input and not (want_gradients or want_marginals):
             continue
-        x = level_input(level, messages, evidence)
+        x, _ = level_input(level, messages, evidence)
         product_flow, gradient = log_matmul_backward(weight, x, log_u, flow, want_gradients)
         if gradients is not None and gradient is not None:
             _add_gradient(gradients, level, gradient)
@@ -113,34 +133,47 @@ def level_weight(level: Level, parameters: Parameters) -> Tensor:
     return parameter if level.parameter_rows is None else parameter[level.parameter_rows]
 
 
-def level_input(level: Level, messages: dict[int, Tensor], evidence: Evidence) -> Tensor:
-    """x (R, M, B): sums of the children's log messages, or the log weights of an input level's variables."""
+def level_input(level: Level, messages: Messages, evidence: Evidence) -> tuple[Tensor, Tensor]:
+    """What a level mixes: sums of its children's messages, or the log weights of its variables.
+
+    Returns:
+        x (R, M, B) with maximum 0 over m (all -inf where nothing is possible), and the log scale taken out, (R, 1, B).
+    """
     if level.is_input:
         assert evidence.log_weights is not None
-        return evidence.log_weights[level.children[0]]
-    source = messages[level.child_units]
-    x = source.index_select(0, level.children[0])
+        return _take_maximum_out(evidence.log_weights[level.children[0]])
+    log_units, log_scale = messages.log_units[level.child_units], messages.log_scale[level.child_units]
+    x = log_units.index_select(0, level.children[0])
+    scale = log_scale.index_select(0, level.children[0])
     for factor in level.children[1:]:
-        x += source.index_select(0, factor)
-    return x.view(level.num_regions, level.num_products, x.shape[-1])
+        x += log_units.index_select(0, factor)
+        scale += log_scale.index_select(0, factor)
+    if len(x) > level.num_regions:  # several partitions a region: bring their units to one scale
+        relative, scale = _take_maximum_out(scale.view(level.num_regions, -1, scale.shape[-1]))
+        x += relative.view(len(x), 1, -1)
+    x, shift = _take_maximum_out(x.view(level.num_regions, level.num_products, x.shape[-1]))
+    return x, shift.add_(scale)
+
+
+def _take_maximum_out(x: Tensor) -> tuple[Tensor, Tensor]:
+    """x minus its maximum over dimension 1, in place, and that maximum; 0 in its stead where all are -inf."""
+    maximum = x.amax(1, keepdim=True)
+    maximum.masked_fill_(maximum == -torch.inf, 0.0)
+    return x.sub_(maximum), maximum
 
 
 def log_matmul(weight: Tensor, x: Tensor, out: Tensor) -> None:
-    """out = log(weight @ exp(x)) without overflow or underflow.
+    """out = log(weight @ exp(x)), exact also where the linear value underflows.
 
     Args:
         weight: (R, K, M), non-negative.
-        x: (R, M, B) in log space, -inf allowed; overwritten.
+        x: (R, M, B), maximum 0 over m, -inf allowed.
         out: (R, K, B).
     """
-    shift = _shift(x)
-    thin_at = _thin_threshold(x.dtype)
-    log_x = x
-    u = torch.bmm(weight, (x - shift).exp_())
+    u = torch.bmm(weight, x.exp())
     torch.log(u, out=out)
-    out += shift
-    if u.numel() and u.amin() < thin_at:
-        thin = _Thin.find(weight, log_x, u < thin_at)
+    if u.numel() and u.amin() < _thin_below(u.dtype):
+        thin = _Thin.find(weight, x, u < _thin_below(u.dtype))
         out[thin.at] = thin.log_terms.logsumexp(-1)
 
 
@@ -151,17 +184,16 @@ def log_matmul_backward(
 
     flow_m = exp(x_m) sum_k theta_km flow_k / u_k,    gradient_km = sum_b exp(x_m) flow_k / u_k.
     """
-    shift = _shift(x)
-    thin_at = _thin_threshold(x.dtype)
-    scaled = (x - shift).exp_()
-    inverse = (shift - log_u).exp_()  # 1 / u in the level's own scale; huge where u is thin, inf where u = 0
-    has_thin = bool(inverse.numel() and inverse.amax() > 1 / thin_at)
+    thick_until = 1 / _thin_below(x.dtype)
+    inverse = log_u.neg().exp_()
+    has_thin = bool(inverse.numel() and inverse.amax() > thick_until)
     if has_thin:
-        thin = _Thin.find(weight, x, inverse > 1 / thin_at)
-        inverse.masked_fill_(inverse > 1 / thin_at, 0.0)
+        thin = _Thin.find(weight, x, inverse > thick_until)
+        inverse.masked_fill_(inverse > thick_until, 0.0)
+    linear = x.exp()
     ratio = inverse.mul_(flow)
-    product_flow = torch.bmm(weight.mT, ratio).mul_(scaled)
-    gradient = torch.bmm(ratio, scaled.mT) if want_gradient else None
+    product_flow = torch.bmm(weight.mT, ratio).mul_(linear)
+    gradient = torch.bmm(ratio, linear.mT) if want_gradient else None
     if has_thin:
         thin.add_flows(log_u, flow, product_flow, gradient)
     return product_flow, gradient
@@ -191,21 +223,16 @@ class _Thin(NamedTuple):
             gradient.index_put_((region, unit), by_weight, accumulate=True)
 
 
-def _shift(x: Tensor) -> Tensor:
-    """Maximum over m, (R, 1, B); 0 where all are -inf, so that -inf - shift stays -inf."""
-    shift = x.amax(1, keepdim=True)
-    return shift.masked_fill_(shift == -torch.inf, 0.0)
-
-
-def _thin_threshold(dtype: torch.dtype) -> float:
-    """Below it a scaled sum may have lost terms to underflow; above it they are below rounding."""
+def _thin_below(dtype: torch.dtype) -> float:
+    """Below it a scaled sum may have lost terms to underflow; above it those terms are below rounding."""
     return torch.finfo(dtype).tiny ** 0.5
 
 
-def _look_up(table: Tensor, values: Tensor) -> Tensor:
-    """log f_k(x_i), (R, K, B), for values (R, B); 0 where missing."""
+def _look_up(table: Tensor, values: Tensor, out: Tensor) -> None:
+    """out = log f_k(x_i), (R, K, B), for values (R, B); 0 where missing."""
     index = values.clamp_min(0)[:, None, :].expand(-1, table.shape[1], -1)
-    return table.gather(2, index).log_().masked_fill_((values < 0)[:, None, :], 0.0)
+    torch.gather(table, 2, index, out=out)
+    out.log_().masked_fill_((values < 0)[:, None, :], 0.0)
 
 
 def _count(table: Tensor, flow: Tensor, values: Tensor) -> Tensor:

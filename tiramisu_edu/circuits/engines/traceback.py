@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from .plan import Level, Plan
-from .torch_engine import Evidence, Parameters, level_input, level_weight
+from .torch_engine import Evidence, Messages, Parameters, level_input, level_weight
 
 
 class _Descent:
@@ -42,7 +42,7 @@ def sample(
     plan: Plan,
     parameters: Parameters,
     evidence: Evidence,
-    messages: dict[int, Tensor],
+    messages: Messages,
     num_samples: int,
     generator: torch.Generator | None,
 ) -> Tensor:
@@ -57,7 +57,7 @@ def sample(
     for level in reversed(plan.levels):
         region, column, unit = walk.reached(level)
         if len(region):
-            x = level_input(level, messages, evidence)
+            x, _ = level_input(level, messages, evidence)
             weight = level_weight(level, parameters)
             log_odds = weight[region, unit].log() + x[region, :, column % batch]
             odds = (log_odds - log_odds.amax(-1, keepdim=True)).exp_()
@@ -69,13 +69,13 @@ def most_probable(plan: Plan, parameters: Parameters, evidence: Evidence) -> Ten
     """Max-product with traceback, (D, B): sums become maxima, the arg-maxima are walked top-down."""
     assert evidence.log_weights is not None
     num_variables, _, batch = evidence.log_weights.shape
-    messages = {k: parameters[0].new_zeros(rows + 1, k, batch) for k, rows in plan.num_rows.items()}
+    messages = Messages.of_ones(plan, parameters[0], batch)
     best: list[Tensor] = []
     for level in plan.levels:
-        x = level_input(level, messages, evidence)
+        x, messages.log_scale[level.num_units][level.rows] = level_input(level, messages, evidence)
         units = level_weight(level, parameters).log().unbind(1)
         maxima = [(log_weight[:, :, None] + x).max(1) for log_weight in units]  # one unit at a time: no (R, K, M, B)
-        messages[level.num_units][level.rows] = torch.stack([m.values for m in maxima], 1)
+        messages.log_units[level.num_units][level.rows] = torch.stack([m.values for m in maxima], 1)
         best.append(torch.stack([m.indices for m in maxima], 1))
     walk = _Descent(plan, num_variables, batch, evidence.log_weights.device)
     for level, choice in zip(reversed(plan.levels), reversed(best)):
