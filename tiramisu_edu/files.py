@@ -92,9 +92,7 @@ def save_safetensors(
         temporary.write_bytes(save(stored, metadata=header))
 
 
-def load_safetensors(
-    path: str | Path, *, kind: str, version: int
-) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def load_safetensors(path: str | Path, *, kind: str, version: int) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Read a file that `save_safetensors` wrote, and check that it is whole and what the caller expects.
 
     Args:

@@ -54,9 +54,7 @@ class GaussianNetwork(nn.Module):
     def forward(self, x, t):
         alpha_bar = float(self.schedule.alpha_bar[int(t[0])])
         variance = alpha_bar * self.deviation**2 + 1 - alpha_bar
-        return self.mean + math.sqrt(alpha_bar) * self.deviation**2 / variance * (
-            x - math.sqrt(alpha_bar) * self.mean
-        )
+        return self.mean + math.sqrt(alpha_bar) * self.deviation**2 / variance * (x - math.sqrt(alpha_bar) * self.mean)
 
 
 def make_gaussian_denoiser(N=1000):

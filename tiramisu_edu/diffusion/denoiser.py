@@ -60,9 +60,7 @@ class Denoiser(nn.Module):
             expected = ", ".join(get_args(PredictionType))
             raise TiramisuError(f"unknown prediction_type {prediction_type!r}: expected {expected}")
         if not torch.equal(schedule.timesteps, torch.arange(len(schedule))):
-            raise TiramisuError(
-                "a denoiser takes the full schedule of its training; respace it for a sampler"
-            )
+            raise TiramisuError("a denoiser takes the full schedule of its training; respace it for a sampler")
         self.network, self.schedule, self.prediction_type = network, schedule, prediction_type
         self.facts = dict(facts or {})
 
@@ -169,9 +167,7 @@ class Denoiser(nn.Module):
         except (OSError, ValueError) as error:
             raise FileError(f"cannot read a UNet2DModel and its scheduler from {source}: {error}") from error
         facts = {"source": str(source), "revision": revision}
-        denoiser = cls(
-            network, Schedule.from_diffusers(config), config.get("prediction_type", "epsilon"), facts
-        )
+        denoiser = cls(network, Schedule.from_diffusers(config), config.get("prediction_type", "epsilon"), facts)
         return denoiser.eval().requires_grad_(False)
 
 

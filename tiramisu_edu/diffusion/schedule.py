@@ -81,9 +81,7 @@ class Schedule:
                 return cls.cosine(N)
             case name:
                 known = "linear, scaled_linear, squaredcos_cap_v2"
-                raise TiramisuError(
-                    f"unknown beta_schedule {name!r} in the scheduler config: expected {known}"
-                )
+                raise TiramisuError(f"unknown beta_schedule {name!r} in the scheduler config: expected {known}")
 
     @classmethod
     def _from_beta(cls, beta: Tensor) -> "Schedule":
@@ -200,9 +198,7 @@ class Schedule:
         if sigma == 0:
             return x_next
         if noise is None:
-            raise TiramisuError(
-                f"a DDIM step with eta={eta} needs noise: pass standard normal of x_t's shape"
-            )
+            raise TiramisuError(f"a DDIM step with eta={eta} needs noise: pass standard normal of x_t's shape")
         return x_next + sigma * noise
 
     def _levels(self, i: int) -> tuple[float, float]:
