@@ -1,0 +1,105 @@
+"""The command line: `tiramisu-edu inpaint | evaluate | train | doctor`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from .errors import TiramisuError
+
+WORLDS = ("digits",)
+SAMPLERS = ("ddim", "replacement", "copaint")
+GUIDES = ("none", "mixture", "difference")
+_STYLE = argparse.ArgumentDefaultsHelpFormatter
+PARTS = ("images", "circuit", "denoiser", "judge", "all")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command. Exit code 0; 1 where `doctor` finds something missing; 2 for anything asked wrongly."""
+    options = _parser().parse_args(arguments)
+    try:
+        return int(_run(options))
+    except TiramisuError as error:
+        print(f"tiramisu-edu: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("\ntiramisu-edu: interrupted; nothing half-written is left behind", file=sys.stderr)
+        return 130
+
+
+def _run(options: argparse.Namespace) -> int:
+    """Import the command when it is called: torch alone takes a second."""
+    if options.command == "doctor":
+        from .doctor import run
+
+        return run()
+    if options.command == "inpaint":
+        from .commands.inpaint import run_inpaint
+
+        return run_inpaint(options)
+    if options.command == "evaluate":
+        from .commands.evaluate import run_evaluate
+
+        return run_evaluate(options)
+    from .commands.train import run_train
+
+    return run_train(options)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="tiramisu-edu", description="Image inpainting by tractable steering of diffusion models."
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    _add_inpaint(commands.add_parser("inpaint", help="fill in the hidden part of images", formatter_class=_STYLE))
+    _add_evaluate(
+        commands.add_parser("evaluate", help="compare samplers with and without a guide", formatter_class=_STYLE)
+    )
+    train = commands.add_parser("train", help="make the shipped models again", formatter_class=_STYLE)
+    train.add_argument("world", choices=WORLDS, help="whose models")
+    train.add_argument("--part", choices=PARTS, default="all", help="which of them")
+    train.add_argument("--seed", type=int, default=0, help="of initial weights and batches")
+    train.add_argument("--out", type=Path, default=None, help="folder to write to; default: the package's data folder")
+    commands.add_parser("doctor", help="check the installation, the data and the models", formatter_class=_STYLE)
+    return parser
+
+
+def _add_sampling(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--world", default="digits", help=f"one of {', '.join(WORLDS)}")
+    parser.add_argument("--guide", default="difference", help=f"one of {', '.join(GUIDES)}")
+    parser.add_argument("--num-inference-steps", type=int, default=25, metavar="T", help="denoising steps")
+    parser.add_argument(
+        "--guided-fraction",
+        type=float,
+        metavar="F",
+        help="share of the steps, from the noisiest on, that ask the circuit; None: mixture 0.2, difference 1",
+    )
+    parser.add_argument("--eta", type=float, default=0.0, help="0: deterministic DDIM, 1: the noise of DDPM")
+    parser.add_argument("--seed", type=int, default=0, help="of image choice, noise and intervals")
+    parser.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1, mps")
+    parser.add_argument("--json", type=Path, default=None, metavar="FILE", help="also write the numbers to FILE")
+
+
+def _add_inpaint(parser: argparse.ArgumentParser) -> None:
+    _add_sampling(parser)
+    parser.add_argument("--image", type=Path, default=None, metavar="FILE", help="a picture; default: held-out images")
+    parser.add_argument("--mask", default="left", metavar="NAME|FILE", help="a layout or a picture, white = fill in")
+    parser.add_argument("--sampler", default="replacement", help=f"one of {', '.join(SAMPLERS)}")
+    parser.add_argument("--batch", type=int, default=64, help="how many held-out images, or completions of FILE")
+    parser.add_argument("--out", type=Path, default=Path("out/inpaint.png"), help="the PNG to write")
+
+
+def _add_evaluate(parser: argparse.ArgumentParser) -> None:
+    _add_sampling(parser)
+    masks = "left,top,expand1,expand2,vstrip,hstrip,wide"
+    parser.add_argument("--samplers", default=",".join(SAMPLERS), metavar="A,B", help="base samplers")
+    parser.add_argument("--masks", default=masks, metavar="A,B", help="mask layouts")
+    parser.add_argument("--images", type=int, default=64, help="held-out images, each under each mask")
+    parser.add_argument("--seeds", type=int, default=3, help="repetitions with other noise")
+    parser.add_argument("--split", choices=("validation", "test"), default="test", help="tune on validation only")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

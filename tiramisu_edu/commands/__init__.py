@@ -1,0 +1,1 @@
+"""What each command of `tiramisu-edu` does; `cli.py` reads the arguments."""

@@ -1,0 +1,132 @@
+"""The main job: fill in the hidden pixels of images with a world's denoiser, steered by its circuit."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+from torch import Tensor
+
+from .steering.guides import Guide, make_guide
+
+if TYPE_CHECKING:
+    from .diffusion.samplers.step import Step
+    from .zoo import World
+
+
+class Moment(NamedTuple):
+    """One denoising step of a trajectory; images (B, C, H, W) on the CPU.
+
+    index: position in the schedule, falling to 0. alpha_bar: signal level there. x_t: the noisy images. denoiser: the
+    network's clean prediction (p_DM). circuit: the circuit's exact E[x_0 | x_t, known] (p_PC), None where it was not
+    asked. guided: the clean prediction the step was made with.
+    """
+
+    index: int  # type: ignore[assignment]
+    alpha_bar: float
+    x_t: Tensor
+    denoiser: Tensor
+    circuit: Tensor | None
+    guided: Tensor
+
+
+class InpaintResult(NamedTuple):
+    """What `inpaint` found.
+
+    images: (B, C, H, W) in [-1, 1], known pixels exactly as given. trajectory: one `Moment` a step, noisiest first, if
+    recorded. seconds: wall time of sampling. guide_seconds: of these, spent in the guide.
+    """
+
+    images: Tensor
+    trajectory: tuple[Moment, ...]
+    seconds: float
+    guide_seconds: float
+
+
+class _Timed:
+    """A guide that counts its own seconds."""
+
+    def __init__(self, guide: Guide):
+        self.guide = guide
+        self.seconds = 0.0
+
+    def __call__(self, step: Step) -> Tensor:
+        start = _clock(step.x_t)
+        x_0 = self.guide(step)
+        self.seconds += _clock(step.x_t) - start
+        return x_0
+
+
+def inpaint(
+    world: World,
+    image: Tensor,
+    known: Tensor,
+    *,
+    sampler: str = "replacement",
+    guide: str | Guide | None = "difference",
+    num_inference_steps: int = 25,
+    guided_fraction: float | None = None,
+    eta: float = 0.0,
+    generator: torch.Generator | Sequence[torch.Generator] | None = None,
+    record: bool = False,
+) -> InpaintResult:
+    """Fill in the hidden pixels.
+
+    Args:
+        world: from `load`.
+        image: (B, C, H, W) in [-1, 1]; hidden pixels may hold anything.
+        known: bool (B, 1, H, W) or (1, H, W), True where the pixel is given.
+        sampler: "ddim", "replacement" or "copaint".
+        guide: "none", "mixture" (the paper's), "difference", or a `Guide` of your own.
+        num_inference_steps: T, the schedule respaced to it.
+        guided_fraction: share of the steps, from the noisiest on, at which the circuit is asked; the guide's default
+            if None (mixture 0.2, difference 1).
+        eta: 0 is deterministic DDIM, 1 has the noise of DDPM.
+        generator: one for the batch, or one per image so that no image depends on its neighbours.
+        record: keep the trajectory.
+
+    Raises:
+        TiramisuError: for an unknown sampler or guide, or a number out of range.
+        ImageError: for images or masks of a wrong shape, type or range.
+    """
+    from .diffusion.samplers import get_sampler
+
+    sample = get_sampler(sampler)
+    generator = generator if generator is not None else torch.Generator().manual_seed(0)
+    if not isinstance(guide, Guide):
+        guide = make_guide(guide, world, fraction=guided_fraction, generator=_separate(generator))
+    timed = None if guide is None else _Timed(guide)
+    trajectory: list[Moment] = []
+
+    def note(step: Step, x_0: Tensor, x_next: Tensor) -> None:
+        circuit = None if guide is None else guide.circuit_mean
+        images = (step.x_t, step.prediction.x_0, circuit, x_0)
+        on_cpu = [None if i is None else i.detach().cpu() for i in images]
+        trajectory.append(Moment(step.index, step.alpha_bar, *on_cpu))  # type: ignore[arg-type]
+
+    start = _clock(image)
+    images = sample(
+        world.denoiser,
+        world.schedule.respace(num_inference_steps),
+        image,
+        known,
+        guide=timed,
+        generator=generator,
+        eta=eta,
+        callback=note if record else None,
+    )
+    return InpaintResult(images, tuple(trajectory), _clock(image) - start, 0.0 if timed is None else timed.seconds)
+
+
+def _separate(generator: torch.Generator | Sequence[torch.Generator]) -> torch.Generator:
+    """A generator of the guide's own, so that it does not change the sampler's noise."""
+    first = generator if isinstance(generator, torch.Generator) else generator[0]
+    return torch.Generator(first.device).manual_seed(first.initial_seed() ^ 0x5EED)
+
+
+def _clock(like: Tensor) -> float:
+    if like.device.type == "cuda":
+        torch.cuda.synchronize(like.device)
+    return time.perf_counter()

@@ -1,0 +1,103 @@
+"""From pixels to soft evidence for a circuit, and from its marginals back to pixels.
+
+A codebook has two verbs, and guides see only those: `log_weights` turns noisy and known pixels into log w_i(v), and
+`moments` turns posterior marginals into the mean and variance of every pixel.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from ..errors import EvidenceError
+
+
+class Observation(NamedTuple):
+    """What is seen of a clean image x_0: a noisy copy x_t = sqrt(a) x_0 + sqrt(1 - a) noise, and some exact pixels.
+
+    x_t: (B, C, H, W). alpha_bar: a, in (0, 1). image: (B, C, H, W), used where known. known: bool, broadcastable.
+    """
+
+    x_t: Tensor
+    alpha_bar: float
+    image: Tensor
+    known: Tensor
+
+    def without_known(self) -> Observation:
+        """The noisy copy alone."""
+        return self._replace(known=torch.zeros_like(self.known))
+
+
+class Moments(NamedTuple):
+    """Mean and variance of each pixel, both (B, C, H, W)."""
+
+    mean: Tensor
+    variance: Tensor
+
+
+@dataclass(frozen=True)
+class PixelCodebook:
+    """Every pixel and channel is one variable, every grey level one category.
+
+    Args:
+        levels: (C,) the image value of each category, increasing.
+    """
+
+    levels: Tensor
+
+    @classmethod
+    def grey_levels(cls, num_levels: int) -> PixelCodebook:
+        """`num_levels` values from -1 to 1, evenly spaced."""
+        return cls(torch.linspace(-1, 1, num_levels))
+
+    def log_weights(self, seen: Observation) -> Tensor:
+        """log w_i(v): N(x_t; sqrt(a) g_v, 1 - a) for a hidden pixel, 1[g_v = x] for a known one.
+
+        Known pixels between two levels count as the nearer one. Each row is scaled to a maximum of 0, which changes no
+        posterior.
+
+        Args:
+            seen: the observation.
+
+        Returns:
+            (B, D, C) with D = channels * H * W.
+
+        Raises:
+            EvidenceError: when a known pixel is not a number.
+        """
+        levels = self.levels.to(seen.x_t)
+        x_t = seen.x_t.flatten(1)[..., None]
+        soft = -((x_t - math.sqrt(seen.alpha_bar) * levels) ** 2) / (2 * (1 - seen.alpha_bar))
+        soft = soft - soft.amax(-1, keepdim=True)
+        known = seen.known.expand_as(seen.image).flatten(1)
+        image = seen.image.flatten(1)
+        if not image[known].isfinite().all():
+            raise EvidenceError("a known pixel is not a number")
+        nearest = self.categories(torch.where(seen.known, seen.image, 0.0))
+        hard = torch.full_like(soft, -torch.inf).scatter_(-1, nearest[..., None], 0.0)
+        return torch.where(known[..., None], hard, soft)
+
+    def categories(self, image: Tensor) -> Tensor:
+        """Index of the nearest level of each pixel, (B, D) long."""
+        middles = ((self.levels[1:] + self.levels[:-1]) / 2).to(image)
+        return torch.bucketize(image.flatten(1).contiguous(), middles)
+
+    def image(self, categories: Tensor, shape: torch.Size) -> Tensor:
+        """Pixel values of categories (..., D), with the last three sizes of `shape`."""
+        return self.levels.to(categories.device)[categories].unflatten(-1, tuple(shape[-3:]))
+
+    def moments(self, marginals: Tensor, seen: Observation) -> Moments:
+        """Mean sum_v q_i(v) g_v and variance sum_v q_i(v) (g_v - mean)^2 of each pixel.
+
+        Args:
+            marginals: q, (B, D, C), the circuit's answer to `log_weights(seen)`.
+            seen: the same observation; it gives the shape.
+        """
+        levels = self.levels.to(marginals)
+        mean = marginals @ levels
+        variance = (marginals * (levels - mean[..., None]) ** 2).sum(-1)
+        return Moments(mean.view_as(seen.image), variance.view_as(seen.image))
