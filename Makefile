@@ -1,7 +1,7 @@
 # make demo    repairs a damaged digit and prints where the picture is
 # make test    everything CI checks: style, types, tests, executed notebooks
 # make lab     the course in JupyterLab
-# make data    builds the digits and trains every shipped model again
+# make data    builds the digits and trains every shipped model again (see data/README.md for the durations)
 # make clean   removes the environment and what runs left behind
 #
 # PYTHON=python3.12 chooses the interpreter. On a machine without a GPU, the CPU build of PyTorch is a tenth of
@@ -14,7 +14,6 @@ PIP_OPTIONS = $(if $(INDEX),--extra-index-url $(INDEX))
 
 BIN = .venv/bin
 INSTALLED = .venv/installed
-INSTALLED_DATA = .venv/installed-data
 NOTEBOOKS = $(wildcard notebooks/*.ipynb)
 
 .PHONY: demo test lint notebooks lab data clean
@@ -25,11 +24,7 @@ demo: $(INSTALLED)
 # The stamp is newer than pyproject.toml once its packages are in, so a second call installs nothing.
 $(INSTALLED): pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet $(PIP_OPTIONS) -e '.[notebooks,test]'
-	touch $@
-
-$(INSTALLED_DATA): $(INSTALLED)
-	$(BIN)/python -m pip install --quiet $(PIP_OPTIONS) -e '.[data]'
+	$(BIN)/python -m pip install --quiet $(PIP_OPTIONS) -e '.[notebooks,test,data]'
 	touch $@
 
 test: lint
@@ -49,11 +44,8 @@ notebooks: $(INSTALLED)
 lab: $(INSTALLED)
 	$(BIN)/jupyter lab notebooks
 
-data: $(INSTALLED_DATA)
-	$(BIN)/python -m tiramisu_edu.worlds.digits
-	$(BIN)/python -m tiramisu_edu.zoo
-	$(BIN)/python -m tiramisu_edu.worlds.judge
-	$(BIN)/python -m tiramisu_edu.zoo
+data: $(INSTALLED)
+	$(BIN)/tiramisu-edu train digits
 
 clean:
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist out runs

@@ -113,7 +113,3 @@ def _load(split: str) -> tuple[Tensor, Tensor]:
     tensors, _ = load_safetensors(verified(data_path(FILE)), kind=_KIND, version=_VERSION)
     chosen = tensors["splits"] == list(SPLITS).index(split)
     return tensors["images"][chosen].long(), tensors["labels"][chosen].long()
-
-
-if __name__ == "__main__":
-    build_images(data_path(FILE))

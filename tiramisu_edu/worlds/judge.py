@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from tiramisu_edu.errors import FileError
 from tiramisu_edu.files import load_safetensors, save_safetensors
 from tiramisu_edu.worlds import digits
-from tiramisu_edu.zoo import data_path
 
 NUM_FEATURES = 64
 FILE = "digits/judge.safetensors"
@@ -133,7 +132,3 @@ def _augmented(images: Tensor, generator: torch.Generator) -> Tensor:
     mixed = (1 - softness) * shifted + softness * blurred
     changed = mixed + noise * torch.randn(shifted.shape, generator=generator)
     return torch.where(plain, images, changed.clamp(-1.0, 1.0))
-
-
-if __name__ == "__main__":
-    print(f"accuracy on the test split: {train_digits_judge(data_path(FILE)):.4f}")
