@@ -125,9 +125,7 @@ def test_tiny_weights_do_not_underflow():
     plain = [np.log([0.2, 0.5])] * D
     tiny = [row + np.log(1e-300) for row in plain]
     assert circuit.log_partition(tiny) == pytest.approx(circuit.log_partition(plain) + D * np.log(1e-300))
-    np.testing.assert_allclose(
-        circuit.posterior_marginals(tiny), circuit.posterior_marginals(plain), rtol=1e-9
-    )
+    np.testing.assert_allclose(circuit.posterior_marginals(tiny), circuit.posterior_marginals(plain), rtol=1e-9)
 
 
 @given(circuits_with_weights())

@@ -33,7 +33,7 @@ class Input:
     variable: int
     probabilities: Row
     name: str = ""
-    tie: str = ""
+    tie: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +51,7 @@ class Sum:
     children: Sequence[Node] = field(repr=False)
     weights: Row = ()
     name: str = ""
-    tie: str = ""
+    tie: str = field(default="", repr=False)
 
 
 Node: TypeAlias = Input | Product | Sum

@@ -113,7 +113,7 @@ class Exercise:
         lines.append(f"  yours     {show_value(results[case])}")
         lines.append(f"  expected  {show_value(expected[case])}")
         lines.append(f"  likely    {self._likely(results) or _shape_hint(results[case], expected[case])}")
-        return "\n".join(lines)
+        return "\n".join(line.replace("\n", "\n" + " " * 12) for line in lines)
 
     def _arguments(self, case: str) -> str:
         names = list(inspect.signature(self.solution).parameters)

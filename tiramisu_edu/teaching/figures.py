@@ -37,6 +37,7 @@ __all__ = [
 ]
 
 DPI = 110  # pixels per inch of the stored picture
+GRID_PIXELS = 8  # pictures up to this size show the borders of their pixels
 CSS_PIXELS = 84  # pixels per inch on the page
 
 
@@ -128,6 +129,11 @@ def image_strip(
         if known is not None and known[k] is not None:
             _hatch(axes, ~np.asarray(known[k], dtype=bool).reshape(picture.shape[:2]))
         axes.set(xticks=[], yticks=[])
+        if max(picture.shape[:2]) <= GRID_PIXELS:
+            axes.set_xticks(np.arange(picture.shape[1] - 1) + 0.5, minor=True)
+            axes.set_yticks(np.arange(picture.shape[0] - 1) + 0.5, minor=True)
+            axes.grid(which="minor", color="0.6", linewidth=0.5)
+            axes.tick_params(which="minor", length=0)
         if titles:
             axes.set_title(titles[k], fontsize=9)
     return figure
