@@ -165,8 +165,8 @@ class ReferenceCircuit(NodeGraph):
 
         def draw(node: Node) -> int:
             # value v ∝ f_n(v) w_i(v) at an input, child c ∝ θ_{n,c} fw_c at a sum
-            p = np.exp(self._log_terms(node, log_w, log_fw) - log_fw[node])
-            return int(np.searchsorted(np.cumsum(p), rng.random() * p.sum(), side="right"))
+            cumulative = np.cumsum(np.exp(self._log_terms(node, log_w, log_fw) - log_fw[node]))
+            return int(np.searchsorted(cumulative, rng.random() * cumulative[-1], side="right"))
 
         return np.array([self._descend(draw) for _ in range(n)]).reshape(n, self.num_variables)
 
