@@ -126,10 +126,11 @@ class Circuit(nn.Module):
         log_weights = self._check(log_weights)
         out = []
         for evidence, first_row in self._soft_chunks(log_weights):
-            messages = self._forward(evidence, first_row)
-            flows = engine.backward(self.plan, list(self.parameter_list), evidence, messages, want_marginals=True)
-            assert flows.evidence is not None
-            out.append(flows.evidence.permute(2, 0, 1))
+            messages = self._forward(evidence, first_row, keep=True)
+            assert evidence.log_weights is not None
+            marginals = torch.zeros_like(evidence.log_weights)
+            engine.backward(self.plan, list(self.parameter_list), evidence, messages, marginals=marginals)
+            out.append(marginals.permute(2, 0, 1))
         return torch.cat(out)
 
     @torch.no_grad()
@@ -203,8 +204,8 @@ class Circuit(nn.Module):
         check_log_weights(log_weights, self.num_variables, self.num_categories)
         return log_weights.to(self.device, self.dtype)
 
-    def _forward(self, evidence: Evidence, first_row: int) -> engine.Messages:
-        messages = engine.forward(self.plan, list(self.parameter_list), evidence)
+    def _forward(self, evidence: Evidence, first_row: int, *, keep: bool = False) -> engine.Messages:
+        messages = engine.forward(self.plan, list(self.parameter_list), evidence, keep=keep)
         check_possible(engine.log_partition(self.plan, messages), first_row)
         return messages
 
@@ -212,13 +213,13 @@ class Circuit(nn.Module):
         """Pieces of the evidence in the engine's layout (D, C, B), each with the index of its first row."""
         first_row = 0
         for rows in self._chunks(log_weights, copies):
-            yield Evidence(log_weights=rows.permute(1, 2, 0).contiguous()), first_row
+            yield Evidence(log_weights=rows.permute(1, 2, 0)), first_row
             first_row += len(rows)
 
     def _chunks(self, rows: Tensor, copies: int = 1) -> Iterator[Tensor]:
         """Rows in pieces small enough for the messages to stay within MESSAGE_BYTES."""
-        units = sum(k * (n + 1) for k, n in self.plan.num_rows.items())
-        return iter(rows.split(max(16, MESSAGE_BYTES // (units * self.dtype.itemsize * copies))))
+        sample_bytes = self.plan.floats_per_sample * self.dtype.itemsize * copies
+        return iter(rows.split(max(16, MESSAGE_BYTES // sample_bytes)))
 
 
 class _LogPartition(torch.autograd.Function):
@@ -226,27 +227,30 @@ class _LogPartition(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, circuit, values, log_weights, *parameters):
-        soft = None if log_weights is None else log_weights.permute(1, 2, 0).contiguous()
+        soft = None if log_weights is None else log_weights.permute(1, 2, 0)
         evidence = Evidence(log_weights=soft, values=None if values is None else values.T)
-        messages = engine.forward(circuit.plan, list(parameters), evidence)
+        messages = engine.forward(circuit.plan, list(parameters), evidence, keep=any(ctx.needs_input_grad))
         ctx.circuit, ctx.evidence, ctx.messages = circuit, evidence, messages
         ctx.save_for_backward(*parameters)
         return engine.log_partition(circuit.plan, messages).clone()
 
     @staticmethod
     def backward(ctx, grad):
-        flows = engine.backward(
+        parameters = list(ctx.saved_tensors)
+        marginals = torch.zeros_like(ctx.evidence.log_weights) if ctx.needs_input_grad[2] else None
+        gradients = [torch.zeros_like(p) for p in parameters] if any(ctx.needs_input_grad[3:]) else None
+        engine.backward(
             ctx.circuit.plan,
-            list(ctx.saved_tensors),
+            parameters,
             ctx.evidence,
             ctx.messages,
             root_flow=grad,
-            want_gradients=any(ctx.needs_input_grad[3:]),
-            want_marginals=ctx.needs_input_grad[2],
+            gradients=gradients,
+            marginals=marginals,
         )
-        marginals = None if flows.evidence is None else flows.evidence.permute(2, 0, 1)
-        gradients: list[Tensor] | list[None] = flows.gradients or [None] * len(ctx.saved_tensors)
-        return None, None, marginals, *gradients
+        to_weights = None if marginals is None else marginals.permute(2, 0, 1)
+        to_parameters = [None] * len(parameters) if gradients is None else gradients
+        return None, None, to_weights, *to_parameters
 
 
 def bits_per_dimension(mean_log_likelihood: float, num_variables: int) -> float:

@@ -228,13 +228,10 @@ def expected_counts(circuit: Circuit, x: Tensor) -> tuple[list[Tensor], float]:
     log_likelihood, first_row = 0.0, 0
     for rows in circuit._chunks(x.to(circuit.device)):
         evidence = Evidence(values=rows.T)
-        messages = engine.forward(circuit.plan, parameters, evidence)
+        messages = engine.forward(circuit.plan, parameters, evidence, keep=True)
         log_z = engine.log_partition(circuit.plan, messages)
         check_possible(log_z, first_row)
-        flows = engine.backward(circuit.plan, parameters, evidence, messages, want_gradients=True)
-        assert flows.gradients is not None
-        for total, gradient in zip(totals, flows.gradients):
-            total += gradient
+        engine.backward(circuit.plan, parameters, evidence, messages, gradients=totals)
         log_likelihood += float(log_z.double().sum())
         first_row += len(rows)
     return [total.mul_(theta) for total, theta in zip(totals, parameters)], log_likelihood

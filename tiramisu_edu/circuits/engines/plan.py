@@ -2,24 +2,28 @@
 
 Messages live in one tensor per unit count K, shape (regions with K units + 1, K, B), in log space. The last row is
 the constant log 1 = 0: where partitions of one level differ in their number of children, missing ones point at it.
+Rows are ordered so that, wherever possible, the s-th children of a level lie side by side and are read without a copy.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from ..regions import Region, RegionGraph
+from ..regions import RegionGraph
+
+Rows = slice | Tensor  # a run of rows, or their indices (n,) long
 
 
 @dataclass(frozen=True)
 class Level:
     """R regions computed together; their messages are rows `start … start + R - 1` of those with `num_units` units.
 
-    A sum level mixes P * K_in product units, the s-th factors of which are the rows `children[s]` of the messages with
-    K_in units. An input level mixes C indicators: `children` holds one row of variables, (1, R).
+    A sum level mixes M = P * K_in product units, the s-th factors of which are the rows `children[s]` of the messages
+    with K_in units, one per partition. An input level mixes the C indicators of its variables, `children[0]`.
     """
 
     num_units: int
@@ -27,15 +31,16 @@ class Level:
     start: int
     parameter: int  # index into `Plan.parameters`
     parameter_rows: Tensor | None  # (R,) long, None: all rows in order (nothing is tied)
-    children: Tensor  # (S, R * P) long
+    children: tuple[Rows, ...]
+    num_partitions: int  # P, of each region
     child_units: int  # K_in; C for an input level
     is_input: bool
-    exclusive: bool  # no child has another parent, so its flow is written, not added
+    exclusive: bool  # no child (variable) has another parent (input), so its flow is written, not added
 
     @property
     def num_products(self) -> int:
         """M, the product units (or categories) that each region of the level mixes."""
-        return self.children.shape[1] // self.num_regions * self.child_units
+        return self.num_partitions * self.child_units
 
     @property
     def rows(self) -> slice:
@@ -52,59 +57,87 @@ class Parameter:
 
 @dataclass(frozen=True)
 class Plan:
-    """Levels bottom-up, the parameters they use, and where each region's units and parameters are."""
+    """Levels bottom-up, the parameters they use, and where each region's parameters are."""
 
     levels: tuple[Level, ...]
     parameters: tuple[Parameter, ...]
     num_rows: dict[int, int]  # K -> regions with K units
     region_parameter: tuple[tuple[int, int], ...]  # per region (parameter, row)
 
+    @property
+    def is_tree(self) -> bool:
+        """Whether no region has two parents and no variable two input regions."""
+        return all(level.exclusive for level in self.levels)
+
+    @property
+    def floats_per_sample(self) -> int:
+        """Numbers that a forward and backward pass holds per sample: messages, flows, and what forward keeps."""
+        units = sum(k * (rows + 1) for k, rows in self.num_rows.items())
+        return 3 * units + sum(level.num_regions * level.num_products for level in self.levels)
+
 
 def compile_plan(graph: RegionGraph) -> Plan:
     """Group the regions of a graph into levels, children before parents."""
+    stacks = _ordered_stacks(graph)
     groups: dict[tuple[object, ...], list[int]] = {}
-    for i, region in enumerate(graph.regions):
-        if region.tied_to is None:
+    for i in (i for members in stacks for i in members):
+        if graph.regions[i].tied_to is None:
             groups.setdefault(_shape_key(graph, i), []).append(i)
     owner = {i: (g, row) for g, members in enumerate(groups.values()) for row, i in enumerate(members)}
     parameter = [owner[i if r.tied_to is None else r.tied_to] for i, r in enumerate(graph.regions)]
 
-    stacks: dict[tuple[int, int], list[int]] = {}
-    for i in sorted(range(len(graph.regions)), key=lambda i: graph.heights[i]):
-        stacks.setdefault((graph.heights[i], parameter[i][0]), []).append(i)
-
-    num_parents = [0] * len(graph.regions)
-    for child in (c for r in graph.regions for partition in r.partitions for c in partition):
-        num_parents[child] += 1
     row: dict[int, int] = {}
     num_rows: dict[int, int] = {}
-    for members in stacks.values():
-        for i in members:
-            units = graph.regions[i].num_units
-            row[i] = num_rows.get(units, 0)
-            num_rows[units] = row[i] + 1
+    for i in (i for members in stacks for i in members):
+        units = graph.regions[i].num_units
+        row[i] = num_rows.get(units, 0)
+        num_rows[units] = row[i] + 1
 
+    num_parents = Counter(c for region in graph.regions for partition in region.partitions for c in partition)
+    num_inputs = Counter(region.scope[0] for region in graph.regions if region.is_input)
+    sizes = [len(members) for members in groups.values()]
     levels = []
-    for (_, g), members in stacks.items():
+    for members in stacks:
         first, rows = graph.regions[members[0]], [parameter[i][1] for i in members]
-        in_order = rows == list(range(len(list(groups.values())[g])))
-        child_units = graph.num_categories if first.is_input else graph.regions[first.partitions[0][0]].num_units
         partitions = [p for i in members for p in graph.regions[i].partitions]
+        g = parameter[members[0]][0]
+        child_units = graph.num_categories if first.is_input else graph.regions[partitions[0][0]].num_units
         levels.append(
             Level(
                 num_units=first.num_units,
                 num_regions=len(members),
                 start=row[members[0]],
                 parameter=g,
-                parameter_rows=None if in_order else torch.tensor(rows),
-                children=_children([graph.regions[i] for i in members], row, num_rows.get(child_units, 0)),
+                parameter_rows=None if rows == list(range(sizes[g])) else torch.tensor(rows),
+                children=_children(graph, members, partitions, row, num_rows.get(child_units, 0)),
+                num_partitions=max(1, len(first.partitions)),
                 child_units=child_units,
                 is_input=first.is_input,
-                exclusive=all(num_parents[c] == 1 for partition in partitions for c in partition),
+                exclusive=all(num_parents[c] == 1 for partition in partitions for c in partition)
+                and (not first.is_input or all(num_inputs[graph.regions[i].scope[0]] == 1 for i in members)),
             )
         )
     parameters = tuple(_parameter(graph, members) for members in groups.values())
     return Plan(tuple(levels), parameters, num_rows, tuple(parameter))
+
+
+def _ordered_stacks(graph: RegionGraph) -> list[list[int]]:
+    """The members of each level, bottom-up; inputs by variable, sums as their parents' partitions list them."""
+    stacks: dict[tuple[object, ...], list[int]] = {}
+    for i in sorted(range(len(graph.regions)), key=lambda i: (graph.heights[i], graph.regions[i].scope[0], i)):
+        region = graph.regions[i]
+        owner = i if region.tied_to is None else region.tied_to
+        stacks.setdefault((graph.heights[i], *_shape_key(graph, owner)), []).append(i)
+    place: dict[int, int] = {}
+    for members in reversed(stacks.values()):
+        if not graph.regions[members[0]].is_input:
+            members.sort(key=lambda i: place.get(i, -1))
+        partitions = [p for i in members for p in graph.regions[i].partitions]
+        for slot in range(max(map(len, partitions), default=0)):
+            for partition in partitions:
+                if slot < len(partition):
+                    place.setdefault(partition[slot], len(place))
+    return list(stacks.values())
 
 
 def _shape_key(graph: RegionGraph, i: int) -> tuple[object, ...]:
@@ -127,11 +160,16 @@ def _parameter(graph: RegionGraph, members: list[int]) -> Parameter:
     return Parameter((len(members), first.num_units, num_products), None)
 
 
-def _children(members: list[Region], row: dict[int, int], constant: int) -> Tensor:
-    """(S, R * P): the s-th factor of every partition, the constant row where a partition has fewer factors."""
-    if members[0].is_input:
-        return torch.tensor([[region.scope[0] for region in members]])
-    partitions = [partition for region in members for partition in region.partitions]
+def _children(
+    graph: RegionGraph, members: list[int], partitions: list[tuple[int, ...]], row: dict[int, int], constant: int
+) -> tuple[Rows, ...]:
+    """Per slot the rows of all partitions' children, the constant row where a partition has fewer."""
+    if graph.regions[members[0]].is_input:
+        return (_as_rows([graph.regions[i].scope[0] for i in members]),)
     width = max(map(len, partitions))
-    padded = [[row[c] for c in partition] + [constant] * (width - len(partition)) for partition in partitions]
-    return torch.tensor(padded).T.contiguous()
+    return tuple(_as_rows([row[p[slot]] if slot < len(p) else constant for p in partitions]) for slot in range(width))
+
+
+def _as_rows(rows: list[int]) -> Rows:
+    is_run = rows == list(range(rows[0], rows[0] + len(rows)))
+    return slice(rows[0], rows[0] + len(rows)) if is_run else torch.tensor(rows)

@@ -30,12 +30,14 @@ class _Descent:
     def choose(self, level: Level, region: Tensor, column: Tensor, chosen: Tensor) -> None:
         """Walk on to the children of product `chosen`, or set the variable to category `chosen`."""
         if level.is_input:
-            self.values[level.children[0][region], column] = chosen
+            rows = level.children[0]
+            variable = rows.start + region if isinstance(rows, slice) else rows[region]
+            self.values[variable, column] = chosen
             return
-        num_partitions = level.children.shape[1] // level.num_regions
-        partition = region * num_partitions + chosen // level.child_units
-        for factor in level.children:
-            self.unit[level.child_units][factor[partition], column] = chosen % level.child_units
+        partition = region * level.num_partitions + chosen // level.child_units
+        for rows in level.children:
+            child = rows.start + partition if isinstance(rows, slice) else rows[partition]
+            self.unit[level.child_units][child, column] = chosen % level.child_units
 
 
 def sample(
