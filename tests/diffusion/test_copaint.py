@@ -48,8 +48,9 @@ def test_published_rates():
 def test_presets():
     assert CoPaintSettings.preset("celeba") == CoPaintSettings()
     assert CoPaintSettings.preset("fast").gradient_steps == 1
+    assert CoPaintSettings.preset("digits").rate == 1.6
     assert CoPaintSettings.preset("imagenet").prior_weight == 0.01
-    with pytest.raises(TiramisuError, match="expected celeba, imagenet, fast"):
+    with pytest.raises(TiramisuError, match="expected celeba, imagenet, fast, digits"):
         CoPaintSettings.preset("slow")
 
 
