@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
+from torch import Tensor
 
 from ..errors import TiramisuError
 from ..evaluation.comparison import Cases, Scores, circuit_samples, difference, make_cases, run_method
@@ -40,26 +41,36 @@ def run_inpaint(options: argparse.Namespace) -> int:
 
     settings = sampling_settings(options, device)
     plain, steered, circuit = Scores(), Scores(), Scores()
-    rows = {"truth": cases.images, "damaged": damaged(cases.images, cases.known)}
-    if not has_truth:
-        rows = {"damaged": rows["damaged"]}
-    rows[options.sampler] = run_method(world, cases, plain, sampler=options.sampler, guide="none", **settings)
-    name = f"{options.sampler}\n+ {options.guide}"
+    completions = {options.sampler: run_method(world, cases, plain, sampler=options.sampler, guide="none", **settings)}
+    methods = {options.sampler: plain}
     if options.guide != "none":
-        rows[name] = run_method(world, cases, steered, sampler=options.sampler, guide=options.guide, **settings)
-    rows["circuit alone\n(exact samples)"] = circuit_samples(world, cases, seed=options.seed, device=device)
-    circuit.add(world, cases, rows["circuit alone\n(exact samples)"])
-
-    methods = {label.replace("\n", " "): s for label, s in ((options.sampler, plain), (name, steered)) if s.mse}
+        name = f"{options.sampler} + {options.guide}"
+        completions[name] = run_method(world, cases, steered, sampler=options.sampler, guide=options.guide, **settings)
+        methods[name] = steered
+    completions["circuit alone"] = circuit_samples(world, cases, seed=options.seed, device=device)
+    circuit.add(world, cases, completions["circuit alone"])
     methods["circuit alone"] = circuit
     report = {"seed": options.seed, "mask": str(options.mask), "methods": _report(methods, cases, has_truth)}
     if options.guide != "none":
         report["guide_share"] = _print_cost(world, cases, steered, options, settings)
     title = f"{options.world}, mask {Path(options.mask).name}, {options.num_inference_steps} steps, seed {options.seed}"
-    path = save_sheet(options.out, {label: images[:COLUMNS] for label, images in rows.items()}, title)
+    path = save_sheet(options.out, _rows(cases, completions, methods, has_truth), title)
     write_json(options.json, report)
     print(f"picture: {path}")
     return 0
+
+
+def _rows(
+    cases: Cases, completions: dict[str, Tensor], methods: dict[str, Scores], has_truth: bool
+) -> dict[str, Tensor]:
+    """The rows of the picture; where the truth is known, each label says how many digits are right."""
+    rows = {"truth": cases.images[:COLUMNS]} if has_truth else {}
+    rows["damaged"] = damaged(cases.images, cases.known)[:COLUMNS]
+    for label, images in completions.items():
+        right = float(methods[label].measure("agreement").mean())
+        score = f"\n{right:.0%} right" if has_truth else ""
+        rows[label.replace(" + ", "\n+ ") + score] = images[:COLUMNS]
+    return rows
 
 
 def sampling_settings(options: argparse.Namespace, device: torch.device) -> dict:

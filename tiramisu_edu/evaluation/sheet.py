@@ -32,15 +32,15 @@ def save_sheet(path: str | Path, rows: dict[str, Tensor], title: str) -> Path:
     from matplotlib.figure import Figure
 
     columns = len(next(iter(rows.values())))
-    figure = Figure(figsize=(1.9 + 0.75 * columns, 0.55 + 0.78 * len(rows)), dpi=150)
+    figure = Figure(figsize=(1.6 + 0.75 * columns, 0.35 + 0.76 * len(rows)), dpi=150)
     FigureCanvasAgg(figure)
-    left = 1.9 / figure.get_figwidth()
-    top = 1 - 0.5 / figure.get_figheight()
+    left = 1.6 / figure.get_figwidth()
+    top = 1 - 0.35 / figure.get_figheight()
     axes = figure.subplots(
         len(rows), columns, squeeze=False, gridspec_kw={"left": left, "right": 0.995, "bottom": 0.01, "top": top}
     )
     figure.subplots_adjust(wspace=0.06, hspace=0.06)
-    figure.text(0.01, 1 - 0.1 / figure.get_figheight(), title, va="top", fontsize=9)
+    figure.text(left, 1 - 0.1 / figure.get_figheight(), title, va="top", fontsize=9)
     for (label, images), line in zip(rows.items(), axes):
         for image, axis in zip(images, line):
             pixels = ((image.float().clamp(-1, 1) + 1) / 2).permute(1, 2, 0).numpy()

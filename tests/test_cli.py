@@ -1,0 +1,171 @@
+"""The command line as a user meets it: the main job, its files, and one clear line for every mistake."""
+
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from tiramisu_edu.cli import main
+from tiramisu_edu.worlds.pictures import load_image
+
+QUICK = ["--num-inference-steps", "3", "--batch", "3"]
+
+
+def picture(path, pixels):
+    Image.fromarray(np.asarray(pixels, dtype=np.uint8)).save(path)
+    return str(path)
+
+
+@pytest.fixture
+def mask_file(tmp_path):
+    pixels = np.zeros((8, 8))
+    pixels[:, 4:] = 255  # white = fill in
+    return picture(tmp_path / "mask.png", pixels)
+
+
+@pytest.mark.parametrize("sampler", ["ddim", "replacement", "copaint"])
+@pytest.mark.parametrize("guide", ["none", "mixture", "difference"])
+def test_every_sampler_takes_every_guide(tmp_path, capsys, sampler, guide):
+    out, numbers = tmp_path / "a" / "picture.png", tmp_path / "numbers.json"
+    flags = ["--sampler", sampler, "--guide", guide, "--out", str(out), "--json", str(numbers)]
+    assert main(["inpaint", *QUICK, *flags]) == 0
+    printed = capsys.readouterr().out
+    assert "seed 0" in printed and f"picture: {out}" in printed
+    with Image.open(out) as sheet:
+        assert sheet.size[0] > 200
+    report = json.loads(numbers.read_text())
+    expected = {sampler, "circuit alone"} | ({f"{sampler} + {guide}"} if guide != "none" else set())
+    assert set(report["methods"]) == expected
+    if guide != "none":
+        assert "the circuit's share of the sampling time" in printed
+        assert 0 < report["guide_share"]["at_20_percent"] < 1
+
+
+def test_same_seed_same_picture(tmp_path):
+    for name in ("a.png", "b.png"):
+        assert main(["inpaint", *QUICK, "--mask", "wide", "--seed", "7", "--out", str(tmp_path / name)]) == 0
+    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+
+
+def test_a_picture_and_a_mask_of_ones_own(tmp_path, capsys, mask_file):
+    photo = picture(tmp_path / "photo.png", np.random.default_rng(0).integers(0, 255, (20, 30, 3)))
+    out = tmp_path / "out.png"
+    assert main(["inpaint", *QUICK, "--image", photo, "--mask", mask_file, "--out", str(out)]) == 0
+    printed = capsys.readouterr().out
+    assert "resized from 30 x 20 to 8 x 8" in printed and "rounded to the world's 17 levels" in printed
+    assert out.exists()
+
+
+def test_evaluate_prints_a_table_with_intervals(tmp_path, capsys):
+    numbers = tmp_path / "n.json"
+    flags = ["--samplers", "ddim,replacement", "--masks", "left,top", "--images", "4", "--seeds", "2"]
+    assert main(["evaluate", *flags, "--num-inference-steps", "3", "--json", str(numbers)]) == 0
+    printed = capsys.readouterr().out
+    assert "4 images x 2 masks = 8 pairs, 2 noise seeds" in printed
+    assert sum(line.startswith(("| ddim |", "| replacement |")) for line in printed.splitlines()) == 2
+    row = json.loads(numbers.read_text())["samplers"]["replacement"]["agreement"]
+    assert row["wins"] + row["ties"] + row["losses"] == 16
+    assert row["low"] <= row["difference"] <= row["high"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--world", "mars"], "unknown world 'mars'"),
+        (["--sampler", "magic"], "unknown sampler 'magic'"),
+        (["--guide", "magic"], "unknown guide 'magic'"),
+        (["--mask", "magic"], "unknown mask 'magic'"),
+        (["--guided-fraction", "1.5"], "guided fraction must lie in"),
+        (["--num-inference-steps", "0"], "cannot take 0 steps"),
+        (["--batch", "0"], "--batch must be at least 1"),
+        (["--batch", "9999"], "ask for 1 to 300"),
+        (["--device", "abacus"], "device 'abacus' is not available"),
+        (["--image", "{tmp}/none.png"], "there is no such file"),
+        (["--image", "{tmp}/text.png"], "not a picture"),
+        (["--mask", "{tmp}/text.png"], "not a picture"),
+        (["--mask", "{tmp}/large.png"], "the mask is 9 x 9 pixels"),
+        (["--mask", "{tmp}/black.png"], "black everywhere"),
+        (["--mask", "{tmp}/white.png"], "white everywhere"),
+        (["--mask", "{tmp}/colour.png"], "colours in its 3 channels"),
+    ],
+)
+def test_mistakes_are_one_line_and_exit_code_2(tmp_path, capsys, arguments, message):
+    (tmp_path / "text.png").write_text("not a picture")
+    picture(tmp_path / "large.png", np.eye(9) * 255)
+    picture(tmp_path / "black.png", np.zeros((8, 8)))
+    picture(tmp_path / "white.png", np.full((8, 8), 255))
+    picture(tmp_path / "colour.png", np.random.default_rng(0).integers(0, 255, (8, 8, 3)))
+    out = tmp_path / "out.png"
+    arguments = [a.replace("{tmp}", str(tmp_path)) for a in arguments]
+    assert main(["inpaint", "--num-inference-steps", "3", "--out", str(out), *arguments]) == 2
+    captured = capsys.readouterr()
+    assert message in captured.err
+    assert captured.err.startswith("tiramisu-edu: ") and captured.err.count("\n") == 1
+    assert not out.exists()
+
+
+def test_a_tampered_model_is_refused_without_a_traceback(tmp_path):
+    """The whole program, on a copy of the data with one byte of the circuit changed, then cut short."""
+    import shutil
+
+    from tiramisu_edu.zoo import data_root
+
+    shutil.copytree(data_root(), tmp_path / "data")
+    circuit = tmp_path / "data" / "digits" / "circuit.safetensors"
+    whole = circuit.read_bytes()
+    flipped = whole[:-5] + bytes([whole[-5] ^ 1]) + whole[-4:]
+    for broken in (flipped, whole[:1000]):
+        circuit.write_bytes(broken)
+        command = [sys.executable, "-m", "tiramisu_edu.cli", "inpaint", "--out", str(tmp_path / "out.png")]
+        environment = os.environ | {"TIRAMISU_DATA": str(tmp_path / "data")}
+        done = subprocess.run(command, env=environment, capture_output=True, text=True)
+        assert done.returncode == 2
+        assert "circuit.safetensors is not the published file" in done.stderr
+        assert "Traceback" not in done.stderr and not (tmp_path / "out.png").exists()
+
+
+def test_help_of_every_command(capsys):
+    for command in ([], ["inpaint"], ["evaluate"], ["train"], ["doctor"]):
+        with pytest.raises(SystemExit, match="0"):
+            main([*command, "--help"])
+        assert "usage: tiramisu-edu" in capsys.readouterr().out
+
+
+def test_train_makes_the_circuit_again(tmp_path):
+    """The shipped circuit, made from its recipe: the same structure, parameters to the last digits."""
+    from tiramisu_edu.circuits.circuit import Circuit
+    from tiramisu_edu.zoo import data_path
+
+    assert main(["train", "digits", "--part", "circuit", "--out", str(tmp_path)]) == 0
+    made = Circuit.load(tmp_path / "digits" / "circuit.safetensors")
+    shipped = Circuit.load(data_path("digits/circuit.safetensors"))
+    assert made.graph == shipped.graph
+    assert made.facts["test_bits_per_pixel"] == pytest.approx(shipped.facts["test_bits_per_pixel"], abs=0.02)
+    assert shipped.facts["test_bits_per_pixel"] <= 2.05
+    assert list((tmp_path / "digits").iterdir()) == [tmp_path / "digits" / "circuit.safetensors"]
+
+
+def test_the_digit_stays_where_it_is_known(tmp_path, mask_file):
+    """Through the Python API: known pixels come back exactly, hidden ones never leak."""
+    from tiramisu_edu import inpaint, load
+
+    world = load("digits")
+    images, _ = world.images("test")
+    known = torch.zeros(1, 1, 8, 8, dtype=torch.bool)
+    known[..., :4] = True
+    results = []
+    for hidden in (images[:2], torch.where(known, images[:2], torch.nan)):
+        g = torch.Generator().manual_seed(0)
+        result = inpaint(world, hidden, known, num_inference_steps=4, generator=g, record=True)
+        assert torch.equal(result.images[..., :4], images[:2, ..., :4])
+        results.append(result)
+    assert torch.equal(results[0].images, results[1].images)
+    assert [m.index for m in results[0].trajectory] == [3, 2, 1, 0]
+    assert results[0].trajectory[0].circuit.shape == images[:2].shape
+    assert 0 < results[0].guide_seconds < results[0].seconds
+    assert load_image(mask_file, (8, 8), 1).notice == ""
