@@ -6,12 +6,13 @@ import subprocess
 import sys
 import textwrap
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.circuits.oracle import graphs, random_circuit
+from tests.circuits.oracle import graphs, random_circuit, random_evidence
 from tiramisu_edu.circuits import structures
 from tiramisu_edu.circuits.circuit import Circuit
 from tiramisu_edu.circuits.interchange import to_reference
@@ -152,3 +153,74 @@ def test_bad_data_is_named():
         fit_em(circuit, toy_data()[:0], progress=False)
     with pytest.raises(TiramisuError, match="batch_size"):
         fit_em(circuit, toy_data(), batch_size=0, progress=False)
+
+
+@settings(max_examples=25, deadline=None)
+@given(graph=graphs(), seed=seeds)
+def test_em_with_soft_evidence_equals_the_reference(graph, seed):
+    circuit = random_circuit(graph, seed, 1.0, torch.float64)
+    log_weights = random_evidence("soft", 8, circuit.num_variables, circuit.num_categories, seed)
+    reference, mean = to_reference(circuit).em_step_soft([row.numpy() for row in log_weights])
+    counts, total = expected_counts(circuit, log_weights)
+    assert total / 8 == pytest.approx(mean, rel=1e-10, abs=1e-10)
+    maximise(circuit, counts, 0.0)
+    ours = circuit.log_partition(log_weights).detach().tolist()
+    for row, value in zip(log_weights, ours):
+        assert value == pytest.approx(reference.log_partition(row.numpy()), rel=1e-9, abs=1e-9)
+
+
+def test_hard_evidence_as_log_weights_learns_the_same():
+    one_hot = torch.nn.functional.one_hot(toy_data(), 2).double().log()
+    fitted = []
+    for data in (toy_data(), one_hot):
+        g = torch.Generator().manual_seed(0)
+        circuit = Circuit(structures.hmm(5, num_categories=2, num_latents=3), generator=g, dtype=torch.float64)
+        fit_em(circuit, data, epochs=5, progress=False)
+        fitted.append(circuit)
+    for a, b in zip(fitted[0].parameter_list, fitted[1].parameter_list):
+        assert torch.allclose(a, b, atol=1e-12)
+
+
+def test_data_is_read_batch_by_batch_from_disk(tmp_path):
+    """A NumPy memmap of bytes, as for data larger than memory, gives what the tensor in memory gives."""
+    path = tmp_path / "data.npy"
+    np.save(path, toy_data().to(torch.uint8).numpy())
+    histories = []
+    for data in (toy_data(), np.load(path, mmap_mode="r")):
+        g = torch.Generator().manual_seed(0)
+        circuit = Circuit(structures.mixture(5, num_categories=2, num_latents=3), generator=g)
+        histories.append(fit_em(circuit, data, epochs=4, batch_size=32, generator=g, progress=False))
+    assert histories[0] == histories[1]
+
+
+DISTRIBUTED = """
+    import sys, torch
+    from tests.circuits.test_learning import toy_data
+    from tiramisu_edu.circuits import structures
+    from tiramisu_edu.circuits.circuit import Circuit
+    from tiramisu_edu.circuits.learning import fit_em
+    if torch.distributed.is_torchelastic_launched():
+        torch.distributed.init_process_group("gloo")
+    g = torch.Generator().manual_seed(0)
+    circuit = Circuit(structures.hmm(5, num_categories=2, num_latents=4), generator=g)
+    fit_em(circuit, toy_data(201), validation=toy_data(51, seed=1), epochs=10, batch_size=30, generator=g,
+           checkpoint=sys.argv[2], progress=False)
+    if not torch.distributed.is_initialized() or torch.distributed.get_rank() == 0:
+        circuit.save(sys.argv[1])
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
+"""
+
+
+@pytest.mark.skipif(not torch.distributed.is_available(), reason="this build of torch has no torch.distributed")
+def test_two_processes_learn_what_one_does(tmp_path):
+    script = tmp_path / "train.py"
+    script.write_text(textwrap.dedent(DISTRIBUTED))
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"}
+    alone = [sys.executable, str(script), str(tmp_path / "one"), str(tmp_path / "c1")]
+    subprocess.run(alone, env=environment, check=True)
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    subprocess.run([*launcher, str(script), str(tmp_path / "two"), str(tmp_path / "c2")], env=environment, check=True)
+    one, two = Circuit.load(tmp_path / "one"), Circuit.load(tmp_path / "two")
+    for a, b in zip(one.parameter_list, two.parameter_list):
+        assert (a - b).abs().max() < 1e-5

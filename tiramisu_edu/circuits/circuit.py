@@ -13,7 +13,8 @@ from .engines import torch_engine as engine
 from .engines import traceback
 from .engines.plan import compile_plan
 from .engines.torch_engine import Evidence
-from .evidence_checks import check_log_weights, check_possible, check_values
+from .evidence_checks import check_log_weights, check_possible, checked_values
+from .inputs import get_family
 from .regions import RegionGraph
 
 MESSAGE_BYTES = 64 * 2**20  # a batch is worked through in chunks whose messages take about this much
@@ -23,7 +24,8 @@ class Circuit(nn.Module):
     """p(x) over D variables with C categories, as a smooth and decomposable circuit.
 
     Parameters are probabilities, stored normalised: per level of equal regions a tensor theta (R, K_out, M) that sums
-    to one over M (M product units of a sum, M = C categories of an input).
+    to one over M (M product units of a sum, M = C categories of an input). Input families with parameters of another
+    kind (`inputs`) store those.
 
     Args:
         graph: the structure, from `structures`.
@@ -43,12 +45,9 @@ class Circuit(nn.Module):
         self.plan = compile_plan(graph)
         self.parameter_list = nn.ParameterList()
         for parameter in self.plan.parameters:
-            if parameter.family == "indicator":
-                theta = torch.eye(graph.num_categories, dtype=dtype).expand(parameter.shape).clone()
-            else:
-                noise = torch.rand(parameter.shape, generator=generator, dtype=dtype)
-                theta = torch.softmax(noise * 2, -1)
-            self.parameter_list.append(nn.Parameter(theta, requires_grad=parameter.family != "indicator"))
+            family = get_family(parameter.family or "categorical")  # sum weights are categorical over their products
+            start = family.start(parameter.shape, generator, dtype)
+            self.parameter_list.append(nn.Parameter(start, requires_grad=family.is_learned))
         self.facts: dict[str, object] = {}  # what is known of its making: data, seed, likelihood
 
     @property
@@ -85,9 +84,9 @@ class Circuit(nn.Module):
         Raises:
             EvidenceError: for a wrong shape or type, or a value that is no category.
         """
-        check_values(x, self.num_variables, self.num_categories)
-        x = x.to(self.device)
-        return torch.cat([_LogPartition.apply(self, rows, None, *self.parameter_list) for rows in self._chunks(x)])
+        x = checked_values(x, self.num_variables, self.num_categories).to(self.device)
+        tables = self.tables()
+        return torch.cat([_LogPartition.apply(self, rows, None, *tables) for rows in self.chunks(x)])
 
     def log_partition(self, log_weights: Tensor) -> Tensor:
         """log Z(w) = log sum_x p(x) prod_i w_i(x_i), differentiable in the log weights and the parameters.
@@ -105,8 +104,8 @@ class Circuit(nn.Module):
             EvidenceError: for NaN, +inf, a row of all -inf (names it), or Z = 0 (names the batch rows).
         """
         log_weights = self._check(log_weights)
-        parameters = list(self.parameter_list)
-        log_z = torch.cat([_LogPartition.apply(self, None, rows, *parameters) for rows in self._chunks(log_weights)])
+        tables = self.tables()
+        log_z = torch.cat([_LogPartition.apply(self, None, rows, *tables) for rows in self.chunks(log_weights)])
         check_possible(log_z.detach())
         return log_z
 
@@ -129,7 +128,7 @@ class Circuit(nn.Module):
             messages = self._forward(evidence, first_row, keep=True)
             assert evidence.log_weights is not None
             marginals = torch.zeros_like(evidence.log_weights)
-            engine.backward(self.plan, list(self.parameter_list), evidence, messages, marginals=marginals)
+            engine.backward(self.plan, self.tables(), evidence, messages, marginals=marginals)
             out.append(marginals.permute(2, 0, 1))
         return torch.cat(out)
 
@@ -154,7 +153,7 @@ class Circuit(nn.Module):
         out = []
         for evidence, first_row in self._soft_chunks(log_weights, copies=n):
             messages = self._forward(evidence, first_row)
-            values = traceback.sample(self.plan, list(self.parameter_list), evidence, messages, n, generator)
+            values = traceback.sample(self.plan, self.tables(), evidence, messages, n, generator)
             out.append(values.T.reshape(n, -1, self.num_variables))
         return torch.cat(out, 1)
 
@@ -173,15 +172,32 @@ class Circuit(nn.Module):
         """
         log_weights = self._check(log_weights)
         out = []
-        for evidence, first_row in self._soft_chunks(log_weights, copies=4):
+        for evidence, first_row in self._soft_chunks(log_weights):
             self._forward(evidence, first_row)
-            out.append(traceback.most_probable(self.plan, list(self.parameter_list), evidence).T)
+            out.append(traceback.most_probable(self.plan, self.tables(), evidence).T)
         return torch.cat(out)
 
-    def region_parameters(self, index: int) -> Tensor:
+    def _apply(self, fn, recurse=True):
+        super()._apply(fn, recurse)  # moves and casts the parameters: the plan's indices follow them
+        self.plan = self.plan.to(self.device)
+        return self
+
+    def forward(self, x: Tensor) -> Tensor:
+        """log p(x): as `log_likelihood`, so that `torch.func.functional_call` can put other parameters in."""
+        return self.log_likelihood(x)
+
+    def tables(self) -> list[Tensor]:
+        """theta (R, K_out, M) of every level, probabilities that sum to one over M; differentiable."""
+        families = [parameter.family for parameter in self.plan.parameters]
+        return [
+            own if family is None else get_family(family).table(own, self.num_categories)
+            for own, family in zip(self.parameter_list, families)
+        ]
+
+    def region_table(self, index: int) -> Tensor:
         """theta (K_out, M) of region `index` of the graph."""
         parameter, row = self.plan.region_parameter[index]
-        return self.parameter_list[parameter][row]
+        return self.tables()[parameter][row]
 
     def save(self, path: str | Path, **facts: object) -> None:
         """Write structure, parameters and any `facts` (JSON values: data, seed, likelihood) to one safetensors file."""
@@ -205,18 +221,18 @@ class Circuit(nn.Module):
         return log_weights.to(self.device, self.dtype)
 
     def _forward(self, evidence: Evidence, first_row: int, *, keep: bool = False) -> engine.Messages:
-        messages = engine.forward(self.plan, list(self.parameter_list), evidence, keep=keep)
+        messages = engine.forward(self.plan, self.tables(), evidence, keep=keep)
         check_possible(engine.log_partition(self.plan, messages), first_row)
         return messages
 
     def _soft_chunks(self, log_weights: Tensor, copies: int = 1) -> Iterator[tuple[Evidence, int]]:
         """Pieces of the evidence in the engine's layout (D, C, B), each with the index of its first row."""
         first_row = 0
-        for rows in self._chunks(log_weights, copies):
+        for rows in self.chunks(log_weights, copies):
             yield Evidence(log_weights=rows.permute(1, 2, 0)), first_row
             first_row += len(rows)
 
-    def _chunks(self, rows: Tensor, copies: int = 1) -> Iterator[Tensor]:
+    def chunks(self, rows: Tensor, copies: int = 1) -> Iterator[Tensor]:
         """Rows in pieces small enough for the messages to stay within MESSAGE_BYTES."""
         sample_bytes = self.plan.floats_per_sample * self.dtype.itemsize * copies
         return iter(rows.split(max(16, MESSAGE_BYTES // sample_bytes)))

@@ -8,12 +8,13 @@ from torch import Tensor
 from ..errors import EvidenceError
 
 
-def check_values(x: Tensor, num_variables: int, num_categories: int) -> None:
-    """Raise EvidenceError unless x is (B, D) of integers in -1 … C - 1."""
+def checked_values(x: Tensor, num_variables: int, num_categories: int) -> Tensor:
+    """x as torch.long; raise EvidenceError unless it is (B, D) of integers in -1 … C - 1."""
     if x.ndim != 2 or x.shape[1] != num_variables:
         raise EvidenceError(f"x must have shape (B, {num_variables}), not {tuple(x.shape)}")
     if x.dtype.is_floating_point or x.dtype == torch.bool:
         raise EvidenceError(f"x must hold integer categories (torch.long), not {x.dtype}")
+    x = x.long()
     wrong = (x < -1) | (x >= num_categories)
     if wrong.any():
         row, variable = wrong.nonzero()[0].tolist()
@@ -21,6 +22,7 @@ def check_values(x: Tensor, num_variables: int, num_categories: int) -> None:
             f"x[{row}, {variable}] = {int(x[row, variable])} is not a category: "
             f"use 0 … {num_categories - 1}, or -1 for a missing value"
         )
+    return x
 
 
 def check_log_weights(log_weights: Tensor, num_variables: int, num_categories: int) -> None:

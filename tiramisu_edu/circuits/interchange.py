@@ -64,7 +64,7 @@ def to_reference(circuit: Circuit) -> ReferenceCircuit:
     units: dict[int, list[Node]] = {}
     for index in sorted(range(len(graph.regions)), key=lambda i: graph.heights[i]):
         region = graph.regions[index]
-        theta = circuit.region_parameters(index).detach().double().cpu()
+        theta = circuit.region_table(index).detach().double().cpu()
         rows = (theta / theta.sum(-1, keepdim=True)).tolist()
         owner = index if region.tied_to is None else region.tied_to
         names = [(f"{index}.{k}", f"{owner}.{k}") for k in range(region.num_units)]

@@ -1,4 +1,10 @@
-"""Learning by expectation maximisation: flows are expected counts, normalised counts are the new parameters."""
+"""Learning by expectation maximisation: flows are expected counts, normalised counts are the new parameters.
+
+Data is anything with rows: a tensor (N, D) of categories with -1 for missing, a tensor (N, D, C) of log weights (soft
+evidence), or an array larger than memory such as a NumPy memmap, read batch by batch. Under `torchrun` each process
+takes its share of every batch and the expected counts are summed over all, so the result does not depend on their
+number.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +13,7 @@ import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -17,9 +24,19 @@ from ..files import load_safetensors, save_safetensors
 from .circuit import Circuit, bits_per_dimension
 from .engines import torch_engine as engine
 from .engines.torch_engine import Evidence
-from .evidence_checks import check_possible, check_values
+from .evidence_checks import check_log_weights, check_possible, checked_values
+from .inputs import get_family
 
 CHECKPOINT_KIND, CHECKPOINT_VERSION = "EM checkpoint", 1
+READ = 4096  # rows read at once from data that may be larger than memory
+
+
+class Rows(Protocol):
+    """Anything with a length whose rows are reached by an array of indices."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: Any, /) -> Any: ...
 
 
 @dataclass
@@ -59,9 +76,9 @@ class EMSettings:
 
 def fit_em(
     circuit: Circuit,
-    train: Tensor,
+    train: Rows,
     *,
-    validation: Tensor | None = None,
+    validation: Rows | None = None,
     epochs: int = 30,
     pseudocount: float = 0.1,
     batch_size: int | None = None,
@@ -80,14 +97,14 @@ def fit_em(
     then theta <- (1 - eta) theta + eta theta_batch; a mini-batch takes its share of the pseudocount.
 
     Args:
-        train: (N, D) long, -1 = missing.
-        validation: (M, D) long; chooses the parameters kept and stops early.
+        train: (N, D) categories with -1 for missing, or (N, D, C) log weights; see the module's first lines.
+        validation: likewise; chooses the parameters kept and stops early.
         epochs: passes over the training data.
         pseudocount: l.
         batch_size: samples per update; None for the whole data (full-batch EM).
         step_size: eta as a function of progress in [0, 1); 1 for full batches, else 0.5 / (1 + 10 progress).
         patience: stop after so many epochs without a better validation likelihood; None for never.
-        checkpoint: file to resume from and to write after each epoch, atomically.
+        checkpoint: file to resume from and to write after each epoch, atomically (by the first process).
         generator: for the order of mini-batches.
         progress: show a progress bar.
 
@@ -99,20 +116,19 @@ def fit_em(
         FileError: when the checkpoint belongs to other settings or another circuit.
     """
     settings = EMSettings(epochs, pseudocount, batch_size, patience)
-    for data in [train] if validation is None else [train, validation]:
-        check_values(data, circuit.num_variables, circuit.num_categories)
     if len(train) == 0:
         raise TiramisuError("the training data is empty")
     run = _Run(circuit, settings, generator)
     if checkpoint is not None and Path(checkpoint).exists():
         run.resume(checkpoint)
     eta = step_size or (_full_step if batch_size is None else _decaying_step)
-    bar = tqdm(total=epochs, initial=run.epoch, desc="EM", unit="epoch", disable=not progress)
+    quiet = not progress or _rank() > 0
+    bar = tqdm(total=epochs, initial=run.epoch, desc="EM", unit="epoch", disable=quiet)
     while run.epoch < epochs and not run.is_over:
         run.one_epoch(train, validation, eta)
         bar.set_postfix_str(f"{run.history.bits_per_dimension[-1]:.3f} bits/dim")
         bar.update()
-        if checkpoint is not None:
+        if checkpoint is not None and _rank() == 0:
             run.save(checkpoint)
     bar.close()
     run.finish(train, validation)
@@ -144,7 +160,7 @@ class _Run:
         patience = self.settings.patience
         return patience is not None and self.epoch - self.history.best_epoch > patience
 
-    def one_epoch(self, train: Tensor, validation: Tensor | None, eta: Callable[[float], float]) -> None:
+    def one_epoch(self, train: Rows, validation: Rows | None, eta: Callable[[float], float]) -> None:
         parameters = [theta.detach().clone() for theta in self.circuit.parameter_list]
         if validation is not None:
             self._judge(mean_log_likelihood(self.circuit, validation), parameters, self.history.validation)
@@ -154,7 +170,7 @@ class _Run:
             order = torch.randperm(len(train), generator=self.generator)
         total = 0.0
         for number, rows in enumerate(order.split(size)):
-            counts, log_likelihood = expected_counts(self.circuit, train[rows])
+            counts, log_likelihood = expected_counts(self.circuit, train, rows)
             total += log_likelihood
             step = eta((self.epoch + number * size / len(train)) / self.settings.epochs)
             maximise(self.circuit, counts, self.settings.pseudocount * len(rows) / len(train), step)
@@ -164,7 +180,7 @@ class _Run:
             self.history.train.append(total / len(train))
         self.epoch += 1
 
-    def finish(self, train: Tensor, validation: Tensor | None) -> None:
+    def finish(self, train: Rows, validation: Rows | None) -> None:
         """Measure the last update too, then put the best parameters in place."""
         data, record = (train, self.history.train) if validation is None else (validation, self.history.validation)
         parameters = [theta.detach().clone() for theta in self.circuit.parameter_list]
@@ -211,39 +227,80 @@ class _Run:
 
 
 @torch.no_grad()
-def mean_log_likelihood(circuit: Circuit, data: Tensor) -> float:
-    """Mean of log p(x) over the rows, nats."""
-    return float(circuit.log_likelihood(data).double().mean())
+def mean_log_likelihood(circuit: Circuit, data: Rows) -> float:
+    """Mean of log p(x), or of log Z(w), over the rows; nats."""
+    total = torch.zeros((), dtype=torch.float64)
+    for index in _share(torch.arange(len(data))).split(READ):
+        rows = _rows(data, index)
+        log_z = circuit.log_partition(rows) if rows.is_floating_point() else circuit.log_likelihood(rows)
+        total += log_z.double().sum().cpu()
+    return float(_sum_over_processes([total])[0]) / len(data)
 
 
 @torch.no_grad()
-def expected_counts(circuit: Circuit, x: Tensor) -> tuple[list[Tensor], float]:
-    """E-step: per parameter the edge flows summed over the rows of x, and the sum of log p(x).
+def expected_counts(circuit: Circuit, data: Rows, index: Tensor | None = None) -> tuple[list[Tensor], float]:
+    """E-step: per table the edge flows summed over the rows, and the sum of log p(x) or log Z(w).
+
+    Args:
+        index: which rows, (n,) long; all if None.
 
     Raises:
-        EvidenceError: naming the rows of probability zero.
+        EvidenceError: for rows of the wrong shape or range, or of probability zero, named by their place in the batch.
     """
-    parameters = list(circuit.parameter_list)
-    totals = [torch.zeros_like(theta) for theta in parameters]
-    log_likelihood, first_row = 0.0, 0
-    for rows in circuit._chunks(x.to(circuit.device)):
-        evidence = Evidence(values=rows.T)
-        messages = engine.forward(circuit.plan, parameters, evidence, keep=True)
-        log_z = engine.log_partition(circuit.plan, messages)
-        check_possible(log_z, first_row)
-        engine.backward(circuit.plan, parameters, evidence, messages, gradients=totals)
-        log_likelihood += float(log_z.double().sum())
-        first_row += len(rows)
-    return [total.mul_(theta) for total, theta in zip(totals, parameters)], log_likelihood
+    tables = circuit.tables()
+    totals = [torch.zeros_like(table) for table in tables]
+    log_likelihood = torch.zeros((), dtype=torch.float64, device=circuit.device)
+    for part in _share(torch.arange(len(data)) if index is None else index).split(READ):
+        first_row = 0
+        for rows in circuit.chunks(_checked(circuit, _rows(data, part))):
+            evidence = Evidence(rows.permute(1, 2, 0)) if rows.is_floating_point() else Evidence(values=rows.T)
+            messages = engine.forward(circuit.plan, tables, evidence, keep=True)
+            log_z = engine.log_partition(circuit.plan, messages)
+            check_possible(log_z, first_row)
+            engine.backward(circuit.plan, tables, evidence, messages, gradients=totals)
+            log_likelihood += log_z.double().sum()
+            first_row += len(rows)
+    counts = [total.mul_(table) for total, table in zip(totals, tables)]
+    *counts, log_likelihood = _sum_over_processes([*counts, log_likelihood])
+    return counts, float(log_likelihood)
 
 
 @torch.no_grad()
 def maximise(circuit: Circuit, counts: list[Tensor], pseudocount: float, step: float = 1.0) -> None:
-    """M-step: normalised counts, mixed with the old parameters. A unit that was never reached keeps its own."""
-    for theta, count, parameter in zip(circuit.parameter_list, counts, circuit.plan.parameters):
-        if parameter.family == "indicator":
-            continue
-        total = count.sum(-1, keepdim=True)
-        new = (count + pseudocount / count.shape[-1]) / (total + pseudocount)
-        theta.lerp_(torch.where(total + pseudocount > 0, new, theta), step)
-        theta /= theta.sum(-1, keepdim=True)
+    """M-step: parameters that fit the counts, mixed with the old ones. A unit that was never reached keeps its own."""
+    for own, count, parameter in zip(circuit.parameter_list, counts, circuit.plan.parameters):
+        family = get_family(parameter.family or "categorical")
+        own.lerp_(family.maximise(own, count, pseudocount), step)
+        if family.name == "categorical":
+            own /= own.sum(-1, keepdim=True)
+
+
+def _rows(data: Rows, index: Tensor) -> Tensor:
+    return data[index] if isinstance(data, Tensor) else torch.as_tensor(data[index.numpy()])
+
+
+def _checked(circuit: Circuit, rows: Tensor) -> Tensor:
+    if rows.is_floating_point():
+        check_log_weights(rows, circuit.num_variables, circuit.num_categories)
+        return rows.to(circuit.device, circuit.dtype)
+    return checked_values(rows, circuit.num_variables, circuit.num_categories).to(circuit.device)
+
+
+def _is_distributed() -> bool:
+    return torch.distributed.is_available() and torch.distributed.is_initialized()
+
+
+def _rank() -> int:
+    return torch.distributed.get_rank() if _is_distributed() else 0
+
+
+def _share(index: Tensor) -> Tensor:
+    """This process's part of the rows."""
+    return index[_rank() :: torch.distributed.get_world_size()] if _is_distributed() else index
+
+
+def _sum_over_processes(tensors: list[Tensor]) -> list[Tensor]:
+    if _is_distributed():
+        for tensor in tensors:
+            torch.distributed.all_reduce(tensor)
+    return tensors

@@ -16,8 +16,7 @@ import json
 from dataclasses import dataclass
 
 from ..errors import StructureError
-
-INPUT_FAMILIES = ("categorical", "indicator")
+from .inputs import get_family
 
 
 @dataclass(frozen=True)
@@ -28,7 +27,7 @@ class Region:
         scope: the variables, sorted.
         num_units: K.
         partitions: per partition the indices of its child regions; empty for an input region.
-        family: of an input region, `categorical` (learned tables) or `indicator` (unit k is 1[x = k], fixed).
+        family: of an input region, a name in `inputs.FAMILIES`.
         tied_to: index of the region whose parameters this one uses, or None for its own.
     """
 
@@ -85,11 +84,16 @@ class RegionGraph:
         return sum(r.num_units * num_products(self, r) for r in self.regions if not r.is_input)
 
     @property
+    def num_units(self) -> int:
+        """Input and sum units: the scalar nodes that carry parameters."""
+        return sum(r.num_units for r in self.regions)
+
+    @property
     def num_parameters(self) -> int:
-        """Distinct numbers that learning sets: sum weights and categorical tables, tied ones counted once."""
+        """Distinct numbers that learning sets: sum weights and those of the inputs, tied ones counted once."""
         own = [r for r in self.regions if r.tied_to is None]
-        tables = sum(r.num_units * self.num_categories for r in own if r.is_input and r.family == "categorical")
-        return tables + sum(r.num_units * num_products(self, r) for r in own if not r.is_input)
+        inputs = sum(r.num_units * get_family(r.family).size(self.num_categories) for r in own if r.is_input)
+        return inputs + sum(r.num_units * num_products(self, r) for r in own if not r.is_input)
 
     def to_json(self) -> str:
         """The graph as text, for `from_json` and for files."""
@@ -135,10 +139,10 @@ def _check_region(graph: RegionGraph, index: int, region: Region) -> None:
         raise _fail(graph, index, f"it needs at least one unit, not {region.num_units}")
     if region.is_input and len(scope) != 1:
         raise _fail(graph, index, f"an input region has one variable, not {len(scope)}")
-    if region.family not in INPUT_FAMILIES:
-        raise _fail(graph, index, f"unknown input family {region.family!r}; known: {', '.join(INPUT_FAMILIES)}")
-    if region.family == "indicator" and region.num_units != graph.num_categories:
-        raise _fail(graph, index, "an indicator region has one unit per category")
+    if region.is_input:
+        reason = get_family(region.family).check(region.num_units, graph.num_categories)
+        if reason:
+            raise _fail(graph, index, reason)
     for child in (c for partition in region.partitions for c in partition):
         if not 0 <= child < len(graph.regions):
             raise _fail(graph, index, f"its child {child} does not exist")

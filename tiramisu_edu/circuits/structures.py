@@ -1,4 +1,8 @@
-"""The shapes a circuit can take, each a RegionGraph: mixtures, chains, trees, grids and random partitions."""
+"""The shapes a circuit can take, each a RegionGraph: mixtures, chains, trees, grids and random partitions.
+
+Common arguments: `num_variables` D, `num_categories` C, `num_latents` K units per region, and `family` of the inputs, a
+name in `inputs.FAMILIES`.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +18,7 @@ from .regions import Region, RegionGraph
 class _Builder:
     """Collects regions bottom-up and hands back their indices."""
 
-    def __init__(self, num_variables: int, num_categories: int, num_latents: int, family: str = "categorical"):
+    def __init__(self, num_variables: int, num_categories: int, num_latents: int, family: str):
         for name, value in (("num_variables", num_variables), ("num_categories", num_categories)):
             if value < 1:
                 raise StructureError(f"{name} must be at least 1, not {value}")
@@ -41,24 +45,26 @@ class _Builder:
         return RegionGraph(tuple(self.regions), *self.shape)
 
 
-def mixture(num_variables: int, *, num_categories: int, num_latents: int) -> RegionGraph:
+def mixture(num_variables: int, *, num_categories: int, num_latents: int, family: str = "categorical") -> RegionGraph:
     """Mixture of factorised distributions (naive Bayes): p(x) = sum_k theta_k prod_i f_{i,k}(x_i)."""
-    build = _Builder(num_variables, num_categories, num_latents)
+    build = _Builder(num_variables, num_categories, num_latents, family)
     build.sum([build.input(i) for i in range(num_variables)], root=True)
     return build.graph()
 
 
-def factorized(num_variables: int, *, num_categories: int) -> RegionGraph:
+def factorized(num_variables: int, *, num_categories: int, family: str = "categorical") -> RegionGraph:
     """Independent variables, p(x) = prod_i f_i(x_i): the control that knows no dependence at all."""
-    return mixture(num_variables, num_categories=num_categories, num_latents=1)
+    return mixture(num_variables, num_categories=num_categories, num_latents=1, family=family)
 
 
-def hmm(num_variables: int, *, num_categories: int, num_latents: int, tied: bool = False) -> RegionGraph:
+def hmm(
+    num_variables: int, *, num_categories: int, num_latents: int, tied: bool = False, family: str = "categorical"
+) -> RegionGraph:
     """Hidden Markov model, p(x) = sum_z p(z_0) f(x_0|z_0) prod_i p(z_i|z_{i-1}) f(x_i|z_i).
 
     With `tied`, all steps share one transition matrix and one emission table.
     """
-    build = _Builder(num_variables, num_categories, num_latents)
+    build = _Builder(num_variables, num_categories, num_latents, family)
     emission = transition = below = None
     for i in reversed(range(num_variables)):
         leaf = build.input(i, tied_to=emission)
@@ -146,13 +152,15 @@ def _centre(neighbours: list[list[int]]) -> int:
     return path[len(path) // 2]
 
 
-def latent_tree(parents: Sequence[int], *, num_categories: int, num_latents: int) -> RegionGraph:
+def latent_tree(
+    parents: Sequence[int], *, num_categories: int, num_latents: int, family: str = "categorical"
+) -> RegionGraph:
     """A tree of latents with K states, each emitting one variable: p(x) = sum_z prod_i p(z_i|z_parent) f(x_i|z_i).
 
     Args:
         parents: per variable the variable whose latent is its parent; -1 for the root.
     """
-    return _tree(parents, _Builder(len(parents), num_categories, num_latents))
+    return _tree(parents, _Builder(len(parents), num_categories, num_latents, family))
 
 
 def _tree(parents: Sequence[int], build: _Builder) -> RegionGraph:
@@ -187,7 +195,7 @@ def chow_liu_tree(data: Tensor, *, num_categories: int) -> RegionGraph:
     return _tree(parents, _Builder(len(parents), num_categories, num_categories, family="indicator"))
 
 
-def hclt(data: Tensor, *, num_categories: int, num_latents: int) -> RegionGraph:
+def hclt(data: Tensor, *, num_categories: int, num_latents: int, family: str = "categorical") -> RegionGraph:
     """Hidden Chow-Liu tree: a latent with K states per variable, joined as the Chow-Liu tree of the data.
 
     Source: Liu and Van den Broeck 2021, "Tractable regularization of probabilistic circuits".
@@ -195,15 +203,18 @@ def hclt(data: Tensor, *, num_categories: int, num_latents: int) -> RegionGraph:
     Args:
         data: (N, D) long, from which the tree is learned.
     """
-    return latent_tree(chow_liu_edges(data, num_categories), num_categories=num_categories, num_latents=num_latents)
+    parents = chow_liu_edges(data, num_categories)
+    return latent_tree(parents, num_categories=num_categories, num_latents=num_latents, family=family)
 
 
-def quad_tree(height: int, width: int, *, num_categories: int, num_latents: int) -> RegionGraph:
+def quad_tree(
+    height: int, width: int, *, num_categories: int, num_latents: int, family: str = "categorical"
+) -> RegionGraph:
     """Recursive halving of both sides of an H x W grid down to single pixels (variable i = row * width + column).
 
     One product of four children per region, as the paper's latent circuits (its 16 x 16 grid: K = 1024).
     """
-    build = _Builder(height * width, num_categories, num_latents)
+    build = _Builder(height * width, num_categories, num_latents, family)
 
     def halves(start: int, stop: int) -> list[tuple[int, int]]:
         middle = (start + stop + 1) // 2
@@ -228,6 +239,7 @@ def rat_spn(
     depth: int,
     repetitions: int,
     generator: torch.Generator,
+    family: str = "categorical",
 ) -> RegionGraph:
     """Random and tensorised: R random binary splits of the variables to a given depth, mixed at the root.
 
@@ -241,7 +253,7 @@ def rat_spn(
         raise StructureError(f"depth and repetitions must be at least 1, not {depth} and {repetitions}")
     if 2**depth > num_variables:
         raise StructureError(f"{num_variables} variables cannot be halved {depth} times")
-    build = _Builder(num_variables, num_categories, num_latents)
+    build = _Builder(num_variables, num_categories, num_latents, family)
 
     def split(variables: list[int], levels: int) -> list[int]:
         middle = len(variables) // 2

@@ -8,7 +8,7 @@ Rows are ordered so that, wherever possible, the s-th children of a level lie si
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -42,6 +42,12 @@ class Level:
         """M, the product units (or categories) that each region of the level mixes."""
         return self.num_partitions * self.child_units
 
+    def to(self, device: torch.device) -> Level:
+        """The same level with its indices on a device."""
+        children = tuple(rows.to(device) if isinstance(rows, Tensor) else rows for rows in self.children)
+        own = None if self.parameter_rows is None else self.parameter_rows.to(device)
+        return replace(self, children=children, parameter_rows=own)
+
     @property
     def rows(self) -> slice:
         return slice(self.start, self.start + self.num_regions)
@@ -74,6 +80,10 @@ class Plan:
         """Numbers that a forward and backward pass holds per sample: messages, flows, and what forward keeps."""
         units = sum(k * (rows + 1) for k, rows in self.num_rows.items())
         return 3 * units + sum(level.num_regions * level.num_products for level in self.levels)
+
+    def to(self, device: torch.device) -> Plan:
+        """The same plan with its indices on a device."""
+        return replace(self, levels=tuple(level.to(device) for level in self.levels))
 
 
 def compile_plan(graph: RegionGraph) -> Plan:
