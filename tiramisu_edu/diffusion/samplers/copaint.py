@@ -114,12 +114,12 @@ def copaint(
     Returns:
         (B, C, H, W) in [-1, 1], known pixels exact.
 
-    Cost: T (1 + G) network calls with G backward passes each T, and one more call of an image's own for each
-    rejected trial. The published code calls the network 1 + 2 G times a step, because it computes an accepted
-    trial again to differentiate it.
+    Cost: T (1 + G) network calls and T G backward passes, and one more call for an image whose trial is
+    rejected. The published code calls the network 1 + 2 G times a step, because it computes an accepted trial
+    again to differentiate it.
 
     Where the published code differs: it accepts or rejects the whole batch at once, so that images influence
-    each other, and it shortens a step for ever when the gradient is NaN. It leaves out the last step, and
+    each other, and never stops shortening the step when the gradient is NaN. It leaves out the last step, and
     scores the result without compositing.
 
     Source: Zhang et al., "Towards Coherent Image Inpainting Using Denoising Diffusion Implicit Models".

@@ -1,0 +1,65 @@
+"""The digits' denoiser: that its recipe runs, and that the file which ships is as good as it was."""
+
+import dataclasses
+import functools
+
+import pytest
+import torch
+
+from tiramisu_edu.diffusion.denoiser import Denoiser
+from tiramisu_edu.diffusion.samplers import ddim
+from tiramisu_edu.diffusion.training import calibrate_residual_variance
+from tiramisu_edu.worlds import digits, digits_denoiser
+from tiramisu_edu.worlds.digits_denoiser import FILE, SETTINGS, train_digits_denoiser
+from tiramisu_edu.zoo import data_path
+
+
+@pytest.fixture(scope="module")
+def denoiser():
+    return Denoiser.load(data_path(FILE))
+
+
+def seeded(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def test_the_recipe_runs_and_can_be_resumed(tmp_path, monkeypatch):
+    few = {split: [part[:16] for part in digits.images(split)] for split in ("train", "validation")}
+    monkeypatch.setattr(digits, "images", few.get)
+    quick = functools.partial(calibrate_residual_variance, points=4, repeats=1)
+    monkeypatch.setattr(digits_denoiser, "calibrate_residual_variance", quick)
+    settings = dataclasses.replace(SETTINGS, steps=2, batch_size=4, checkpoint_every=1, validate_every=2)
+    arguments = {"seed": 3, "settings": settings, "progress": False}
+    first = train_digits_denoiser(tmp_path / "a", checkpoint=tmp_path / "run", **arguments)
+    again = train_digits_denoiser(tmp_path / "b", checkpoint=tmp_path / "run", **arguments)
+    assert first.history == again.history and first.denoiser.facts["settings"]["seed"] == 3
+    a, b = Denoiser.load(tmp_path / "a"), Denoiser.load(tmp_path / "b")
+    assert torch.equal(a.schedule.residual_variance, b.schedule.residual_variance)
+    for x, y in zip(a.parameters(), b.parameters()):
+        assert torch.equal(x, y)
+
+
+def test_the_file_is_small(denoiser):
+    assert data_path(FILE).stat().st_size < 5e6
+    assert denoiser.prediction_type == "v_prediction" and len(denoiser.schedule) == 1000
+
+
+@pytest.mark.parametrize(("i", "error"), [(100, 0.02), (400, 0.12), (700, 0.35), (950, 0.55)])
+def test_clean_predictions_on_images_it_has_never_seen(denoiser, i, error):
+    """Mean squared error on the test split, and the calibrated variance agrees with it."""
+    x_0 = digits.images("test")[0][:128]
+    noise = torch.randn(x_0.shape, generator=seeded())
+    found = (denoiser(denoiser.schedule.add_noise(x_0, i, noise), i).x_0 - x_0).square().mean().item()
+    assert found < error
+    assert found == pytest.approx(denoiser.schedule.residual_variance[i].item(), rel=0.15)
+
+
+def test_samples_have_the_statistics_of_digits(denoiser):
+    """Mean image and spread of 64 unconditional samples against the data: far off for blur, noise or one mode."""
+    image, nothing = torch.zeros(64, 1, 8, 8), torch.zeros(1, 1, 8, 8, dtype=torch.bool)
+    samples = ddim(denoiser, denoiser.schedule.respace(15), image, nothing, generator=seeded())
+    real = digits.images("train")[0]
+    assert (samples.mean(0) - real.mean(0)).abs().mean() < 0.1
+    assert samples.var(0).sum().item() == pytest.approx(real.var(0).sum().item(), rel=0.2)
+    nearest = torch.cdist(samples.flatten(1), real.flatten(1)).min(1).values
+    assert 1.0 < nearest.mean() < 2.6
