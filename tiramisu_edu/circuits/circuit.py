@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from ..errors import EvidenceError
 from .engines import torch_engine as engine
 from .engines import traceback
 from .engines.plan import compile_plan
@@ -131,6 +132,47 @@ class Circuit(nn.Module):
             engine.backward(self.plan, self.tables(), evidence, messages, marginals=marginals)
             out.append(marginals.permute(2, 0, 1))
         return torch.cat(out)
+
+    def posterior_moments(self, log_weights: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and variance of a function g of each variable under p(x | w).
+
+        mean_i = sum_v p(X_i = v | w) g(v), and so on for the variance.
+
+        Args:
+            log_weights: (B, D, C).
+            values: g, (C,), or (C, P) for P numbers per category, such as a colour.
+
+        Returns:
+            two tensors (B, D) or (B, D, P).
+        """
+        marginals = self.posterior_marginals(log_weights)
+        values = values.to(marginals)
+        mean = torch.tensordot(marginals, values, 1)
+        square = torch.tensordot(marginals, values**2, 1)
+        return mean, (square - mean**2).clamp_min(0)
+
+    def pairwise_marginals(self, i: int, j: int, log_weights: Tensor) -> Tensor:
+        """p(X_i = u, X_j = v | w), exactly, by one posterior query for each value u that X_i can take.
+
+        Args:
+            i, j: two variables.
+            log_weights: (B, D, C).
+
+        Returns:
+            (B, C, C).
+        """
+        log_weights = self._check(log_weights)
+        B, D, C = log_weights.shape
+        if not (0 <= i < D and 0 <= j < D and i != j):
+            raise EvidenceError(f"i and j must be two different variables in 0 … {D - 1}, not {i} and {j}")
+        first = self.posterior_marginals(log_weights)[:, i]  # (B, C)
+        row, value = (first > 0).nonzero(as_tuple=True)
+        fixed = log_weights[row]
+        fixed[:, i] = -torch.inf
+        fixed[torch.arange(len(row)), i, value] = 0.0
+        joint = torch.zeros(B, C, C, dtype=first.dtype, device=first.device)
+        joint[row, value] = first[row, value][:, None] * self.posterior_marginals(fixed)[:, j]
+        return joint
 
     @torch.no_grad()
     def sample(self, n: int, log_weights: Tensor | None = None, *, generator: torch.Generator | None = None) -> Tensor:

@@ -1,0 +1,77 @@
+"""K-means, many small problems at once: one per region, per position, per patch."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from ..errors import TiramisuError
+
+
+def kmeans(
+    points: Tensor,
+    num_clusters: int,
+    *,
+    generator: torch.Generator,
+    iterations: int = 20,
+    progress: str = "",
+) -> tuple[Tensor, Tensor]:
+    """Lloyd's algorithm on G independent sets of N points, from k-means++ seeds.
+
+    A cluster that loses all its points is moved to the point of its set that is worst explained.
+
+    Args:
+        points: (G, N, P).
+        num_clusters: V <= N.
+        generator: of the seeds.
+        progress: label of a progress bar; none if empty.
+
+    Returns:
+        centres (G, V, P) and the nearest centre of each point, (G, N) long.
+
+    Raises:
+        TiramisuError: for fewer points than clusters.
+    """
+    num_points = points.shape[1]
+    if num_clusters > num_points:
+        raise TiramisuError(f"{num_points} points cannot make {num_clusters} clusters")
+    sets = tqdm(points, desc=progress, unit="set", disable=not progress)
+    found = [_one_set(rows, num_clusters, generator, iterations) for rows in sets]
+    if not found:
+        return points.new_zeros(0, num_clusters, points.shape[-1]), torch.zeros(0, num_points, dtype=torch.long)
+    return torch.stack([centres for centres, _ in found]), torch.stack([nearest for _, nearest in found])
+
+
+def nearest_centre(points: Tensor, centres: Tensor) -> tuple[Tensor, Tensor]:
+    """Index of the nearest centre (N,) and the squared distance to it, for points (N, P) and centres (V, P)."""
+    squared = (centres**2).sum(-1) - 2 * points @ centres.T
+    distance, index = squared.min(-1)
+    return index, (distance + (points**2).sum(-1)).clamp_min(0)
+
+
+def _one_set(points: Tensor, num_clusters: int, generator: torch.Generator, iterations: int) -> tuple[Tensor, Tensor]:
+    centres = _seeds(points, num_clusters, generator)
+    nearest, distance = nearest_centre(points, centres)
+    for _ in range(iterations):
+        count = torch.bincount(nearest, minlength=num_clusters)
+        total = torch.zeros_like(centres).index_add_(0, nearest, points)
+        centres = torch.where(count[:, None] > 0, total / count.clamp_min(1)[:, None], centres)
+        empty = (count == 0).nonzero()[:, 0]
+        centres[empty] = points[distance.topk(len(empty)).indices]
+        before = nearest
+        nearest, distance = nearest_centre(points, centres)
+        if torch.equal(before, nearest):
+            break
+    return centres, nearest
+
+
+def _seeds(points: Tensor, num_clusters: int, generator: torch.Generator) -> Tensor:
+    """k-means++ (Arthur and Vassilvitskii 2007): each seed drawn by its squared distance to those before it."""
+    chosen = [int(torch.randint(len(points), (), generator=generator))]
+    _, distance = nearest_centre(points, points[chosen])
+    for _ in range(num_clusters - 1):
+        odds = distance if bool(distance.sum() > 0) else torch.ones_like(distance)
+        chosen.append(int(torch.multinomial(odds, 1, generator=generator)))
+        distance = torch.minimum(distance, nearest_centre(points, points[chosen[-1:]])[1])
+    return points[chosen].clone()
