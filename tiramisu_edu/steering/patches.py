@@ -1,0 +1,202 @@
+"""Gaussian patch leaves: a circuit over patch codes that is exact about continuous pixels, without an autoencoder.
+
+An image is cut into D patches of P numbers. With z_j the code of patch j and p_PC(z) the circuit,
+
+    p(x) = sum_z p_PC(z) prod_j N(x_j; mu[j, z_j], diag s2[j, z_j])
+
+so a noisy or known pixel is soft evidence on its patch's code, and given the code every pixel's posterior is Gaussian
+in closed form. Partly known patches need nothing special.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from ..circuits.clustering import kmeans
+from ..errors import EvidenceError, FileError, ImageError
+from ..files import load_safetensors, save_safetensors
+from .evidence import Moments, Observation
+
+KIND, VERSION = "patch codebook", 1
+VARIANCE_FLOOR = 1e-5  # a pixel that never changes would otherwise divide by zero
+
+
+@dataclass(frozen=True)
+class PatchCodebook:
+    """V codes per patch position, each a Gaussian with diagonal covariance.
+
+    Args:
+        means: mu, (D, V, P) in image units; P = channels * side * side, channels first.
+        variances: s2, (D, V, P), positive.
+        patch: the side of a patch in pixels.
+        shape: (C, H, W) of the images.
+    """
+
+    means: Tensor
+    variances: Tensor
+    patch: int
+    shape: tuple[int, int, int]
+
+    @property
+    def num_codes(self) -> int:
+        return self.means.shape[1]
+
+    @classmethod
+    def fit(
+        cls, images: Tensor, *, patch: int, num_codes: int, generator: torch.Generator, progress: bool = False
+    ) -> PatchCodebook:
+        """K-means per patch position; a code's variance is that of its patches, pulled a little to the position's own.
+
+        Args:
+            images: (N, C, H, W) in [-1, 1], sides divisible by `patch`.
+            num_codes: V.
+
+        Raises:
+            ImageError: when the patches do not tile the images.
+        """
+        shape = (int(images.shape[1]), int(images.shape[2]), int(images.shape[3]))
+        points = to_patches(images, patch).permute(1, 0, 2)  # (D, N, P)
+        label = "patch codes" if progress else ""
+        centres, nearest = kmeans(points, num_codes, generator=generator, progress=label)
+        responsibility = torch.nn.functional.one_hot(nearest, num_codes).to(images)
+        start = cls(centres, torch.ones_like(centres), patch, shape)
+        return start.maximise(images, responsibility.permute(1, 0, 2))
+
+    def maximise(self, images: Tensor, marginals: Tensor, *, prior_weight: float = 1.0) -> PatchCodebook:
+        """M-step: means and variances of the patches, weighted by the posterior of their codes.
+
+        Args:
+            images: (N, C, H, W).
+            marginals: q, (N, D, V), p(z_j = v | image).
+            prior_weight: samples' worth of the position's own variance added to each code's.
+        """
+        points = to_patches(images, self.patch).permute(1, 0, 2)
+        q = marginals.permute(1, 2, 0).to(points)  # (D, V, N)
+        count = q.sum(-1, keepdim=True)
+        means = torch.where(count > 1e-6, q @ points / count.clamp_min(1e-6), self.means)
+        square = q @ points**2 - 2 * means * (q @ points) + means**2 * count
+        own = points.var(1, correction=0)[:, None]
+        variances = (square.clamp_min(0) + prior_weight * own) / (count + prior_weight)
+        return PatchCodebook(means, variances.clamp_min(VARIANCE_FLOOR), self.patch, self.shape)
+
+    def log_weights(self, seen: Observation) -> Tensor:
+        """log w_j(v), (B, D, V): the density of the patch's hidden noisy pixels and of its known ones under code v.
+
+            sum_hidden log N(x_t; sqrt(a) mu, a s2 + 1 - a) + sum_known log N(x; mu, s2)
+
+        as matrix products: a Gaussian log-density is linear in x^2, x and 1.
+
+        Raises:
+            EvidenceError: when a known pixel is not a number.
+            ImageError: for images of another shape than the codebook's.
+        """
+        known = to_patches(seen.known.expand_as(seen.image), self.patch)
+        clean = to_patches(torch.where(seen.known, seen.image, 0.0), self.patch)
+        if not clean.isfinite().all():
+            raise EvidenceError("a known pixel is not a number")
+        noisy = to_patches(seen.x_t, self.patch)
+        a = seen.alpha_bar
+        spread = a * self.variances + (1 - a)
+        return _log_density(clean, known, self.means, self.variances) + _log_density(
+            noisy, ~known, math.sqrt(a) * self.means, spread
+        )
+
+    def moments(self, marginals: Tensor, seen: Observation) -> Moments:
+        """Exact E[x_0 | seen] and Var[x_0 | seen] of every pixel, known ones exactly as given.
+
+        Per code the posterior of a hidden pixel has gain k = sqrt(a) s2 / (a s2 + 1 - a), mean
+        mu + k (x_t - sqrt(a) mu) and variance s2 (1 - a) / (a s2 + 1 - a); the codes are mixed by q.
+
+        Args:
+            marginals: q, (B, D, V).
+        """
+        root, noise = math.sqrt(seen.alpha_bar), 1 - seen.alpha_bar
+        spread = root**2 * self.variances + noise
+        gain = root * self.variances / spread  # (D, V, P)
+        offset = self.means * (1 - gain * root)
+        noisy = to_patches(seen.x_t, self.patch)
+        q = marginals.to(noisy).permute(1, 0, 2)  # (D, B, V)
+        x_t = noisy.permute(1, 0, 2)  # (D, B, P)
+        mean = q @ offset + (q @ gain) * x_t
+        # E[x^2] = sum_v q (variance + (offset + gain x_t)^2), a polynomial in x_t with coefficients summed over v.
+        square = q @ (self.variances * noise / spread + offset**2)
+        square = square + 2 * x_t * (q @ (offset * gain)) + x_t**2 * (q @ gain**2)
+        variance = (square - mean**2).clamp_min(0)
+        known = seen.known.expand_as(seen.image)
+        mean_image, variance_image = (
+            from_patches(m.permute(1, 0, 2), self.patch, self.shape) for m in (mean, variance)
+        )
+        return Moments(torch.where(known, seen.image, mean_image), torch.where(known, 0.0, variance_image))
+
+    def categories(self, image: Tensor) -> Tensor:
+        """The likeliest code of each patch of clean images, (B, D) long."""
+        everything = torch.ones_like(image, dtype=torch.bool)
+        return self.log_weights(Observation(image, 0.5, image, everything)).argmax(-1)
+
+    def image(self, categories: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Images (B, C, H, W) of codes (B, D): the means, or with a generator draws from the Gaussians."""
+        position = torch.arange(len(self.means), device=categories.device)
+        values = self.means[position, categories]
+        if generator is not None:
+            noise = torch.randn(values.shape, generator=generator).to(values)
+            values = values + noise * self.variances[position, categories].sqrt()
+        return from_patches(values, self.patch, self.shape)
+
+    def to(self, device: torch.device) -> PatchCodebook:
+        return PatchCodebook(self.means.to(device), self.variances.to(device), self.patch, self.shape)
+
+    def save(self, path: str | Path, **facts: object) -> None:
+        """Write the codebook to one safetensors file, atomically."""
+        metadata = {"patch": self.patch, "shape": list(self.shape), "facts": facts}
+        tensors = {"means": self.means, "variances": self.variances}
+        save_safetensors(path, tensors, kind=KIND, version=VERSION, metadata=metadata)
+
+    @classmethod
+    def load(cls, path: str | Path) -> PatchCodebook:
+        """The codebook that `save` wrote.
+
+        Raises:
+            FileError: when the file is no such codebook.
+        """
+        tensors, metadata = load_safetensors(path, kind=KIND, version=VERSION)
+        try:
+            channels, height, width = metadata["shape"]
+            means, variances = tensors["means"].float(), tensors["variances"].float().clamp_min(VARIANCE_FLOOR)
+            return cls(means, variances, metadata["patch"], (channels, height, width))
+        except (KeyError, ValueError) as error:
+            raise FileError(f"{path} does not hold a patch codebook: {error}") from None
+
+
+def to_patches(images: Tensor, patch: int) -> Tensor:
+    """(N, C, H, W) -> (N, D, P), patches in reading order, P = channels x patch x patch.
+
+    Raises:
+        ImageError: when the sides are not multiples of `patch`.
+    """
+    N, C, H, W = images.shape
+    if H % patch or W % patch:
+        raise ImageError(f"{H} x {W} images cannot be cut into {patch} x {patch} patches")
+    cut = images.reshape(N, C, H // patch, patch, W // patch, patch)
+    return cut.permute(0, 2, 4, 1, 3, 5).reshape(N, (H // patch) * (W // patch), C * patch * patch)
+
+
+def from_patches(patches: Tensor, patch: int, shape: tuple[int, int, int]) -> Tensor:
+    """(N, D, P) -> (N, C, H, W), the inverse of `to_patches`."""
+    C, H, W = shape
+    cut = patches.reshape(len(patches), H // patch, W // patch, C, patch, patch)
+    return cut.permute(0, 3, 1, 4, 2, 5).reshape(len(patches), C, H, W)
+
+
+def _log_density(x: Tensor, used: Tensor, means: Tensor, variances: Tensor) -> Tensor:
+    """sum over the used pixels of log N(x; mu, s2), (B, D, V), from x (B, D, P) and mu, s2 (D, V, P)."""
+    weight = used.to(x).permute(1, 0, 2)  # (D, B, P)
+    x = x.permute(1, 0, 2) * weight
+    precision = 1 / variances
+    constant = (variances * (2 * math.pi)).log() + means**2 * precision
+    linear = x @ (means * precision).mT - 0.5 * (x**2) @ precision.mT
+    return (linear - 0.5 * weight @ constant.mT).permute(1, 0, 2)
