@@ -84,3 +84,25 @@ def test_the_checkout_is_repaired_with_git(monkeypatch):
 def test_unknown_worlds_are_refused_with_the_list():
     with pytest.raises(TiramisuError, match="unknown world 'cats'; choose one of digits"):
         zoo.load("cats")
+
+
+def test_the_digits_world_has_parts_that_fit_each_other():
+    world = zoo.load("digits")
+    images, labels = world.images("validation")
+    assert world.name == "digits"
+    assert world.schedule is world.denoiser.schedule
+    assert world.circuit.log_likelihood(digits.categories("validation")[:3]).isfinite().all()
+    assert world.denoiser(images[:2], 0).x_0.shape == images[:2].shape
+    assert (world.judge(images).argmax(1) == labels).double().mean() >= 0.95
+
+
+@pytest.mark.parametrize("name", ["circuit", "denoiser", "judge"])
+def test_no_changed_model_is_loaded(monkeypatch, tmp_path, name):
+    root = tmp_path / "data"
+    shutil.copytree(zoo.data_root(), root)
+    monkeypatch.setenv("TIRAMISU_DATA", str(root))
+    file = root / "digits" / f"{name}.safetensors"
+    with file.open("r+b") as opened:
+        opened.truncate(file.stat().st_size - 1)
+    with pytest.raises(FileError, match=rf"{name}\.safetensors is not the published file: SHA-256 expected \w+, found"):
+        zoo.load("digits")
