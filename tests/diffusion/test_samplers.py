@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from tiramisu_edu.diffusion.denoiser import Denoiser, Prediction
+from tiramisu_edu.diffusion.denoiser import Denoiser
 from tiramisu_edu.diffusion.samplers import SAMPLERS, ddim, get_sampler, replacement
 from tiramisu_edu.diffusion.samplers.step import standard_normal
 from tiramisu_edu.diffusion.schedule import Schedule
@@ -241,11 +241,14 @@ def test_hidden_pixels_follow_known_ones(name, eta):
     assert abs(means["ddim"]) < 0.08 and means[name] > 0.2
 
 
-def test_replacement_starts_each_step_from_noised_known_pixels(denoiser, image, known):
-    """At ᾱ near 1 the known part of x_t is nearly the image itself; hidden parts are the sampler's own."""
+def test_replacement_injects_known_pixels_at_the_level_of_the_step(denoiser, image):
+    """What is added to sqrt(ᾱ) y is sqrt(1 - ᾱ) times a standard normal: 4 sigma of 4000 pixels at each step."""
     steps = []
+    images, known = image[:1].expand(500, 1, 4, 4), torch.ones(4, 4, dtype=torch.bool)
+    known[2:] = False
     schedule = denoiser.schedule.respace(T)
-    replacement(denoiser, schedule, image, known, generator=seeded(), callback=lambda step, *_: steps.append(step))
-    last = steps[-1]
-    assert (last.x_t - image)[known].abs().max() < 5 * math.sqrt(1 - last.alpha_bar)
-    assert isinstance(last.prediction, Prediction)
+    replacement(denoiser, schedule, images, known, generator=seeded(), callback=lambda step, *_: steps.append(step))
+    for step in steps:
+        noise = (step.x_t - math.sqrt(step.alpha_bar) * images)[..., :2, :] / math.sqrt(1 - step.alpha_bar)
+        assert abs(noise.mean().item()) < 4 / math.sqrt(4000)
+        assert noise.std().item() == pytest.approx(1, abs=4 / math.sqrt(8000))

@@ -93,7 +93,7 @@ class Schedule:
     def __repr__(self) -> str:
         calibrated = "calibrated" if self.residual_variance is not None else "not calibrated"
         noisiest, cleanest = float(self.alpha_bar[-1]), float(self.alpha_bar[0])
-        return f"Schedule(T={len(self)}, alpha_bar {cleanest:.4g} to {noisiest:.3g}, {calibrated})"
+        return f"Schedule(T={len(self)}, alpha_bar {cleanest:.6g} to {noisiest:.3g}, {calibrated})"
 
     @property
     def alpha_bar_previous(self) -> Tensor:

@@ -56,9 +56,9 @@ class CoPaintSettings:
         Published, for 256 × 256 photographs: "celeba" (the defaults), "imagenet" (firmer prior) and "fast" (one
         gradient step; published for 100 steps with growth 1.03, the same range: 1.03^99 = 18.7).
 
-        "digits", for 8 × 8 images, has a rate 80 times higher: of nine rates from 0.02 to 6.4, tried on held-out
-        digits in 25 steps, it served best for two masks together. Given the top half, the squared error of the
-        hidden pixels falls from 0.39 to 0.21; given the centre, from 0.24 to 0.14.
+        "digits", for 8 × 8 images in 25 steps, has a rate 80 times higher, the best of nine from 0.02 to 6.4 on 80
+        held-out digits with two masks. On 100 others the squared error of the hidden pixels is 0.17 instead of
+        0.40 with the top half given, and 0.12 instead of 0.22 with the centre given.
 
         Raises:
             TiramisuError: no such preset.
