@@ -78,7 +78,7 @@ def inpaint(
         world: from `load`.
         image: (B, C, H, W) in [-1, 1]; hidden pixels may hold anything.
         known: bool (B, 1, H, W) or (1, H, W), True where the pixel is given.
-        sampler: "ddim", "replacement" or "copaint".
+        sampler: "ddim", "replacement" or "copaint", with the world's tuned options.
         guide: "none", "mixture" (the paper's), "difference", or a `Guide` of your own.
         num_inference_steps: T, the schedule respaced to it.
         guided_fraction: share of the steps, from the noisiest on, at which the circuit is asked; the guide's default
@@ -116,6 +116,7 @@ def inpaint(
         generator=generator,
         eta=eta,
         callback=note if record else None,
+        **world.sampler_options.get(sampler, {}),
     )
     return InpaintResult(images, tuple(trajectory), _clock(image) - start, 0.0 if timed is None else timed.seconds)
 

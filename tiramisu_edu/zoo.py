@@ -9,10 +9,10 @@ them, and no file is opened before it agrees with its line. `python -m tiramisu_
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
@@ -44,6 +44,8 @@ class World:
     """Pixels -> log weights for the circuit, and its marginals -> pixel means."""
     judge: "Judge"
     """Images -> log-probabilities of the labels; trained apart from the models it judges."""
+    sampler_options: Mapping[str, Mapping[str, Any]]
+    """Sampler name -> its keyword arguments as tuned for this world on validation images."""
     images: Callable[[str], tuple[Tensor, Tensor]]
     """split ("train", "validation" or "test") -> (images (N, C, H, W) in [-1, 1], labels (N,))."""
 
@@ -136,6 +138,7 @@ def _digits() -> World:
     """The digits world. What it needs is imported here: diffusers alone takes seconds."""
     from tiramisu_edu.circuits.circuit import Circuit
     from tiramisu_edu.diffusion.denoiser import Denoiser
+    from tiramisu_edu.diffusion.samplers import CoPaintSettings
     from tiramisu_edu.steering.evidence import PixelCodebook
     from tiramisu_edu.worlds import digits
     from tiramisu_edu.worlds.judge import Judge
@@ -148,6 +151,7 @@ def _digits() -> World:
         circuit=Circuit.load(verified(data_path("digits/circuit.safetensors"))),
         codebook=PixelCodebook.grey_levels(digits.NUM_LEVELS),
         judge=Judge.load(verified(data_path("digits/judge.safetensors"))),
+        sampler_options={"copaint": {"settings": CoPaintSettings.preset("digits")}},
         images=digits.images,
     )
 
