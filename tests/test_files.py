@@ -23,6 +23,13 @@ def test_round_trip(tmp_path):
     assert [entry.name for entry in (tmp_path / "new").iterdir()] == ["x.safetensors"]
 
 
+def test_equal_contents_are_equal_files(tmp_path):
+    tensors = {"a": torch.arange(5), "b": torch.ones(2, 3)}
+    for n in range(8):
+        save_safetensors(tmp_path / str(n), tensors, kind="test", version=1, metadata={"x": 1, "y": [2]})
+    assert len({sha256(tmp_path / str(n)) for n in range(8)}) == 1
+
+
 def test_views_that_share_memory_can_be_saved(tmp_path):
     base = torch.arange(8, dtype=torch.bfloat16)
     save_safetensors(tmp_path / "x", {"a": base[::2], "b": base}, kind="thing", version=1, metadata={})

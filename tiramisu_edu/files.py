@@ -89,7 +89,7 @@ def save_safetensors(
         "metadata": json.dumps(metadata, sort_keys=True),
     }
     with atomic_path(path) as temporary:
-        temporary.write_bytes(save(stored, metadata=header))
+        temporary.write_bytes(_in_fixed_order(save(stored, metadata=header)))
 
 
 def load_safetensors(path: str | Path, *, kind: str, version: int) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -121,6 +121,16 @@ def load_safetensors(path: str | Path, *, kind: str, version: int) -> tuple[dict
     if tensor_digest(tensors) != header.get("digest"):
         raise FileError(f"{path} is damaged: its tensors differ from those that were saved; restore the file")
     return tensors, {**metadata, "version": int(header["version"])}
+
+
+def _in_fixed_order(content: bytes) -> bytes:
+    """The same safetensors file with its metadata sorted, so that equal models are equal files, byte for byte."""
+    length = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8 : 8 + length])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text + content[8 + length :]
 
 
 def _check_header(path: Path, header: Mapping[str, str], kind: str, version: int) -> None:

@@ -40,7 +40,7 @@ def load_circuit(path: str | Path) -> Circuit:
         dtype = tensors["theta.0"].dtype
     except (KeyError, StructureError) as error:
         raise FileError(f"{path} does not hold a circuit: {error}") from error
-    circuit = Circuit(graph, dtype=dtype)
+    circuit = Circuit(graph, generator=torch.Generator(), dtype=dtype)  # not torch's global one
     expected = [tuple(theta.shape) for theta in circuit.parameter_list]
     found = [tuple(tensors[f"theta.{i}"].shape) if f"theta.{i}" in tensors else None for i in range(len(tensors))]
     if expected != found:

@@ -288,7 +288,6 @@ def _result(run: Run, settings: TrainingSettings) -> TrainingResult:
         "settings": dataclasses.asdict(settings),
         "best_step": run.best_step,
         "validation_loss": run.best_loss if math.isfinite(run.best_loss) else None,
-        "seconds": round(run.seconds),
     }
     denoiser = Denoiser(run.best, run.student.schedule, settings.prediction_type, facts)
     return TrainingResult(denoiser.eval().requires_grad_(False), run.history, run.best_step, run.seconds)
