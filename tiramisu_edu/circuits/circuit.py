@@ -12,13 +12,13 @@ from torch import Tensor, nn
 from ..errors import EvidenceError
 from .engines import torch_engine as engine
 from .engines import traceback
+from .engines.messages import Evidence, Messages, Workspace
 from .engines.plan import compile_plan
-from .engines.torch_engine import Evidence
 from .evidence_checks import check_log_weights, check_possible, checked_values
 from .inputs import get_family
 from .regions import RegionGraph
 
-MESSAGE_BYTES = 64 * 2**20  # a batch is worked through in chunks whose messages take about this much
+MESSAGE_BYTES = 256 * 2**20  # a batch is worked through in chunks whose messages take about this much
 
 
 class Circuit(nn.Module):
@@ -49,6 +49,7 @@ class Circuit(nn.Module):
             family = get_family(parameter.family or "categorical")  # sum weights are categorical over their products
             start = family.start(parameter.shape, generator, dtype)
             self.parameter_list.append(nn.Parameter(start, requires_grad=family.is_learned))
+        self._workspace = Workspace()  # the buffers of the last query, at most MESSAGE_BYTES, for the next one
         self.facts: dict[str, object] = {}  # what is known of its making: data, seed, likelihood
 
     @property
@@ -128,7 +129,8 @@ class Circuit(nn.Module):
         for evidence, first_row in self._soft_chunks(log_weights):
             messages = self._forward(evidence, first_row, keep=True)
             assert evidence.log_weights is not None
-            marginals = torch.zeros_like(evidence.log_weights)
+            new = torch.empty_like if self.plan.is_tree else torch.zeros_like
+            marginals = new(evidence.log_weights)
             engine.backward(self.plan, self.tables(), evidence, messages, marginals=marginals)
             out.append(marginals.permute(2, 0, 1))
         return torch.cat(out)
@@ -262,8 +264,8 @@ class Circuit(nn.Module):
         check_log_weights(log_weights, self.num_variables, self.num_categories)
         return log_weights.to(self.device, self.dtype)
 
-    def _forward(self, evidence: Evidence, first_row: int, *, keep: bool = False) -> engine.Messages:
-        messages = engine.forward(self.plan, self.tables(), evidence, keep=keep)
+    def _forward(self, evidence: Evidence, first_row: int, *, keep: bool = False) -> Messages:
+        messages = engine.forward(self.plan, self.tables(), evidence, keep=keep, workspace=self._workspace)
         check_possible(engine.log_partition(self.plan, messages), first_row)
         return messages
 

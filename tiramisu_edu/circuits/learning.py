@@ -23,7 +23,7 @@ from ..errors import FileError, TiramisuError
 from ..files import load_safetensors, save_safetensors
 from .circuit import Circuit, bits_per_dimension
 from .engines import torch_engine as engine
-from .engines.torch_engine import Evidence
+from .engines.messages import Evidence, Workspace
 from .evidence_checks import check_log_weights, check_possible, checked_values
 from .inputs import get_family
 
@@ -247,22 +247,30 @@ def expected_counts(circuit: Circuit, data: Rows, index: Tensor | None = None) -
     Raises:
         EvidenceError: for rows of the wrong shape or range, or of probability zero, named by their place in the batch.
     """
-    tables = circuit.tables()
-    totals = [torch.zeros_like(table) for table in tables]
+    tables, workspace = circuit.tables(), Workspace()
+    gradients = [torch.zeros_like(table) for table in tables]
     log_likelihood = torch.zeros((), dtype=torch.float64, device=circuit.device)
     for part in _share(torch.arange(len(data)) if index is None else index).split(READ):
         first_row = 0
         for rows in circuit.chunks(_checked(circuit, _rows(data, part))):
-            evidence = Evidence(rows.permute(1, 2, 0)) if rows.is_floating_point() else Evidence(values=rows.T)
-            messages = engine.forward(circuit.plan, tables, evidence, keep=True)
-            log_z = engine.log_partition(circuit.plan, messages)
+            log_z = accumulate(circuit, tables, rows, gradients, workspace)
             check_possible(log_z, first_row)
-            engine.backward(circuit.plan, tables, evidence, messages, gradients=totals)
             log_likelihood += log_z.double().sum()
             first_row += len(rows)
-    counts = [total.mul_(table) for total, table in zip(totals, tables)]
+    counts = [gradient.mul_(table) for gradient, table in zip(gradients, tables)]
     *counts, log_likelihood = _sum_over_processes([*counts, log_likelihood])
     return counts, float(log_likelihood)
+
+
+@torch.no_grad()
+def accumulate(
+    circuit: Circuit, tables: list[Tensor], rows: Tensor, gradients: list[Tensor], workspace: Workspace
+) -> Tensor:
+    """One batch of the E-step: log p(x) or log Z(w) of the rows, (B,); d log Z / d table is added to `gradients`."""
+    evidence = Evidence(rows.permute(1, 2, 0)) if rows.is_floating_point() else Evidence(values=rows.T)
+    messages = engine.forward(circuit.plan, tables, evidence, keep=True, workspace=workspace)
+    engine.backward(circuit.plan, tables, evidence, messages, gradients=gradients)
+    return engine.log_partition(circuit.plan, messages)
 
 
 @torch.no_grad()

@@ -5,8 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from .messages import Evidence, Messages, Parameters
 from .plan import Level, Plan
-from .torch_engine import Evidence, Messages, Parameters, level_input, level_weight
+from .torch_engine import level_input, level_weight
 
 
 class _Descent:
