@@ -1,4 +1,4 @@
-"""The command line: `tiramisu-edu inpaint | evaluate | train | doctor`."""
+"""The command line: `tiramisu-edu inpaint | evaluate | train | bench | doctor`."""
 
 from __future__ import annotations
 
@@ -43,6 +43,10 @@ def _run(options: argparse.Namespace) -> int:
         from .commands.evaluate import run_evaluate
 
         return run_evaluate(options)
+    if options.command == "bench":
+        from .commands.bench import run_bench
+
+        return run_bench(options)
     from .commands.train import run_train
 
     return run_train(options)
@@ -62,6 +66,13 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--part", choices=PARTS, default="all", help="which of them")
     train.add_argument("--seed", type=int, default=0, help="of initial weights and batches")
     train.add_argument("--out", type=Path, default=None, help="folder to write to; default: the package's data folder")
+    bench = commands.add_parser("bench", help="time the engine beside its limit and its peers", formatter_class=_STYLE)
+    bench.add_argument("what", choices=("circuits",), help="what to time")
+    bench.add_argument("--peers", action="store_true", help="also every other library that is installed (extra: peers)")
+    bench.add_argument("--quick", action="store_true", help="small shapes, seconds instead of minutes: to see it work")
+    bench.add_argument("--threads", type=int, default=0, help="of the processor; 0: as PyTorch chooses")
+    bench.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1")
+    bench.add_argument("--out", type=Path, default=Path("out/bench"), help="folder for the tables and the figure")
     commands.add_parser("doctor", help="check the installation, the data and the models", formatter_class=_STYLE)
     return parser
 

@@ -1,0 +1,52 @@
+"""The benchmark: it runs, it compares like with like, its arithmetic is right."""
+
+import json
+
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from tiramisu_edu.benchmarks.circuits import EM, MARGINALS, Growth, Row, Setup, binary_tree, markdown
+from tiramisu_edu.benchmarks.timing import Timing, alternate, slope
+from tiramisu_edu.cli import main
+
+
+def test_calls_are_timed_in_turns():
+    calls = []
+    found = alternate({"a": lambda: calls.append("a"), "b": lambda: calls.append("b")}, budget=0.0)
+    assert calls[:2] == ["a", "b"] and calls[2:] == ["a", "b"] * 3
+    assert all(0 <= t.minimum <= t.median for t in found.values())
+
+
+def test_slopes_and_verdicts():
+    assert slope([1, 2, 4, 8], [3, 12, 48, 192]) == pytest.approx(2.0)
+    assert Growth("K", [2, 4, 8], [4.0, 16.0, 64.0]).exponent == pytest.approx(1.0)
+    limit = Row("tree", 64, EM, "raw bmm", Timing(3e-3, 4e-3), Timing(2e-3, 2e-3), 1.4)
+    peer = Row("tree", 64, EM, "other 1.0", Timing(3e-3, 4e-3), Timing(60e-3, 61e-3), 10.0)
+    assert limit.ratio == pytest.approx(1.5) and not limit.meets_goal
+    assert peer.ratio == pytest.approx(20.0) and peer.meets_goal
+    table = markdown([limit, peer])
+    assert "| 1.50 | ≤ 1.4 | short |" in table and "| 20.00 | ≥ 10 | met |" in table
+
+
+def test_the_raw_products_are_those_of_the_query():
+    """Multiply-adds of the recorded bmm calls against the circuit's own edges: 3 per edge for EM, 2 for marginals."""
+    graph = binary_tree(15, num_categories=7, num_latents=5)
+    setup = Setup.make(graph, 4, torch.device("cpu"))
+    inputs = 15 * 5 * 7
+    for query, passes, edges in ((EM, 3, graph.num_sum_edges), (MARGINALS, 2, graph.num_sum_edges + inputs)):
+        run = setup.raw_products(query)
+        with FlopCounterMode(display=False) as counter:
+            run()
+        assert counter.get_total_flops() == 2 * passes * edges * 4
+
+
+def test_the_command_writes_tables_and_a_figure(tmp_path, capsys):
+    assert main(["bench", "circuits", "--quick", "--threads", "1", "--out", str(tmp_path)]) == 0
+    printed = capsys.readouterr().out
+    assert "raw bmm" in printed and "log-log slope" in printed
+    report = json.loads((tmp_path / "circuits.json").read_text())
+    assert len(report["rows"]) == 8 and {g["what"] for g in report["growth"]} == {"D", "C", "K", "B"}
+    assert all(row["ratio"] > 0 for row in report["rows"])
+    assert (tmp_path / "circuits.md").read_text().count("| tree |") == 4
+    assert (tmp_path / "circuits.png").stat().st_size > 10_000

@@ -1,0 +1,1 @@
+"""How fast the circuits are, beside the matrix products they need and beside other libraries."""

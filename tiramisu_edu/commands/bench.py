@@ -1,0 +1,69 @@
+"""`tiramisu-edu bench circuits`: how far the engine is from the machine's limit, and from other libraries."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import torch
+
+from ..benchmarks.circuits import Growth, Row, markdown, measure_growth, measure_limits
+from ..benchmarks.figure import save_figure
+from ..benchmarks.timing import machine_facts
+from ..files import atomic_path
+from .inpaint import chosen_device, write_json
+
+
+def run_bench(options: argparse.Namespace) -> int:
+    """Measure, print the tables, and write them as Markdown, JSON and a figure."""
+    device = chosen_device(options.device)
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    budget = 0.3 if options.quick else 3.0
+    sizes = {"num_categories": 32, "batch": 16} if options.quick else {"num_categories": 256, "batch": 64}
+    latents = [16, 32] if options.quick else [32, 64, 128, 256]
+    facts = machine_facts(device)
+    print(facts, flush=True)
+    sections = [
+        f"Machine: {facts}. C = {sizes['num_categories']}, B = {sizes['batch']}, float32; ms, minimum (median)."
+    ]
+
+    limits = measure_limits(latents, device=device, budget=budget, **sizes)
+    sections.append(
+        "Ours over the batched matrix products that the query needs (smaller is better):\n\n" + markdown(limits)
+    )
+    print("\n" + sections[-1], flush=True)
+    rivals: list[Row] = []
+    if options.peers:
+        from ..benchmarks.rivals import measure_peers
+
+        rivals = measure_peers(latents[1:3] if not options.quick else latents[:1], budget=budget, **sizes)
+        sections.append("The peer's time over ours (larger is better):\n\n" + markdown(rivals))
+        print("\n" + sections[-1], flush=True)
+    growth = measure_growth(device=device, budget=budget, quick=options.quick)
+    sections.append(_growth_table(growth))
+    print("\n" + sections[-1], flush=True)
+
+    folder = Path(options.out)
+    with atomic_path(folder / "circuits.md") as unfinished:
+        unfinished.write_text("\n\n".join(sections) + "\n", encoding="utf-8")
+    write_json(
+        folder / "circuits.json",
+        {
+            "machine": facts,
+            "rows": [row._asdict() | {"ratio": row.ratio} for row in limits + rivals],
+            "growth": [g._asdict() | {"exponent": g.exponent} for g in growth],
+        },
+    )
+    save_figure(folder / "circuits.png", limits, growth, facts)
+    print(f"\nwritten: {folder}/circuits.md, circuits.json, circuits.png")
+    return 0
+
+
+def _growth_table(growth: list[Growth]) -> str:
+    lines = ["Time of all marginals against one size at a time (slope in K against K²; goal 1.0 ± 0.1):", ""]
+    lines += ["| size | values | ms | log-log slope |", "|---|---|---|---|"]
+    for g in growth:
+        milliseconds = ", ".join(f"{1e3 * t:.1f}" for t in g.seconds)
+        lines.append(f"| {g.what} | {', '.join(map(str, g.sizes))} | {milliseconds} | {g.exponent:.2f} |")
+    return "\n".join(lines)
