@@ -40,7 +40,7 @@ def calls(problem: Problem) -> Calls:
 
     def gradients(start, transition, emission, x):
         def total(theta):
-            each = log_likelihood(*theta, x)
+            each = log_likelihood(theta[0], theta[1], theta[2], x)
             return each.sum(), each
 
         (_, each), gradient = jax.value_and_grad(total, has_aux=True)((start, transition, emission))

@@ -1,0 +1,150 @@
+"""The same circuit in other libraries, our parameters copied in: the same answers. `pip install -e '.[peers]'`."""
+
+import importlib.util
+
+import numpy as np
+import pytest
+import torch
+
+from tiramisu_edu.benchmarks.peers import STRUCTURES, available_peers, make_problem, ours, region_graph
+from tiramisu_edu.circuits.learning import expected_counts, maximise
+from tiramisu_edu.errors import TiramisuError
+
+pytestmark = pytest.mark.filterwarnings("ignore")  # what other libraries warn of is not ours
+SIZES = {"D": 8, "C": 5, "K": 4, "B": 16}
+MODULES = {"cirkit": "cirkit", "spflow": "spflow", "simple-einet": "simple_einet", "dynamax": "dynamax"}
+
+
+def seeded():
+    return torch.Generator().manual_seed(0)
+
+
+def need(name):
+    """Skips the test where the peer is not installed; one that is installed and does not load fails."""
+    if importlib.util.find_spec(MODULES[name]) is None:
+        pytest.skip(f"{name} is not installed" + ("" if name == "simple-einet" else " (extra peers)"))
+    return available_peers()[name]
+
+
+def close(found, expected):
+    np.testing.assert_allclose(np.asarray(found), np.asarray(expected), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("structure", STRUCTURES)
+@pytest.mark.parametrize("name", ["readable", *MODULES])
+def test_log_likelihoods_agree(name, structure):
+    peer = available_peers()[name] if name == "readable" else need(name)
+    if structure not in peer.structures:
+        with pytest.raises(TiramisuError, match=f"{name} cannot express '{structure}'"):
+            peer.prepare(structure, **SIZES, generator=seeded())
+        return
+    calls = peer.prepare(structure, **SIZES, generator=seeded())
+    expected = ours().prepare(structure, **SIZES, generator=seeded())["log_likelihood"]()
+    close(calls["log_likelihood"](), expected)
+    close(calls["forward_backward"](), expected)
+
+
+@pytest.mark.parametrize("structure", STRUCTURES)
+def test_readable_gradients_and_marginals_are_ours(structure):
+    from tiramisu_edu.benchmarks.readable import Readable
+
+    problem = make_problem(structure, **SIZES, generator=seeded())
+    readable, own = available_peers()["readable"], ours()
+    close(readable.build(problem)["marginals"](), own.build(problem)["marginals"]())
+    model = Readable(problem.circuit)
+    model(problem.x).sum().backward()
+    counts, _ = expected_counts(problem.circuit, problem.x)
+    for index, logits in model.logits.items():  # d log p / d logit = flow - theta * sum of the flows
+        parameter, row = problem.circuit.plan.region_parameter[int(index)]
+        flow, theta = counts[parameter][row], problem.circuit.region_table(int(index))
+        torch.testing.assert_close(logits.grad, flow - theta * flow.sum(-1, keepdim=True), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("structure", STRUCTURES)
+def test_cirkit_integrates_missing_variables_alike(structure):
+    need("cirkit")
+    from cirkit.backend.torch.queries import IntegrateQuery
+
+    from tiramisu_edu.benchmarks.peer_cirkit import compiled
+
+    problem = make_problem(structure, **SIZES, generator=seeded())
+    circuit, x = problem.circuit, problem.x
+    missing = torch.rand(x.shape, generator=seeded()) < 0.5
+    query = IntegrateQuery(compiled(circuit))
+    log_z = query(x, integrate_vars=missing)[:, 0, 0].detach()
+    close(circuit.log_likelihood(x.masked_fill(missing, -1)).detach(), log_z)
+    hard = torch.nn.functional.one_hot(x, SIZES["C"]).log().masked_fill(missing[..., None], 0.0)
+    marginals = circuit.posterior_marginals(hard)
+    for i in range(SIZES["D"]):
+        others, filled = missing.clone(), x.clone()
+        others[:, i] = False
+        for v in range(SIZES["C"]):
+            filled[:, i] = v
+            joint = query(filled, integrate_vars=others)[:, 0, 0].detach()
+            rows = missing[:, i]
+            close(marginals[rows, i, v], (joint - log_z).exp()[rows])
+
+
+@pytest.mark.parametrize("structure", ["quad", "latent_tree", "hmm"])
+def test_an_em_step_of_cirkit_is_ours(structure):
+    need("cirkit")
+    from cirkit.backend.torch.em_optimizer import EM
+
+    from tiramisu_edu.benchmarks.peer_cirkit import compiled, log_likelihood
+
+    problem = make_problem(structure, **SIZES, generator=seeded())
+    circuit, x = problem.circuit, problem.x
+    model = compiled(circuit, softmax=False)
+    optimizer = EM(model, lr=0.7, pseudocount=0.1)
+    log_likelihood(model, x).sum().backward()
+    optimizer.step()
+    maximise(circuit, expected_counts(circuit, x)[0], pseudocount=0.1, step=0.7)
+    close(circuit.log_likelihood(x).detach(), log_likelihood(model, x).detach())
+
+
+@pytest.mark.parametrize("structure", ["quad", "latent_tree", "rat"])
+def test_spflow_sums_missing_variables_out_alike(structure):
+    need("spflow")
+    from tiramisu_edu.benchmarks.peer_spflow import build, log_likelihood
+
+    problem = make_problem(structure, **SIZES, generator=seeded())
+    missing = torch.rand(problem.x.shape, generator=seeded()) < 0.5
+    found = log_likelihood(build(problem.circuit), problem.x.float().masked_fill(missing, torch.nan))
+    close(problem.circuit.log_likelihood(problem.x.masked_fill(missing, -1)).detach(), found.detach())
+
+
+def test_dynamax_smooths_and_counts_alike():
+    peer = need("dynamax")
+    problem = make_problem("tied_hmm", **SIZES, generator=seeded())
+    calls = peer.build(problem)
+    close(calls["marginals"](), problem.circuit.posterior_marginals(problem.log_weights))
+    (start, transitions, emissions), log_z = calls["e_step"]()
+    counts, total = expected_counts(problem.circuit, problem.x)
+    close(log_z.sum() / total, 1.0)
+    by_shape = {tuple(count.shape[1:]): count[0].numpy() for count in counts}
+    K, C = SIZES["K"], SIZES["C"]
+    for found, shape in ((start, (1, K)), (transitions, (K, K)), (emissions["sum_x"], (K, C))):
+        np.testing.assert_allclose(np.asarray(found).reshape(shape), by_shape[shape], rtol=1e-4, atol=1e-4)
+
+
+def test_the_states_that_dynamax_smooths_sum_to_one():
+    states = need("dynamax").prepare("tied_hmm", **SIZES, generator=seeded())["smoothing"]()
+    assert states.shape == (SIZES["B"], SIZES["D"], SIZES["K"])
+    close(np.asarray(states).sum(-1), np.ones((SIZES["B"], SIZES["D"])))
+
+
+def test_simple_einet_needs_a_power_of_two():
+    peer = need("simple-einet")
+    with pytest.raises(TiramisuError, match="power of two of variables, at least 2, not 6"):
+        peer.prepare("binary", **{**SIZES, "D": 6}, generator=seeded())
+
+
+def test_unknown_structures_are_named():
+    with pytest.raises(TiramisuError, match="unknown structure 'star'; known: quad"):
+        region_graph("star", 4, 2, 2, seeded())
+
+
+def test_equal_seeds_are_equal_problems():
+    one, two = (make_problem("rat", **SIZES, generator=seeded()) for _ in range(2))
+    assert one.circuit.graph == two.circuit.graph and torch.equal(one.x, two.x)
+    assert torch.equal(one.log_weights, two.log_weights)
