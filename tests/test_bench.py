@@ -50,3 +50,9 @@ def test_the_command_writes_tables_and_a_figure(tmp_path, capsys):
     assert all(row["ratio"] > 0 for row in report["rows"])
     assert (tmp_path / "circuits.md").read_text().count("| tree |") == 4
     assert (tmp_path / "circuits.png").stat().st_size > 10_000
+
+
+def test_an_epoch_is_timed_in_a_process_of_its_own(tmp_path, capsys):
+    assert main(["bench", "em", "--quick", "--out", str(tmp_path)]) == 0
+    row = capsys.readouterr().out.splitlines()[-1].split("|")
+    assert "tiramisu-edu" in row[1] and float(row[3]) > 0 and float(row[4]) >= 0 and float(row[5]) > 0

@@ -67,7 +67,7 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--seed", type=int, default=0, help="of initial weights and batches")
     train.add_argument("--out", type=Path, default=None, help="folder to write to; default: the package's data folder")
     bench = commands.add_parser("bench", help="time the engine beside its limit and its peers", formatter_class=_STYLE)
-    bench.add_argument("what", choices=("circuits",), help="what to time")
+    bench.add_argument("what", choices=("circuits", "em"), help="queries beside their limit, or one EM epoch")
     bench.add_argument("--peers", action="store_true", help="also every other library that is installed (extra: peers)")
     bench.add_argument("--quick", action="store_true", help="small shapes, seconds instead of minutes: to see it work")
     bench.add_argument("--threads", type=int, default=0, help="of the processor; 0: as PyTorch chooses")

@@ -1,4 +1,4 @@
-"""`tiramisu-edu bench circuits`: how far the engine is from the machine's limit, and from other libraries."""
+"""`tiramisu-edu bench circuits | em`: how far the engine is from the machine's limit, and from other libraries."""
 
 from __future__ import annotations
 
@@ -15,7 +15,35 @@ from .inpaint import chosen_device, write_json
 
 
 def run_bench(options: argparse.Namespace) -> int:
-    """Measure, print the tables, and write them as Markdown, JSON and a figure."""
+    """Measure what was asked for."""
+    return _bench_em(options) if options.what == "em" else _bench_circuits(options)
+
+
+def _bench_em(options: argparse.Namespace) -> int:
+    """One EM epoch, ours and the peers', each in a fresh process."""
+    from ..benchmarks.em import measure_epochs
+    from ..benchmarks.peers import available_peers
+
+    sizes = {"num_latents": 16, "samples": 256} if options.quick else {"num_latents": 128, "samples": 10_000}
+    names = ["tiramisu-edu", *(["cirkit"] if options.peers and "cirkit" in available_peers() else [])]
+    lines = [f"EM, 16 x 16 variables, 256 categories, quad-tree K = {sizes['num_latents']}, {sizes['samples']} samples"]
+    lines += [
+        machine_facts(torch.device("cpu")),
+        "",
+        "| library | repeated | samples/s | peak memory MB | parameters MB |",
+    ]
+    lines.append("|---|---|---|---|---|")
+    for e in measure_epochs(names, batch=64, **sizes):
+        memory = f"{e.peak_bytes / 1e6:.0f} | {e.parameter_bytes / 1e6:.0f}"
+        lines.append(f"| {e.library} | {e.query} | {e.samples_per_second:.0f} | {memory} |")
+    print("\n".join(lines))
+    with atomic_path(Path(options.out) / "em.md") as unfinished:
+        unfinished.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return 0
+
+
+def _bench_circuits(options: argparse.Namespace) -> int:
+    """Print the tables, and write them as Markdown, JSON and a figure."""
     device = chosen_device(options.device)
     if options.threads:
         torch.set_num_threads(options.threads)
