@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -37,14 +36,21 @@ class Workspace:
     """
 
     def __init__(self) -> None:
+        self._made_for: object = None
         self._buffers: dict[object, Tensor] = {}
 
+    def start(self, batch: int, like: Tensor) -> None:
+        """Make ready for a query; buffers of another batch size, dtype or device are given up."""
+        if self._made_for != (batch, like.dtype, like.device):
+            self._made_for = (batch, like.dtype, like.device)
+            self._buffers.clear()
+
     def get(self, key: object, shape: tuple[int, ...], like: Tensor) -> Tensor:
-        """A tensor of this shape holding anything, with the device and dtype of `like`."""
-        size, held = math.prod(shape), self._buffers.get(key)
-        if held is None or held.numel() < size or held.dtype != like.dtype or held.device != like.device:
-            held = self._buffers[key] = like.new_empty(size)
-        return held[:size].view(shape)
+        """A tensor of this shape holding anything, the same one at every call with the same key and shape."""
+        held = self._buffers.get((key, shape))
+        if held is None:
+            held = self._buffers[key, shape] = like.new_empty(shape)
+        return held
 
     def products(self, key: object, level: Level, batch: int, like: Tensor) -> Tensor:
         """(R, M, B) for the product units of a level; categories innermost in memory, as log weights come."""
@@ -69,6 +75,7 @@ class Messages:
     def of_ones(cls, plan: Plan, like: Tensor, batch: int, workspace: Workspace | None = None) -> Messages:
         """All log 1, to be overwritten level by level; device and dtype those of `like`."""
         workspace = workspace or Workspace()
+        workspace.start(batch, like)
         rows = {k: n + 1 for k, n in plan.num_rows.items()}
         log_units = {k: workspace.get(("log units", k), (n, k, batch), like) for k, n in rows.items()}
         for units in log_units.values():

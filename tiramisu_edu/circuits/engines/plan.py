@@ -31,6 +31,7 @@ class Level:
     start: int
     parameter: int  # index into `Plan.parameters`
     parameter_rows: Tensor | None  # (R,) long, None: all rows in order (nothing is tied)
+    shared_row: int | None  # the one row that all regions of a tied level share, if so
     children: tuple[Rows, ...]
     num_partitions: int  # P, of each region
     child_units: int  # K_in; C for an input level
@@ -118,6 +119,7 @@ def compile_plan(graph: RegionGraph) -> Plan:
                 num_regions=len(members),
                 start=row[members[0]],
                 parameter=g,
+                shared_row=rows[0] if len(set(rows)) == 1 and rows != list(range(sizes[g])) else None,
                 parameter_rows=None if rows == list(range(sizes[g])) else torch.tensor(rows),
                 children=_children(graph, members, partitions, row, num_rows.get(child_units, 0)),
                 num_partitions=max(1, len(first.partitions)),

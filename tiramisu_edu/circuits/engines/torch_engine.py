@@ -97,8 +97,10 @@ def backward(
 
 
 def level_weight(level: Level, parameters: Parameters) -> Tensor:
-    """(R, K_out, M): the parameters of a level's regions; a copy only where some are tied."""
+    """(R, K_out, M): the parameters of a level's regions; a copy only where several are tied to several."""
     parameter = parameters[level.parameter]
+    if level.shared_row is not None:
+        return parameter[level.shared_row].expand(level.num_regions, -1, -1)
     return parameter if level.parameter_rows is None else parameter[level.parameter_rows]
 
 
@@ -201,9 +203,8 @@ def _add_up(source: Tensor, slots: tuple[Rows, ...], out: Tensor) -> None:
 
 
 def _take_maximum_out(x: Tensor, out: Tensor) -> tuple[Tensor, Tensor]:
-    """out = x minus its maximum over dimension 1, and that maximum; 0 in its stead where all are -inf."""
-    maximum = x.amax(1, keepdim=True)
-    maximum.masked_fill_(maximum == -torch.inf, 0.0)
+    """out = x minus its maximum over dimension 1, and that maximum; the least float where all are -inf, which stay so."""
+    maximum = x.amax(1, keepdim=True).clamp_(min=torch.finfo(x.dtype).min)
     return torch.sub(x, maximum, out=out), maximum
 
 
