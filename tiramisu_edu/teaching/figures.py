@@ -27,6 +27,7 @@ __all__ = [
     "SERIES",
     "bars",
     "draw_circuit",
+    "draw_picture",
     "figure_html",
     "heat_maps",
     "image_strip",
@@ -124,19 +125,25 @@ def image_strip(
     heights = [p.shape[0] / p.shape[1] for p in pictures]
     titled = 0.3 if titles else 0.0
     figure, row = new_figure(size * len(pictures), size * max(heights) + titled, 1, len(pictures), squeeze=False)
-    for k, (axes, picture) in enumerate(zip(row[0], pictures)):
-        axes.imshow(picture, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
-        if known is not None and known[k] is not None:
-            _hatch(axes, ~np.asarray(known[k], dtype=bool).reshape(picture.shape[:2]))
-        axes.set(xticks=[], yticks=[])
-        if max(picture.shape[:2]) <= GRID_PIXELS:
-            axes.set_xticks(np.arange(picture.shape[1] - 1) + 0.5, minor=True)
-            axes.set_yticks(np.arange(picture.shape[0] - 1) + 0.5, minor=True)
-            axes.grid(which="minor", color="0.6", linewidth=0.5)
-            axes.tick_params(which="minor", length=0)
+    for k, (axes, image) in enumerate(zip(row[0], images)):
+        draw_picture(axes, image, None if known is None else known[k], value_range)
         if titles:
             axes.set_title(titles[k], fontsize=9)
     return figure
+
+
+def draw_picture(axes: Any, image: Any, known: Any = None, value_range: tuple[float, float] = (0.0, 1.0)) -> None:
+    """One picture in axes of a figure: no ticks, hidden pixels hatched, borders of the pixels where they are few."""
+    picture = _pixels(image, value_range)
+    axes.imshow(picture, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+    if known is not None:
+        _hatch(axes, ~np.asarray(known, dtype=bool).reshape(picture.shape[:2]))
+    axes.set(xticks=[], yticks=[])
+    if max(picture.shape[:2]) <= GRID_PIXELS:
+        axes.set_xticks(np.arange(picture.shape[1] - 1) + 0.5, minor=True)
+        axes.set_yticks(np.arange(picture.shape[0] - 1) + 0.5, minor=True)
+        axes.grid(which="minor", color="0.6", linewidth=0.5)
+        axes.tick_params(which="minor", length=0)
 
 
 def heat_maps(
