@@ -1,0 +1,276 @@
+"""The tensor engine on the GPU: one fused kernel per level and pass, in float32. Same functions as `torch_engine`.
+
+    launches         forward 1 per level; backward 1 per level for the flows, 1 more where gradients are asked for;
+                     beside them only fills of new memory
+    synchronisation  none: the host only queues, so both passes can be captured in a CUDA graph
+    memory           per sample the messages, sum over regions of K + 1 floats; kept for the backward pass the same
+                     again; the flows the same once more. At the peak about 3 (K + 1) floats per region and sample:
+                     the exponentials of the products, R M floats per level in `torch_engine`, are never stored
+
+Matrix products use 3xTF32 (three TF32 products for one of nearly float32 accuracy; the single TF32 product truncates,
+a bias that adds up over the variables), or plain float32 where a card has no TF32. Where regions share children or
+parameters, sums are made by atomic additions in no fixed order: the last digits differ from run to run.
+"""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import torch
+import triton
+from torch import Tensor
+
+from . import triton_kernels as kernels
+from .messages import Evidence, Messages, Parameters, Workspace
+from .plan import Level, Plan
+from .torch_engine import log_partition
+
+__all__ = ["backward", "forward", "log_partition"]
+
+
+class Kept(NamedTuple):
+    """What the backward pass needs of a level: the maximum taken out (R, B), and u (R, K, B), inf where thin."""
+
+    maximum: Tensor | None  # None under hard evidence
+    u: Tensor
+
+
+@dataclass(frozen=True)
+class KeptMessages(Messages):
+    """Messages, and an entry of `kept` per level if they were kept."""
+
+    kept: list[Kept] = field(default_factory=list)
+
+
+class Indices(NamedTuple):
+    """Where the regions of a level find theirs, int32 on the device; see `triton_kernels` for the letters."""
+
+    theta_rows: Tensor  # (R,)
+    children: Tensor  # (S, N), -1 for the constant log 1
+
+
+class Source(NamedTuple):
+    """What a level mixes: log units (rows, J, B) of any strides, and the log scales (rows, 1, B) taken out of them."""
+
+    units: Tensor
+    scales: Tensor
+
+
+@torch.no_grad()
+def forward(
+    plan: Plan, parameters: Parameters, evidence: Evidence, *, keep: bool = False, workspace: Workspace | None = None
+) -> Messages:
+    """Messages of all regions, children before parents; the root's is log Z(w).
+
+    Args:
+        plan: the levels.
+        parameters: float32.
+        evidence: soft in float32, or hard.
+        keep: what the backward pass needs.
+        workspace: buffers for the messages; new ones if None.
+    """
+    given = evidence.log_weights if evidence.log_weights is not None else evidence.values
+    assert given is not None
+    messages = KeptMessages(**vars(Messages.of_ones(plan, parameters[0].detach(), given.shape[-1], workspace)))
+    if given.shape[-1] == 0:
+        return messages
+    with _on(given.device):
+        for level, indices in zip(plan.levels, _indices(plan, given.device)):
+            theta = parameters[level.parameter].detach().contiguous()
+            out = messages.log_units[level.num_units][level.rows]
+            if level.is_input and evidence.values is not None:
+                kept = hard_forward(level, indices, theta, evidence.values, out, keep)
+            else:
+                scale = messages.log_scale[level.num_units][level.rows]
+                kept = sum_forward(level, indices, theta, _source(level, messages, evidence), out, scale, keep)
+            if keep:
+                messages.kept.append(kept)
+    return messages
+
+
+@torch.no_grad()
+def backward(
+    plan: Plan,
+    parameters: Parameters,
+    evidence: Evidence,
+    messages: Messages,
+    *,
+    root_flow: Tensor | None = None,
+    gradients: list[Tensor] | None = None,
+    marginals: Tensor | None = None,
+) -> None:
+    """Flows of all regions, from the root down, added to what is asked for.
+
+    Args:
+        plan: the levels.
+        parameters: as given to `forward`.
+        evidence: as given to `forward`.
+        messages: what `forward` returned for the same evidence, kept.
+        root_flow: (B,), 1 by default; a sample's flows scale with it, so it carries an upstream gradient or a weight.
+        gradients: per parameter d(sum of log Z)/d theta is added; times theta it is the edge flow.
+        marginals: (D, C, B) zeros, to which the posterior marginals p(X_i = v | w) are written; soft evidence only.
+    """
+    assert isinstance(messages, KeptMessages)
+    new = torch.empty_like if plan.is_tree else torch.zeros_like
+    flows = {k: new(message) for k, message in messages.log_units.items()}
+    flows[1][plan.levels[-1].start, 0] = 1.0 if root_flow is None else root_flow
+    device, batch = flows[1].device, flows[1].shape[-1]
+    if batch == 0:
+        return
+    with _on(device):
+        for level, indices, kept in zip(plan.levels[::-1], _indices(plan, device)[::-1], messages.kept[::-1]):
+            theta = parameters[level.parameter].detach().contiguous()
+            flow = flows[level.num_units][level.rows]
+            gradient = None if gradients is None else gradients[level.parameter]
+            if kept.maximum is None:
+                if gradient is not None:
+                    assert evidence.values is not None
+                    hard_gradient(level, indices, evidence.values, kept.u, flow, gradient)
+                continue
+            source = _source(level, messages, evidence)
+            log_u = messages.log_units[level.num_units][level.rows]
+            target = marginals if level.is_input else flows[level.child_units]
+            if target is not None:
+                sum_backward(level, indices, theta, source, kept, log_u, flow, target)
+            if gradient is not None:
+                sum_gradient(level, indices, theta, source, kept, log_u, flow, gradient)
+
+
+def sum_forward(
+    level: Level, indices: Indices, theta: Tensor, source: Source, out: Tensor, scale: Tensor, keep: bool
+) -> Kept:
+    """Write the log messages of a level, `out` (R, K, B) relative to `scale` (R, 1, B)."""
+    R, K, B = out.shape
+    maximum, u = (scale.new_empty(R, B), torch.empty_like(out)) if keep else (scale, out)
+    block_k, block_j, block_b = _width(K, 64), _width(level.child_units, 32), _width(B, 64)
+    while block_k > 16 and R * _tiles(K, block_k) * _tiles(B, block_b) < _multiprocessors(out.device):
+        block_k //= 2
+    kernels.sum_forward[(R * _tiles(K, block_k) * _tiles(B, block_b),)](
+        theta, indices.theta_rows, *source, indices.children, out, scale, maximum, u,
+        *_sizes(level, source), S=len(indices.children), KEEP=keep,
+        BLOCK_K=block_k, BLOCK_J=block_j, BLOCK_B=block_b, **_options(out.device, block_k * block_b),
+    )  # fmt: skip
+    return Kept(maximum, u)
+
+
+def sum_backward(
+    level: Level, indices: Indices, theta: Tensor, source: Source, kept: Kept, log_u: Tensor, flow: Tensor, to: Tensor
+) -> None:
+    """Write or add the flows of the product units to the children's rows of `to` (rows, J, B), of any strides."""
+    N, J, B = indices.children.shape[1], level.child_units, flow.shape[-1]
+    block_k, block_j, block_b = _width(level.num_units, 32), _width(J, 64), _width(B, 64)
+    while block_j > 16 and N * _tiles(J, block_j) * _tiles(B, block_b) < _multiprocessors(flow.device):
+        block_j //= 2
+    kernels.sum_backward[(N * _tiles(J, block_j) * _tiles(B, block_b),)](
+        theta, indices.theta_rows, *source, indices.children, kept.maximum, log_u, kept.u, flow, to,
+        *_sizes(level, source), *to.stride(), S=len(indices.children), EXCLUSIVE=level.exclusive,
+        BLOCK_K=block_k, BLOCK_J=block_j, BLOCK_B=block_b, **_options(flow.device, block_j * block_b),
+    )  # fmt: skip
+
+
+def sum_gradient(
+    level: Level, indices: Indices, theta: Tensor, source: Source, kept: Kept, log_u: Tensor, flow: Tensor, to: Tensor
+) -> None:
+    """Add d(sum of log Z)/d theta of a level to `to`, of the shape of its parameter."""
+    assert to.is_contiguous()
+    N, K, J = indices.children.shape[1], level.num_units, level.child_units
+    block_k, block_j, block_b = _width(K, 64), _width(J, 64), _width(flow.shape[-1], 32)
+    kernels.sum_gradient[(N * _tiles(K, block_k) * _tiles(J, block_j),)](
+        theta, indices.theta_rows, *source, indices.children, kept.maximum, log_u, kept.u, flow, to,
+        *_sizes(level, source), S=len(indices.children), TIED=level.parameter_rows is not None,
+        BLOCK_K=block_k, BLOCK_J=block_j, BLOCK_B=block_b, **_options(flow.device, block_k * block_j),
+    )  # fmt: skip
+
+
+def hard_forward(level: Level, indices: Indices, theta: Tensor, values: Tensor, out: Tensor, keep: bool) -> Kept:
+    """Write log f_k of the observed values (D, B) to `out` (R, K, B), 0 where missing."""
+    R, K, B = out.shape
+    f = torch.empty_like(out) if keep else out
+    block_k, block_b = _width(K, 64), _width(B, 32)
+    kernels.hard_forward[(R * _tiles(K, block_k) * _tiles(B, block_b),)](
+        theta, indices.theta_rows, values, indices.children, out, f,
+        K, level.child_units, B, *values.stride(), KEEP=keep, BLOCK_K=block_k, BLOCK_B=block_b, enable_fp_fusion=True,
+    )  # fmt: skip
+    return Kept(None, f)
+
+
+def hard_gradient(level: Level, indices: Indices, values: Tensor, f: Tensor, flow: Tensor, to: Tensor) -> None:
+    """Add d(sum of log Z)/d table of an input level to `to`: flow_k / f_k at the observed values."""
+    assert to.is_contiguous()
+    R, K, B = flow.shape
+    block_k, block_c, block_b = _width(K, 32), _width(level.child_units, 128), _width(B, 32)
+    kernels.hard_gradient[(R * _tiles(K, block_k),)](
+        indices.theta_rows, values, indices.children, f, flow, to,
+        K, level.child_units, B, *values.stride(),
+        BLOCK_K=block_k, BLOCK_C=block_c, BLOCK_B=block_b, enable_fp_fusion=True,
+    )  # fmt: skip
+
+
+def _source(level: Level, messages: Messages, evidence: Evidence) -> Source:
+    if not level.is_input:
+        return Source(messages.log_units[level.child_units], messages.log_scale[level.child_units])
+    weights = evidence.log_weights
+    assert weights is not None
+    return Source(weights, torch.zeros(len(weights), 1, weights.shape[-1], device=weights.device))
+
+
+def _sizes(level: Level, source: Source) -> tuple[int, ...]:
+    """The integers that every sum kernel takes."""
+    num_vectors = level.num_regions * level.num_partitions
+    sizes = (level.num_units, level.child_units, level.num_partitions, num_vectors, source.units.shape[-1])
+    return sizes + source.units.stride()
+
+
+def _indices(plan: Plan, device: torch.device) -> list[Indices]:
+    """Per level the rows its kernels read, made once per plan and device and remembered with the plan."""
+    cache: dict[torch.device, list[Indices]] = plan.__dict__.setdefault("_triton_indices", {})
+    if device not in cache:
+        constants = [plan.num_rows.get(level.child_units, -1) for level in plan.levels]
+        cache[device] = [level_indices(level, row, device) for level, row in zip(plan.levels, constants)]
+    return cache[device]
+
+
+def level_indices(level: Level, constant: int, device: torch.device) -> Indices:
+    """The rows that a level's kernels read; `constant` is the row of log 1 among the children's messages."""
+    runs = [torch.arange(r.start, r.stop) if isinstance(r, slice) else r.cpu() for r in level.children]
+    children = torch.stack(runs)
+    if not level.is_input:
+        children = children.masked_fill(children == constant, -1)
+    rows = level.parameter_rows
+    theta_rows = torch.arange(level.num_regions) if rows is None else rows
+    return Indices(theta_rows.to(device, torch.int32), children.to(device, torch.int32))
+
+
+def _width(size: int, largest: int) -> int:
+    """Width of a tile: a power of two, at least 16 for tl.dot, no wider than needed."""
+    return min(max(16, triton.next_power_of_2(size)), largest)
+
+
+def _tiles(size: int, width: int) -> int:
+    return -(-size // width)
+
+
+def _options(device: torch.device, tile: int) -> dict[str, Any]:
+    """Precision and, by the numbers in a tile of the result, warps: with fewer the registers overflow."""
+    num_warps = 8 if tile >= 64 * 64 else 4
+    return {"PRECISION": _precision(device), "num_warps": num_warps, "num_stages": 3, "enable_fp_fusion": True}
+
+
+def _on(device: torch.device) -> AbstractContextManager[Any]:
+    """Triton launches on the current device: make it the tensors'."""
+    return torch.cuda.device(device) if device.type == "cuda" else nullcontext()
+
+
+@lru_cache
+def _multiprocessors(device: torch.device) -> int:
+    return torch.cuda.get_device_properties(device).multi_processor_count if device.type == "cuda" else 1
+
+
+@lru_cache
+def _precision(device: torch.device) -> str:
+    """Of tl.dot: 3xTF32 on NVIDIA cards since Ampere, else float32 throughout; never the default, plain TF32."""
+    has_tf32 = device.type == "cuda" and torch.version.hip is None and torch.cuda.get_device_capability(device)[0] >= 8
+    return "tf32x3" if has_tf32 else "ieee"
