@@ -5,15 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
 import torch
 from torch import Tensor, nn
 
 from ..errors import EvidenceError
-from .engines import torch_engine as engine
-from .engines import traceback
+from .differentiable import LogPartition
+from .engines import choose, traceback
 from .engines.messages import Evidence, Messages, Workspace
 from .engines.plan import compile_plan
+from .engines.torch_engine import log_partition
 from .evidence_checks import check_log_weights, check_possible, checked_values
 from .inputs import get_family
 from .regions import RegionGraph
@@ -32,6 +34,7 @@ class Circuit(nn.Module):
         graph: the structure, from `structures`.
         generator: for the random start, theta proportional to exp(uniform); the default generator if None.
         dtype: float32, or float64 for exactness in small circuits.
+        engine: "torch", "triton", or None for the faster one wherever the parameters are.
     """
 
     def __init__(
@@ -40,6 +43,7 @@ class Circuit(nn.Module):
         *,
         generator: torch.Generator | None = None,
         dtype: torch.dtype = torch.float32,
+        engine: str | None = None,
     ):
         super().__init__()
         self.graph = graph
@@ -49,6 +53,7 @@ class Circuit(nn.Module):
             family = get_family(parameter.family or "categorical")  # sum weights are categorical over their products
             start = family.start(parameter.shape, generator, dtype)
             self.parameter_list.append(nn.Parameter(start, requires_grad=family.is_learned))
+        self.engine_name = engine
         self._workspace = Workspace()  # the buffers of the last query, at most MESSAGE_BYTES, for the next one
         self.facts: dict[str, object] = {}  # what is known of its making: data, seed, likelihood
 
@@ -67,6 +72,15 @@ class Circuit(nn.Module):
     @property
     def dtype(self) -> torch.dtype:
         return self.parameter_list[0].dtype
+
+    @property
+    def engine(self) -> ModuleType:
+        """The module that computes messages and flows, chosen for where the parameters are now.
+
+        Raises:
+            TiramisuError: when the engine asked for cannot run there.
+        """
+        return choose(self.engine_name, self.device, self.dtype)
 
     def extra_repr(self) -> str:
         return (
@@ -88,7 +102,7 @@ class Circuit(nn.Module):
         """
         x = checked_values(x, self.num_variables, self.num_categories).to(self.device)
         tables = self.tables()
-        return torch.cat([_LogPartition.apply(self, rows, None, *tables) for rows in self.chunks(x)])
+        return torch.cat([LogPartition.apply(self, rows, None, *tables) for rows in self.chunks(x)])
 
     def log_partition(self, log_weights: Tensor) -> Tensor:
         """log Z(w) = log sum_x p(x) prod_i w_i(x_i), differentiable in the log weights and the parameters.
@@ -107,7 +121,7 @@ class Circuit(nn.Module):
         """
         log_weights = self._check(log_weights)
         tables = self.tables()
-        log_z = torch.cat([_LogPartition.apply(self, None, rows, *tables) for rows in self.chunks(log_weights)])
+        log_z = torch.cat([LogPartition.apply(self, None, rows, *tables) for rows in self.chunks(log_weights)])
         check_possible(log_z.detach())
         return log_z
 
@@ -131,7 +145,7 @@ class Circuit(nn.Module):
             assert evidence.log_weights is not None
             new = torch.empty_like if self.plan.is_tree else torch.zeros_like
             marginals = new(evidence.log_weights)
-            engine.backward(self.plan, self.tables(), evidence, messages, marginals=marginals)
+            self.engine.backward(self.plan, self.tables(), evidence, messages, marginals=marginals)
             out.append(marginals.permute(2, 0, 1))
         return torch.cat(out)
 
@@ -265,8 +279,8 @@ class Circuit(nn.Module):
         return log_weights.to(self.device, self.dtype)
 
     def _forward(self, evidence: Evidence, first_row: int, *, keep: bool = False) -> Messages:
-        messages = engine.forward(self.plan, self.tables(), evidence, keep=keep, workspace=self._workspace)
-        check_possible(engine.log_partition(self.plan, messages), first_row)
+        messages = self.engine.forward(self.plan, self.tables(), evidence, keep=keep, workspace=self._workspace)
+        check_possible(log_partition(self.plan, messages), first_row)
         return messages
 
     def _soft_chunks(self, log_weights: Tensor, copies: int = 1) -> Iterator[tuple[Evidence, int]]:
@@ -280,37 +294,6 @@ class Circuit(nn.Module):
         """Rows in pieces small enough for the messages to stay within MESSAGE_BYTES."""
         sample_bytes = self.plan.floats_per_sample * self.dtype.itemsize * copies
         return iter(rows.split(max(16, MESSAGE_BYTES // sample_bytes)))
-
-
-class _LogPartition(torch.autograd.Function):
-    """log Z with the circuit's own backward pass as its gradient; hard evidence or soft, the other one is None."""
-
-    @staticmethod
-    def forward(ctx, circuit, values, log_weights, *parameters):
-        soft = None if log_weights is None else log_weights.permute(1, 2, 0)
-        evidence = Evidence(log_weights=soft, values=None if values is None else values.T)
-        messages = engine.forward(circuit.plan, list(parameters), evidence, keep=any(ctx.needs_input_grad))
-        ctx.circuit, ctx.evidence, ctx.messages = circuit, evidence, messages
-        ctx.save_for_backward(*parameters)
-        return engine.log_partition(circuit.plan, messages).clone()
-
-    @staticmethod
-    def backward(ctx, grad):
-        parameters = list(ctx.saved_tensors)
-        marginals = torch.zeros_like(ctx.evidence.log_weights) if ctx.needs_input_grad[2] else None
-        gradients = [torch.zeros_like(p) for p in parameters] if any(ctx.needs_input_grad[3:]) else None
-        engine.backward(
-            ctx.circuit.plan,
-            parameters,
-            ctx.evidence,
-            ctx.messages,
-            root_flow=grad,
-            gradients=gradients,
-            marginals=marginals,
-        )
-        to_weights = None if marginals is None else marginals.permute(2, 0, 1)
-        to_parameters = [None] * len(parameters) if gradients is None else gradients
-        return None, None, to_weights, *to_parameters
 
 
 def bits_per_dimension(mean_log_likelihood: float, num_variables: int) -> float:

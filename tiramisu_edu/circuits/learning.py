@@ -22,8 +22,8 @@ from tqdm.auto import tqdm
 from ..errors import FileError, TiramisuError
 from ..files import load_safetensors, save_safetensors
 from .circuit import Circuit, bits_per_dimension
-from .engines import torch_engine as engine
 from .engines.messages import Evidence, Workspace
+from .engines.torch_engine import log_partition
 from .evidence_checks import check_log_weights, check_possible, checked_values
 from .inputs import get_family
 
@@ -268,9 +268,9 @@ def accumulate(
 ) -> Tensor:
     """One batch of the E-step: log p(x) or log Z(w) of the rows, (B,); d log Z / d table is added to `gradients`."""
     evidence = Evidence(rows.permute(1, 2, 0)) if rows.is_floating_point() else Evidence(values=rows.T)
-    messages = engine.forward(circuit.plan, tables, evidence, keep=True, workspace=workspace)
-    engine.backward(circuit.plan, tables, evidence, messages, gradients=gradients)
-    return engine.log_partition(circuit.plan, messages)
+    messages = circuit.engine.forward(circuit.plan, tables, evidence, keep=True, workspace=workspace)
+    circuit.engine.backward(circuit.plan, tables, evidence, messages, gradients=gradients)
+    return log_partition(circuit.plan, messages)
 
 
 @torch.no_grad()

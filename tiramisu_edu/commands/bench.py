@@ -48,15 +48,13 @@ def _bench_circuits(options: argparse.Namespace) -> int:
     if options.threads:
         torch.set_num_threads(options.threads)
     budget = 0.3 if options.quick else 3.0
-    sizes = {"num_categories": 32, "batch": 16} if options.quick else {"num_categories": 256, "batch": 64}
+    C, B = (32, 16) if options.quick else (256, 64)
     latents = [16, 32] if options.quick else [32, 64, 128, 256]
     facts = machine_facts(device)
     print(facts, flush=True)
-    sections = [
-        f"Machine: {facts}. C = {sizes['num_categories']}, B = {sizes['batch']}, float32; ms, minimum (median)."
-    ]
+    sections = [f"Machine: {facts}. C = {C}, B = {B}, float32; ms, minimum (median)."]
 
-    limits = measure_limits(latents, device=device, budget=budget, **sizes)
+    limits = measure_limits(latents, num_categories=C, batch=B, device=device, budget=budget)
     sections.append(
         "Ours over the batched matrix products that the query needs (smaller is better):\n\n" + markdown(limits)
     )
@@ -65,7 +63,9 @@ def _bench_circuits(options: argparse.Namespace) -> int:
     if options.peers:
         from ..benchmarks.rivals import measure_peers
 
-        rivals = measure_peers(latents[1:3] if not options.quick else latents[:1], budget=budget, **sizes)
+        rivals = measure_peers(
+            latents[1:3] if not options.quick else latents[:1], num_categories=C, batch=B, budget=budget
+        )
         sections.append("The peer's time over ours (larger is better):\n\n" + markdown(rivals))
         print("\n" + sections[-1], flush=True)
     growth = measure_growth(device=device, budget=budget, quick=options.quick)

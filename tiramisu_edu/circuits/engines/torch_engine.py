@@ -203,7 +203,7 @@ def _add_up(source: Tensor, slots: tuple[Rows, ...], out: Tensor) -> None:
 
 
 def _take_maximum_out(x: Tensor, out: Tensor) -> tuple[Tensor, Tensor]:
-    """out = x minus its maximum over dimension 1, and that maximum; the least float where all are -inf, which stay so."""
+    """out = x minus its maximum over dimension 1, and that maximum; the least float where all are -inf (they stay)."""
     maximum = x.amax(1, keepdim=True).clamp_(min=torch.finfo(x.dtype).min)
     return torch.sub(x, maximum, out=out), maximum
 
