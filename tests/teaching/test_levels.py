@@ -16,6 +16,7 @@ from tiramisu_edu.circuits import structures
 from tiramisu_edu.circuits.circuit import Circuit
 from tiramisu_edu.circuits.interchange import to_reference
 from tiramisu_edu.circuits.nodes import Product
+from tiramisu_edu.circuits.regions import Region, RegionGraph
 from tiramisu_edu.errors import EvidenceError, StructureError
 from tiramisu_edu.teaching import levels
 from tiramisu_edu.teaching.level_text import Page, matrix, number, power
@@ -75,6 +76,17 @@ def test_the_text_holds_the_numbers_of_the_reference():
     assert "\n".join(f"    {line}" for line in matrix(rows)) in tensors
     assert str(page).startswith("Region 3, variables 2, 3: K = 2 units")
     assert "differ by less than 1e-12 (float64 beside float64)" in str(page)
+
+
+def test_a_level_that_uses_another_row_of_a_tied_table():
+    leaves = [Region((i,), 2) for i in range(3)]
+    low = [Region((0,), 2, ((0,),)), Region((1,), 2, ((1,),))]
+    tied = Region((1, 2), 2, ((4, 2),), tied_to=4)
+    graph = RegionGraph((*leaves, *low, tied, Region((0, 1, 2), 1, ((3, 5),))), num_variables=3, num_categories=2)
+    circuit = Circuit(graph, generator=torch.Generator().manual_seed(0))
+    assert "parameter_list[1] (2, 2, 2), rows 1" in str(level_table(circuit))
+    for index in range(7):
+        assert side_by_side(circuit, soft(circuit), index).difference < 1e-5
 
 
 def test_the_largest_region_that_fits_is_shown_when_none_is_named():

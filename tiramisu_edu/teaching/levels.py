@@ -17,6 +17,7 @@ from torch import Tensor
 
 from tiramisu_edu.circuits.circuit import Circuit
 from tiramisu_edu.circuits.engines import torch_engine as engine
+from tiramisu_edu.circuits.engines.messages import Evidence
 from tiramisu_edu.circuits.engines.plan import Level, _ordered_stacks
 from tiramisu_edu.circuits.evidence_checks import check_log_weights
 from tiramisu_edu.circuits.interchange import to_reference
@@ -207,9 +208,11 @@ def _tensors(circuit: Circuit, index: int, log_weights: Tensor) -> Tensors:
     """The engine's own passes; every level gets parameters of its own, so that the flows of tied regions stay apart."""
     tables = circuit.tables()
     weights = [engine.level_weight(level, tables) for level in circuit.plan.levels]
-    levels = [replace(level, parameter=i, parameter_rows=None) for i, level in enumerate(circuit.plan.levels)]
+    levels = [
+        replace(level, parameter=i, parameter_rows=None, shared_row=None) for i, level in enumerate(circuit.plan.levels)
+    ]
     plan = replace(circuit.plan, levels=tuple(levels))
-    evidence = engine.Evidence(log_weights=log_weights.permute(1, 2, 0))
+    evidence = Evidence(log_weights=log_weights.permute(1, 2, 0))
     messages = engine.forward(plan, weights, evidence, keep=True)
     gradients = [torch.zeros_like(weight) for weight in weights]
     engine.backward(plan, weights, evidence, messages, gradients=gradients)
