@@ -35,6 +35,10 @@ def _run(options: argparse.Namespace) -> int:
         from .doctor import run
 
         return run()
+    if options.threads > 0:
+        import torch
+
+        torch.set_num_threads(options.threads)
     if options.command == "inpaint":
         from .commands.inpaint import run_inpaint
 
@@ -65,16 +69,22 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("world", choices=WORLDS, help="whose models")
     train.add_argument("--part", choices=PARTS, default="all", help="which of them")
     train.add_argument("--seed", type=int, default=0, help="of initial weights and batches")
+    _add_threads(train, 1)
     train.add_argument("--out", type=Path, default=None, help="folder to write to; default: the package's data folder")
     bench = commands.add_parser("bench", help="time the engine beside its limit and its peers", formatter_class=_STYLE)
     bench.add_argument("what", choices=("circuits", "em"), help="queries beside their limit, or one EM epoch")
     bench.add_argument("--peers", action="store_true", help="also every other library that is installed (extra: peers)")
     bench.add_argument("--quick", action="store_true", help="small shapes, seconds instead of minutes: to see it work")
-    bench.add_argument("--threads", type=int, default=0, help="of the processor; 0: as PyTorch chooses")
+    _add_threads(bench, 0)
     bench.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1")
     bench.add_argument("--out", type=Path, default=Path("out/bench"), help="folder for the tables and the figure")
     commands.add_parser("doctor", help="check the installation, the data and the models", formatter_class=_STYLE)
     return parser
+
+
+def _add_threads(parser: argparse.ArgumentParser, default: int) -> None:
+    """Models this small gain nothing from a second thread, and lose much where another program wants the core."""
+    parser.add_argument("--threads", type=int, default=default, help="of the processor; 0: as PyTorch chooses")
 
 
 def _add_sampling(parser: argparse.ArgumentParser) -> None:
@@ -90,6 +100,7 @@ def _add_sampling(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--eta", type=float, default=0.0, help="0: deterministic DDIM, 1: the noise of DDPM")
     parser.add_argument("--seed", type=int, default=0, help="of image choice, noise and intervals")
     parser.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1, mps")
+    _add_threads(parser, 1)
     parser.add_argument("--json", type=Path, default=None, metavar="FILE", help="also write the numbers to FILE")
 
 

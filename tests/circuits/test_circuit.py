@@ -83,7 +83,7 @@ def test_engine_equals_the_reference(graph, seed, kind):
 
 
 @settings(max_examples=60, deadline=None)
-@given(graph=graphs(), seed=seeds, peakedness=st.sampled_from([1.0, 30.0]))
+@given(graph=graphs(), seed=seeds, peakedness=st.sampled_from([1.0, 30.0, 120.0]))
 def test_gradients_equal_those_of_the_enumeration(graph, seed, peakedness):
     circuit = random_circuit(graph, seed, peakedness, torch.float64)
     log_weights, _ = evidence_for(circuit, joint_table(circuit), "soft", seed)

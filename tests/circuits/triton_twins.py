@@ -50,7 +50,7 @@ class Case:
         level = replace(
             template,
             num_units=K,
-            num_regions=R,
+            regions=tuple(range(R)),
             start=0,
             parameter=0,
             parameter_rows=torch.zeros(R, dtype=torch.long) if is_shared else None,

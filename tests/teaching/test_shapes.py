@@ -7,7 +7,6 @@ import torch
 
 from tiramisu_edu.circuits import structures
 from tiramisu_edu.circuits.circuit import Circuit
-from tiramisu_edu.diffusion.schedule import Schedule
 from tiramisu_edu.errors import TiramisuError
 from tiramisu_edu.steering.evidence import Observation, PixelCodebook
 from tiramisu_edu.teaching.shapes import SHAPES, WEIGHTS, all_pictures, listed_denoiser, shapes_circuit
@@ -22,7 +21,7 @@ def circuit():
 
 @pytest.fixture(scope="module")
 def denoiser(circuit):
-    return listed_denoiser(circuit, GRID, (1, 3, 3), Schedule.cosine())
+    return listed_denoiser(circuit, GRID, (1, 3, 3))
 
 
 def test_the_circuit_is_the_mixture_it_says(circuit):

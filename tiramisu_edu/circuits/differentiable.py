@@ -15,7 +15,8 @@ class LogPartition(torch.autograd.Function):
     def forward(ctx, circuit, values, log_weights, *parameters):
         soft = None if log_weights is None else log_weights.permute(1, 2, 0)
         evidence = Evidence(log_weights=soft, values=None if values is None else values.T)
-        messages = circuit.engine.forward(circuit.plan, list(parameters), evidence, keep=any(ctx.needs_input_grad))
+        ctx.engine = circuit.engine
+        messages = ctx.engine.forward(circuit.plan, list(parameters), evidence, keep=any(ctx.needs_input_grad))
         ctx.circuit, ctx.evidence, ctx.messages = circuit, evidence, messages
         ctx.save_for_backward(*parameters)
         return log_partition(circuit.plan, messages).clone()
@@ -25,7 +26,7 @@ class LogPartition(torch.autograd.Function):
         parameters = list(ctx.saved_tensors)
         marginals = torch.zeros_like(ctx.evidence.log_weights) if ctx.needs_input_grad[2] else None
         gradients = [torch.zeros_like(p) for p in parameters] if any(ctx.needs_input_grad[3:]) else None
-        ctx.circuit.engine.backward(
+        ctx.engine.backward(
             ctx.circuit.plan,
             parameters,
             ctx.evidence,

@@ -45,8 +45,6 @@ def _bench_em(options: argparse.Namespace) -> int:
 def _bench_circuits(options: argparse.Namespace) -> int:
     """Print the tables, and write them as Markdown, JSON and a figure."""
     device = chosen_device(options.device)
-    if options.threads:
-        torch.set_num_threads(options.threads)
     budget = 0.3 if options.quick else 3.0
     C, B = (32, 16) if options.quick else (256, 64)
     latents = [16, 32] if options.quick else [32, 64, 128, 256]

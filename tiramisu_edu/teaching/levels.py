@@ -18,7 +18,7 @@ from torch import Tensor
 from tiramisu_edu.circuits.circuit import Circuit
 from tiramisu_edu.circuits.engines import torch_engine as engine
 from tiramisu_edu.circuits.engines.messages import Evidence
-from tiramisu_edu.circuits.engines.plan import Level, _ordered_stacks
+from tiramisu_edu.circuits.engines.plan import Level
 from tiramisu_edu.circuits.evidence_checks import check_log_weights
 from tiramisu_edu.circuits.interchange import to_reference
 from tiramisu_edu.circuits.nodes import children, parameters
@@ -82,7 +82,8 @@ def level_table(circuit: Circuit) -> Page:
     """
     graph, plan = circuit.graph, circuit.plan
     lines, total = [], 0
-    for number, (level, members) in enumerate(zip(plan.levels, _ordered_stacks(graph))):
+    for number, level in enumerate(plan.levels):
+        members = level.regions
         edges = sum(_num_edges(graph, graph.regions[i]) for i in members)
         total += edges
         R, K, M = level.num_regions, level.num_units, level.num_products
@@ -217,7 +218,7 @@ def _tensors(circuit: Circuit, index: int, log_weights: Tensor) -> Tensors:
     gradients = [torch.zeros_like(weight) for weight in weights]
     engine.backward(plan, weights, evidence, messages, gradients=gradients)
 
-    number, members = next((n, m) for n, m in enumerate(_ordered_stacks(circuit.graph)) if index in m)
+    number, members = next((n, level.regions) for n, level in enumerate(circuit.plan.levels) if index in level.regions)
     row, level = members.index(index), levels[number]
     x, scale = engine.level_input(level, messages, evidence)
     theta, units = weights[number][row], level.start + row

@@ -4,7 +4,7 @@ Its circuit is the truth by definition, and its denoiser is exact, so whatever a
 sampler's own doing.
 
     circuit = shapes_circuit()
-    denoiser = listed_denoiser(circuit, PixelCodebook.grey_levels(2), (1, 3, 3), Schedule.cosine())
+    denoiser = listed_denoiser(circuit, PixelCodebook.grey_levels(2), (1, 3, 3))
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ class ListedPictures(nn.Module):
 
 
 def listed_denoiser(
-    circuit: Circuit, codebook: PixelCodebook, shape: tuple[int, int, int], schedule: Schedule
+    circuit: Circuit, codebook: PixelCodebook, shape: tuple[int, int, int], schedule: Schedule | None = None
 ) -> Denoiser:
     """The exact denoiser of a small circuit by listing; it shares no code with the circuit's own backward pass.
 
@@ -92,8 +92,10 @@ def listed_denoiser(
         circuit: p(x), the truth.
         codebook: value of each category.
         shape: (C, H, W) of a picture; C H W is the circuit's number of variables.
-        schedule: full, not respaced. The denoiser's own is calibrated on 500 draws of the circuit.
+        schedule: full, not respaced; `Schedule.cosine()` if None. The denoiser's own is calibrated on 500 draws of the
+            circuit.
     """
+    schedule = Schedule.cosine() if schedule is None else schedule
     categories = all_pictures(circuit)
     log_p = circuit.log_likelihood(categories).detach()
     denoiser = Denoiser(ListedPictures(codebook.levels[categories], log_p, schedule), schedule, "sample")

@@ -101,4 +101,4 @@ class Thin(NamedTuple):
         passed = flow[:, None] * (self.log_terms - log_u[self.at][:, None]).exp()
         product_flow.mT.index_put_((region, sample), passed, accumulate=True)
         edge_flow = torch.zeros_like(weight).index_put_((region, unit), passed, accumulate=True)
-        return torch.where(edge_flow > 0, edge_flow / weight, 0.0)
+        return torch.where(weight > 0, edge_flow / weight, 0.0)
