@@ -52,6 +52,8 @@ class Circuit(nn.Module):
         for parameter in self.plan.parameters:
             family = get_family(parameter.family or "categorical")  # sum weights are categorical over their products
             start = family.start(parameter.shape, generator, dtype)
+            if parameter.family is not None:
+                start = _laid_out(start)
             self.parameter_list.append(nn.Parameter(start, requires_grad=family.is_learned))
         self.engine_name = engine
         self._workspace = Workspace()  # the buffers of the last query, at most MESSAGE_BYTES, for the next one
@@ -147,7 +149,7 @@ class Circuit(nn.Module):
             marginals = new(evidence.log_weights)
             self.engine.backward(self.plan, self.tables(), evidence, messages, marginals=marginals)
             out.append(marginals.permute(2, 0, 1))
-        return torch.cat(out)
+        return out[0] if len(out) == 1 else torch.cat(out)
 
     def posterior_moments(self, log_weights: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and variance of a function g of each variable under p(x | w).
@@ -238,6 +240,9 @@ class Circuit(nn.Module):
     def _apply(self, fn, recurse=True):
         super()._apply(fn, recurse)  # moves and casts the parameters: the plan's indices follow them
         self.plan = self.plan.to(self.device)
+        for own, parameter in zip(self.parameter_list, self.plan.parameters):
+            if parameter.family is not None:
+                own.data = _laid_out(own.data)
         return self
 
     def forward(self, x: Tensor) -> Tensor:
@@ -294,6 +299,11 @@ class Circuit(nn.Module):
         """Rows in pieces small enough for the messages to stay within MESSAGE_BYTES."""
         sample_bytes = self.plan.floats_per_sample * self.dtype.itemsize * copies
         return iter(rows.split(max(16, MESSAGE_BYTES // sample_bytes)))
+
+
+def _laid_out(table: Tensor) -> Tensor:
+    """An input table (R, K, C), units innermost in memory: hard evidence reads whole rows of them. On a GPU as is."""
+    return table.contiguous() if table.is_cuda else table.mT.contiguous().mT
 
 
 def bits_per_dimension(mean_log_likelihood: float, num_variables: int) -> float:

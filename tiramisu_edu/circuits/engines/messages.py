@@ -24,7 +24,7 @@ class Evidence:
 class LevelState(NamedTuple):
     """What the backward pass needs of a level: linear (R, M, B) and u (R, K, B) of its step, and the units left out."""
 
-    linear: Tensor | None  # None under hard evidence at an input
+    linear: Tensor | None  # None under hard evidence at an input, where u is f_k(x_i) in rows, (R * B, K)
     u: Tensor
     thin: Thin | None
 

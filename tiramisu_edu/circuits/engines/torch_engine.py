@@ -36,12 +36,13 @@ def forward(
     messages = Messages.of_ones(plan, like, batch, workspace)
     for number, level in enumerate(plan.levels):
         place = number if keep else None  # without a backward pass all levels share one buffer
-        weight, out = level_weight(level, parameters), messages.log_units[level.num_units][level.rows]
-        u = messages.workspace.get(("u", place), (level.num_regions, level.num_units, batch), like)
+        out = messages.log_units[level.num_units][level.rows]
         if level.is_input and evidence.values is not None:
-            _look_up(weight, evidence.values[level.children[0]], u, out)
-            state = LevelState(None, u, None)
+            values, table = evidence.values[level.children[0]], parameters[level.parameter]
+            state = LevelState(None, _look_up(level, table, values, out, messages.workspace, ("u", place)), None)
         else:
+            weight = level_weight(level, parameters)
+            u = messages.workspace.get(("u", place), (level.num_regions, level.num_units, batch), like)
             x, messages.log_scale[level.num_units][level.rows] = level_input(level, messages, evidence)
             linear = torch.exp(x, out=messages.workspace.products(("linear", place), level, batch, like))
             state = LevelState(linear, u, log_matmul(weight, x, linear, u, out))
@@ -86,7 +87,8 @@ def backward(
         if state.linear is None:
             if gradients is not None:
                 assert evidence.values is not None
-                _count(level, flow, state.u, evidence.values[level.children[0]], gradients)
+                values = evidence.values[level.children[0]]
+                _count(level, flow, state.u, values, gradients, messages.workspace)
         elif not level.is_input or gradients is not None or marginals is not None:
             target = marginals if level.is_input else flows[level.child_units]
             log_u = messages.log_units[level.num_units][level.rows]
@@ -208,30 +210,50 @@ def _take_maximum_out(x: Tensor, out: Tensor) -> tuple[Tensor, Tensor]:
     return torch.sub(x, maximum, out=out), maximum
 
 
-def _look_up(table: Tensor, values: Tensor, f: Tensor, out: Tensor) -> None:
-    """f = f_k(x_i) and out = log f_k(x_i), (R, K, B), for values (R, B); 1 and 0 where missing."""
-    torch.gather(table, 2, values.clamp_min(0)[:, None, :].expand(-1, table.shape[1], -1), out=f)
-    is_missing = values < 0
-    if is_missing.any():
-        f.masked_fill_(is_missing[:, None, :], 1.0)
-    torch.log(f, out=out)
+def _look_up(level: Level, table: Tensor, values: Tensor, out: Tensor, workspace: Workspace, key: object) -> Tensor:
+    """out = log f_k(x_i), (R, K, B), for values (R, B), 0 where missing; returns f_k(x_i) as rows, (R * B, K).
 
-
-def _count(level: Level, flow: Tensor, f: Tensor, values: Tensor, gradients: list[Tensor]) -> None:
-    """Add d log Z / d table under hard evidence: flow_k / f_k at the observed value, flow_k everywhere if missing.
-
-    `flow` is used up.
+    Whole rows of K units are read, not single numbers: a table with its units innermost in memory is read in place.
     """
+    R, K, B = out.shape
+    f = torch.index_select(
+        table.mT.reshape(-1, K), 0, _table_rows(level, table, values), out=workspace.get(key, (R * B, K), out)
+    )
+    is_missing = (values < 0).flatten()
+    if is_missing.any():
+        f[is_missing] = 1.0
+    log_f = torch.log(f, out=workspace.get("rows", (R * B, K), out))
+    out.copy_(log_f.view(R, B, K).mT)
+    return f
+
+
+def _count(
+    level: Level, flow: Tensor, f: Tensor, values: Tensor, gradients: list[Tensor], workspace: Workspace
+) -> None:
+    """Add d log Z / d table under hard evidence: flow_k / f_k at the observed value, flow_k everywhere if missing."""
     gradient = gradients[level.parameter]
-    added = gradient if level.parameter_rows is None else torch.zeros_like(gradient[level.parameter_rows])
-    share = flow.div_(f.clamp_min_(torch.finfo(f.dtype).tiny))
+    R, K, B = flow.shape
+    share = workspace.get("rows", (R * B, K), flow)
+    share.view(R, B, K).copy_(flow.mT)
+    share.div_(f.clamp_min_(torch.finfo(f.dtype).tiny))
     is_missing = values < 0
     if is_missing.any():
-        added += (share * is_missing[:, None, :]).sum(-1, keepdim=True)  # f = 1 there
-        share.masked_fill_(is_missing[:, None, :], 0.0)
-    added.scatter_add_(2, values.clamp_min(0)[:, None, :].expand_as(share), share)
-    if level.parameter_rows is not None:
-        gradient.index_add_(0, level.parameter_rows, added)
+        unseen = (flow * is_missing[:, None, :]).sum(-1, keepdim=True)  # (R, K, 1)
+        rows = torch.arange(R, device=flow.device) if level.parameter_rows is None else level.parameter_rows
+        gradient.index_add_(0, rows, unseen.expand(-1, -1, gradient.shape[2]))
+        share[is_missing.flatten()] = 0.0
+    by_row = gradient.mT.reshape(-1, K)
+    by_row.index_add_(0, _table_rows(level, gradient, values), share)
+    if by_row.data_ptr() != gradient.data_ptr():  # units not innermost: the sum was made in a copy
+        gradient.copy_(by_row.view_as(gradient.mT).mT)
+
+
+def _table_rows(level: Level, table: Tensor, values: Tensor) -> Tensor:
+    """Row of (region, category) in the table seen as (all regions * C, K), for values (R, B); (R * B,)."""
+    region = level.parameter_rows
+    if region is None:
+        region = torch.arange(level.num_regions, device=values.device)
+    return (region[:, None] * table.shape[2] + values.clamp_min(0)).flatten()
 
 
 def _to_children(level: Level, product_flow: Tensor, target: Tensor) -> None:

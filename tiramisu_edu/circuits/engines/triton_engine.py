@@ -120,11 +120,12 @@ def backward(
     device, batch = flows[1].device, flows[1].shape[-1]
     if batch == 0:
         return
+    sums = None if gradients is None else [g if g.is_contiguous() else torch.zeros(g.shape).to(g) for g in gradients]
     with _on(device):
         for level, indices, kept in zip(plan.levels[::-1], _indices(plan, device)[::-1], messages.kept[::-1]):
             theta = parameters[level.parameter].detach().contiguous()
             flow = flows[level.num_units][level.rows]
-            gradient = None if gradients is None else gradients[level.parameter]
+            gradient = None if sums is None else sums[level.parameter]
             if kept.maximum is None:
                 if gradient is not None:
                     assert evidence.values is not None
@@ -137,6 +138,9 @@ def backward(
                 sum_backward(level, indices, theta, source, kept, log_u, flow, target)
             if gradient is not None:
                 sum_gradient(level, indices, theta, source, kept, log_u, flow, gradient)
+    for total, made in zip(gradients or [], sums or []):
+        if made is not total:  # a table of the processor's layout, as under the interpreter
+            total += made
 
 
 def sum_forward(
