@@ -6,8 +6,8 @@ from torch import nn
 
 from tiramisu_edu.diffusion.denoiser import Denoiser
 from tiramisu_edu.diffusion.schedule import Schedule
-from tiramisu_edu.errors import FileError, TiramisuError
-from tiramisu_edu.files import save_safetensors
+from tiramisu_edu.errors import FileError, ImageError, TiramisuError
+from tiramisu_edu.files import load_safetensors, save_safetensors
 
 TYPES = ["epsilon", "v_prediction", "sample"]
 
@@ -174,3 +174,35 @@ def test_from_pretrained_refuses_pickles_and_unknown_schedules(pipeline, tmp_pat
     weights.unlink()
     with pytest.raises(FileError, match="cannot read"):
         Denoiser.from_pretrained(pipeline)
+
+
+def test_patches_change_only_what_the_network_sees(tmp_path, tiny_unet):
+    """With P = 2 the network works on blocks; what it says is laid out again, and the file remembers P."""
+    blocks = []
+
+    class Watched(nn.Identity):
+        def forward(self, x, t):
+            blocks.append(x)
+            return x
+
+    x = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    watched = Denoiser(Watched(), Schedule.linear(), patch=2)
+    assert torch.equal(watched.output(x, 5), x)
+    assert torch.equal(blocks[0][:, 4:8, 1, 2], x[:, 1, 2:4, 4:6].flatten(1))  # channel 1, its block in row 1, column 2
+    denoiser = Denoiser(tiny_unet(channels=12), Schedule.cosine(10), "v_prediction", patch=2)
+    denoiser.save(tmp_path / "d")
+    loaded = Denoiser.load(tmp_path / "d")
+    assert loaded.patch == 2 and torch.equal(loaded(x, 3).x_0, denoiser(x, 3).x_0)
+    with pytest.raises(ImageError, match="7 x 8 pixels do not divide into 2s"):
+        denoiser(x[:, :, 1:], 3)
+    with pytest.raises(TiramisuError, match="patch must be 1"):
+        Denoiser(nn.Identity(), Schedule.linear(), patch=0)
+
+
+def test_files_of_version_1_have_no_patches(tmp_path, tiny_unet):
+    denoiser = Denoiser(tiny_unet(), Schedule.cosine(10))
+    denoiser.save(tmp_path / "new")
+    tensors, metadata = load_safetensors(tmp_path / "new", kind="denoiser", version=2)
+    del metadata["patch"]
+    save_safetensors(tmp_path / "old", tensors, kind="denoiser", version=1, metadata=metadata)
+    assert Denoiser.load(tmp_path / "old").patch == 1

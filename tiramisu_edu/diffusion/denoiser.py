@@ -11,13 +11,14 @@ from typing import Any, Literal, NamedTuple, get_args
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import pixel_shuffle, pixel_unshuffle
 
 from tiramisu_edu.diffusion.schedule import Schedule, signal_and_noise
-from tiramisu_edu.errors import FileError, TiramisuError
+from tiramisu_edu.errors import FileError, ImageError, TiramisuError
 from tiramisu_edu.files import load_safetensors, save_safetensors
 
 PredictionType = Literal["epsilon", "v_prediction", "sample"]
-KIND, VERSION = "denoiser", 1
+KIND, VERSION = "denoiser", 2
 
 
 class Prediction(NamedTuple):
@@ -38,14 +39,17 @@ class Denoiser(nn.Module):
 
     Args:
         network: (x_t (B, C, H, W), t (B,) long) -> (B, C, H, W), as a tensor or as `.sample` of a result. A
-            second set of C output channels (a learned variance) is ignored.
+            second set of C output channels (a learned variance) is ignored. With patches it sees and gives
+            (B, C P², H / P, W / P) instead.
         schedule: the full N-step schedule; its index is the network's time.
         prediction_type: what the network predicts, in the words of diffusers: "epsilon",
             "v_prediction" (v = sqrt(ᾱ) ε - sqrt(1 - ᾱ) x_0) or "sample" (x_0).
         facts: JSON-able notes about the training, kept with the file.
+        patch: P; each P x P block of pixels becomes one pixel with C P² channels before the network, and is
+            laid out again after it (space to depth). The network then works on P² times fewer places.
 
     Raises:
-        TiramisuError: an unknown prediction type, or a schedule that is already respaced.
+        TiramisuError: an unknown prediction type, a schedule that is already respaced, or patch < 1.
     """
 
     def __init__(
@@ -54,6 +58,7 @@ class Denoiser(nn.Module):
         schedule: Schedule,
         prediction_type: PredictionType = "epsilon",
         facts: Mapping[str, Any] | None = None,
+        patch: int = 1,
     ) -> None:
         super().__init__()
         if prediction_type not in get_args(PredictionType):
@@ -61,8 +66,10 @@ class Denoiser(nn.Module):
             raise TiramisuError(f"unknown prediction_type {prediction_type!r}: expected {expected}")
         if not torch.equal(schedule.timesteps, torch.arange(len(schedule))):
             raise TiramisuError("a denoiser takes the full schedule of its training; respace it for a sampler")
+        if patch < 1:
+            raise TiramisuError(f"patch must be 1 (pixels) or more, got {patch}")
         self.network, self.schedule, self.prediction_type = network, schedule, prediction_type
-        self.facts = dict(facts or {})
+        self.facts, self.patch = dict(facts or {}), patch
 
     def forward(self, x_t: Tensor, i: int | Tensor) -> Prediction:
         """Clean image and noise in x_t, differentiable; a clipped pixel of x_0 has gradient zero.
@@ -83,12 +90,19 @@ class Denoiser(nn.Module):
         return Prediction(x_0.clamp(-1, 1), epsilon)
 
     def output(self, x_t: Tensor, i: int | Tensor) -> Tensor:
-        """The network's own output (B, C, H, W): computed in the dtype of its weights, returned in x_t's."""
+        """The network's own output (B, C, H, W): computed in the dtype of its weights, returned in x_t's.
+
+        Raises:
+            ImageError: the images cannot be cut into patches.
+        """
+        if x_t.shape[-2] % self.patch or x_t.shape[-1] % self.patch:
+            raise ImageError(f"images of {x_t.shape[-2]} x {x_t.shape[-1]} pixels do not divide into {self.patch}s")
         t = torch.as_tensor(i, device=x_t.device).expand(len(x_t))
         weight = next(self.network.parameters(), x_t)
-        output = self.network(x_t.to(weight.dtype), t)
+        blocks = pixel_unshuffle(x_t.to(weight.dtype), self.patch)  # (B, C P², H / P, W / P)
+        output = self.network(blocks, t)
         output = output if isinstance(output, Tensor) else output.sample
-        return output[:, : x_t.shape[1]].to(x_t.dtype)
+        return pixel_shuffle(output[:, : blocks.shape[1]], self.patch).to(x_t.dtype)
 
     def target(self, x_0: Tensor, noise: Tensor, i: int | Tensor) -> Tensor:
         """What a perfect network would output for x_t = sqrt(ᾱ) x_0 + sqrt(1 - ᾱ) noise, (B, C, H, W)."""
@@ -119,6 +133,7 @@ class Denoiser(nn.Module):
             "network": network_config(self.network),
             "prediction_type": self.prediction_type,
             "facts": self.facts,
+            "patch": self.patch,
         }
         save_safetensors(path, tensors, kind=KIND, version=VERSION, metadata=metadata)
 
@@ -137,7 +152,8 @@ class Denoiser(nn.Module):
             with torch.device("meta"):
                 network = build_network(metadata["network"])
             network.load_state_dict(state, assign=True)
-            denoiser = cls(network, schedule, metadata["prediction_type"], metadata["facts"])
+            patch = metadata.get("patch", 1)  # files of version 1 know of none
+            denoiser = cls(network, schedule, metadata["prediction_type"], metadata["facts"], patch)
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             raise FileError(f"{path} does not describe a denoiser: {error}") from error
         return denoiser.eval().requires_grad_(False)
