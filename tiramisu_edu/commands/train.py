@@ -36,7 +36,7 @@ def _digits(root: Path, seed: int) -> dict[str, Callable[[Path], object]]:
     from ..worlds.digits import build_images
     from ..worlds.digits_circuit import train_digits_circuit
     from ..worlds.digits_denoiser import train_digits_denoiser
-    from ..worlds.judge import train_digits_judge
+    from ..worlds.digits_judge import train_digits_judge
 
     return {
         "images": build_images,

@@ -1,134 +1,175 @@
-"""The judge: a small classifier that says which digit a completed picture shows.
+"""The judge: a small classifier that says what a completed picture shows, one head per factor.
 
-It is trained on the training split only, with the noise, blur and shifts that completions show, and takes no
-part in making the pictures it judges.
+It is trained with the noise and blur that completions show, and takes no part in making the pictures it judges.
+For a scene its training images have factors that are all independent, so it reads each part by itself and cannot
+fill in what it does not see from what usually goes together.
 """
 
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from tqdm.auto import tqdm
 
-from tiramisu_edu.errors import FileError
-from tiramisu_edu.files import load_safetensors, save_safetensors
-from tiramisu_edu.worlds import digits
+from ..errors import FileError, ImageError
+from ..files import load_safetensors, save_safetensors
 
-NUM_FEATURES = 64
-FILE = "digits/judge.safetensors"
-_KIND, _VERSION = "digits judge", 1
+KIND, VERSION = "judge", 1
+_CHUNK = 1024  # images per call when reading many
 
 
 class Judge(nn.Module):
-    """A convolutional classifier of 8 x 8 digits: log p(digit | image).
+    """A convolutional classifier with one head per factor: log p(factor f | image).
 
-    Three convolutions with group norm, one pooling, then features and a linear layer.
+    Convolutions with group norm, halving the picture after each but the first; then features, and one linear layer
+    whose outputs are shared out to the heads. For digits there is one head, of ten.
+
+    Args:
+        cardinalities: number of values of each factor.
+        size: side of the square images, in pixels.
+        channels: 1 or 3.
+        patch: side of the pixel blocks that are moved into channels before the first convolution: 2 makes a
+            32 x 32 x 3 image 16 x 16 x 12, for a quarter of the time.
+        widths: channels of the convolutions.
+        num_features: length of the feature vector.
     """
 
-    def __init__(self) -> None:
+    def __init__(
+        self,
+        cardinalities: Sequence[int],
+        *,
+        size: int,
+        channels: int,
+        patch: int,
+        widths: Sequence[int],
+        num_features: int,
+    ) -> None:
         super().__init__()
-        self.convolutions = nn.Sequential(
-            nn.Conv2d(1, 24, 3, padding=1),
-            nn.GroupNorm(4, 24),
-            nn.SiLU(),
-            nn.Conv2d(24, 48, 3, padding=1),
-            nn.GroupNorm(4, 48),
-            nn.SiLU(),
-            nn.MaxPool2d(2),
-            nn.Conv2d(48, 64, 3, padding=1),
-            nn.GroupNorm(4, 64),
-            nn.SiLU(),
-            nn.MaxPool2d(2),
-        )
-        self.project = nn.Linear(64 * 2 * 2, NUM_FEATURES)
+        self.cardinalities = list(cardinalities)
+        self.architecture = {
+            "cardinalities": self.cardinalities,
+            "size": size,
+            "channels": channels,
+            "patch": patch,
+            "widths": list(widths),
+            "num_features": num_features,
+        }
+        self.shape = (channels, size, size)
+        self.facts: dict[str, object] = {}
+        self.blocks = nn.PixelUnshuffle(patch)
+        before = [channels * patch**2, *widths[:-1]]
+        self.stages = nn.ModuleList(_stage(a, b, halve=n > 0) for n, (a, b) in enumerate(zip(before, widths)))
+        side = size // patch // 2 ** (len(widths) - 1)
+        self.project = nn.Linear(widths[-1] * side**2, num_features)
         self.dropout = nn.Dropout(0.3)
-        self.classify = nn.Linear(NUM_FEATURES, 10)
+        self.classify = nn.Linear(num_features, sum(cardinalities))
 
-    def forward(self, images: Tensor) -> Tensor:
-        """log p(digit | image).
+    def forward(self, images: Tensor) -> list[Tensor]:
+        """log p(factor | image), one tensor per factor.
 
-        Args: images (B, 1, 8, 8) in [-1, 1].
-        Returns: (B, 10) log-probabilities.
+        Args: images (B, C, H, W) in [-1, 1].
+        Returns: F tensors (B, cardinality of f) of log-probabilities.
+        Raises: ImageError for images of another shape than the judge's.
         """
-        return F.log_softmax(self.classify(self.dropout(self.features(images))), dim=1)
+        logits = self.classify(self.dropout(self.features(images)))
+        return [F.log_softmax(part, dim=1) for part in logits.split(self.cardinalities, dim=1)]
 
     def features(self, images: Tensor) -> Tensor:
-        """What the judge sees before it decides: (B, 1, 8, 8) -> (B, 64), for distances between pictures."""
-        return F.silu(self.project(self.convolutions(images).flatten(1)))
+        """What the judge sees before it decides: (B, C, H, W) -> (B, D), for distances between pictures."""
+        return F.silu(self.project(self.layers(images)[-1].flatten(1)))
 
-    def save(self, path: str | Path, **metadata: object) -> None:
-        """Writes the weights in half precision, with the metadata given."""
+    def layers(self, images: Tensor) -> list[Tensor]:
+        """The output of every stage, from fine to coarse, each (B, width, side, side)."""
+        if images.dim() != 4 or tuple(images.shape[1:]) != self.shape:
+            raise ImageError(
+                f"this judge reads images (B, {', '.join(map(str, self.shape))}), not {tuple(images.shape)}"
+            )
+        outputs = [self.blocks(images)]
+        for stage in self.stages:
+            outputs.append(stage(outputs[-1]))
+        return outputs[1:]
+
+    @torch.no_grad()
+    def read(self, images: Tensor) -> Tensor:
+        """The likeliest value of every factor: (N, C, H, W) -> (N, F) long, in chunks, without gradients."""
+        parts = [torch.stack([head.argmax(1) for head in self(chunk)], dim=1) for chunk in images.split(_CHUNK)]
+        return torch.cat(parts)
+
+    def save(self, path: str | Path, **facts: object) -> None:
+        """Writes the weights in half precision, the architecture, and the facts given."""
         weights = {name: value.half() for name, value in self.state_dict().items()}
-        save_safetensors(path, weights, kind=_KIND, version=_VERSION, metadata=metadata)
+        metadata = {"architecture": self.architecture, "facts": facts}
+        save_safetensors(path, weights, kind=KIND, version=VERSION, metadata=metadata)
 
     @classmethod
-    def load(cls, path: str | Path) -> "Judge":
+    def load(cls, path: str | Path) -> Judge:
         """Reads a judge for use: float32, no dropout, weights fixed (gradients still reach the images).
 
         Raises: FileError for a file that is missing, damaged or of another kind.
         """
-        weights, _ = load_safetensors(path, kind=_KIND, version=_VERSION)
-        with torch.device("meta"):  # no initial weights, hence no draw from the global generator
-            judge = cls()
+        weights, metadata = load_safetensors(path, kind=KIND, version=VERSION)
         try:
+            with torch.device("meta"):  # no initial weights, hence no draw from the global generator
+                judge = cls(**metadata["architecture"])
             judge.load_state_dict({name: value.float() for name, value in weights.items()}, assign=True)
-        except RuntimeError as reason:
-            raise FileError(f"{path} holds a judge of another shape: {reason}") from None
+        except (KeyError, TypeError, RuntimeError) as reason:
+            raise FileError(f"{path} does not describe a judge: {reason}") from None
+        judge.facts = metadata["facts"]
         return judge.eval().requires_grad_(False)
 
 
-def train_digits_judge(out_path: str | Path, seed: int = 0, epochs: int = 60) -> float:
-    """Trains the judge on the training split and saves it.
+def accuracy(judge: Judge, images: Tensor, states: Tensor) -> Tensor:
+    """Share of images (N, C, H, W) read as their states (N, F), for each factor: (F,) float64."""
+    return (judge.read(images) == states).double().mean(0)
+
+
+def fit_judge(
+    judge: Judge,
+    images: Tensor,
+    states: Tensor,
+    *,
+    epochs: int,
+    batch_size: int,
+    learning_rate: float,
+    augment: Callable[[Tensor, torch.Generator], Tensor],
+    generator: torch.Generator,
+    progress: bool = False,
+) -> Judge:
+    """Trains a judge in place: AdamW with one warm-up and decay, the sum of the heads' cross-entropies.
 
     Args:
-        out_path: the safetensors file to write.
-        seed: of initial weights, batches, dropout and augmentation.
-        epochs: passes over the 1297 images.
+        images: (N, C, H, W) in [-1, 1].
+        states: (N, F) long, the factors of each image.
+        augment: (images, generator) -> images, for every batch anew.
+        generator: of batches and augmentation; dropout draws from torch's global state.
 
-    Returns: accuracy on the test split, of the judge as saved.
+    Returns: the judge, in evaluation mode.
     """
-    images, labels = digits.images("train")
-    with torch.random.fork_rng(devices=[]):  # nn layers draw from the global generator; leave it as it was
-        torch.manual_seed(seed)
-        judge = _fit(Judge(), images, labels, epochs, torch.Generator().manual_seed(seed))
-    judge.save(out_path, seed=seed, epochs=epochs)
-    return accuracy(Judge.load(out_path), *digits.images("test"))
-
-
-def accuracy(judge: Judge, images: Tensor, labels: Tensor) -> float:
-    """The share of images (N, 1, 8, 8) that the judge reads as their labels (N,)."""
-    with torch.no_grad():
-        return (judge(images).argmax(1) == labels).double().mean().item()
-
-
-def _fit(judge: Judge, images: Tensor, labels: Tensor, epochs: int, generator: torch.Generator) -> Judge:
-    """AdamW with one warm-up and cosine decay, on augmented images in batches of 64."""
-    batches_per_epoch = -(-len(images) // 64)
-    optimiser = torch.optim.AdamW(judge.parameters(), lr=3e-3, weight_decay=0.05)
-    decay = torch.optim.lr_scheduler.OneCycleLR(optimiser, max_lr=3e-3, total_steps=epochs * batches_per_epoch)
+    steps = epochs * -(-len(images) // batch_size)
+    optimiser = torch.optim.AdamW(judge.parameters(), lr=learning_rate, weight_decay=0.05)
+    decay = torch.optim.lr_scheduler.OneCycleLR(optimiser, max_lr=learning_rate, total_steps=steps)
+    bar = tqdm(total=steps, desc="judge", disable=not progress)
     judge.train()
     for _ in range(epochs):
-        for batch in torch.randperm(len(images), generator=generator).split(64):
-            loss = F.nll_loss(judge(_augmented(images[batch], generator)), labels[batch])
+        for batch in torch.randperm(len(images), generator=generator).split(batch_size):
+            heads = judge(augment(images[batch], generator))
+            losses = [F.nll_loss(head, states[batch, factor]) for factor, head in enumerate(heads)]
+            loss = torch.stack(losses).sum()
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
             decay.step()
+            bar.update()
+            bar.set_postfix(loss=f"{loss.item():.3f}", refresh=False)
+    bar.close()
     return judge.eval()
 
 
-def _augmented(images: Tensor, generator: torch.Generator) -> Tensor:
-    """(B, 1, 8, 8) shifted by up to a pixel, blurred and made noisy, each image by its own amount."""
-    count = len(images)
-    row, col = torch.randint(3, (2, count, 1), generator=generator)
-    rows, cols = row + torch.arange(8), col + torch.arange(8)
-    padded = F.pad(images, (1, 1, 1, 1), value=-1.0).squeeze(1)  # (B, 10, 10)
-    shifted = padded[torch.arange(count)[:, None, None], rows[:, :, None], cols[:, None, :]].unsqueeze(1)
-
-    # A third stays where and as it was, so that the unshifted picture remains the common case.
-    plain = torch.rand(count, 1, 1, 1, generator=generator) < 1 / 3
-    softness, noise = torch.rand(2, count, 1, 1, 1, generator=generator) * 0.4
-    blurred = F.avg_pool2d(F.pad(shifted, (1, 1, 1, 1), value=-1.0), 3, stride=1)
-    mixed = (1 - softness) * shifted + softness * blurred
-    changed = mixed + noise * torch.randn(shifted.shape, generator=generator)
-    return torch.where(plain, images, changed.clamp(-1.0, 1.0))
+def _stage(before: int, after: int, *, halve: bool) -> nn.Sequential:
+    """Convolution, group norm, SiLU, and where asked a pooling to half the side."""
+    layers = [nn.Conv2d(before, after, 3, padding=1), nn.GroupNorm(4, after), nn.SiLU()]
+    return nn.Sequential(*layers, *([nn.MaxPool2d(2)] if halve else []))
