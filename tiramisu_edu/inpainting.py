@@ -36,13 +36,16 @@ class InpaintResult(NamedTuple):
     """What `inpaint` found.
 
     images: (B, C, H, W) in [-1, 1], known pixels exactly as given. trajectory: one `Moment` a step, noisiest first, if
-    recorded. seconds: wall time of sampling. guide_seconds: of these, spent in the guide.
+    recorded. seconds: wall time of sampling. guide_seconds: of these, spent in the guide. forward, backward: network
+    evaluations, summed over the images.
     """
 
     images: Tensor
     trajectory: tuple[Moment, ...]
     seconds: float
     guide_seconds: float
+    forward: int
+    backward: int
 
 
 class _Timed:
@@ -50,6 +53,7 @@ class _Timed:
 
     def __init__(self, guide: Guide):
         self.guide = guide
+        self.consistent_noise = guide.consistent_noise
         self.seconds = 0.0
 
     def __call__(self, step: Step) -> Tensor:
@@ -68,7 +72,7 @@ def inpaint(
     guide: str | Guide | None = "difference",
     num_inference_steps: int = 25,
     guided_fraction: float | None = None,
-    eta: float = 0.0,
+    eta: float | None = None,
     generator: torch.Generator | Sequence[torch.Generator] | None = None,
     record: bool = False,
 ) -> InpaintResult:
@@ -78,12 +82,12 @@ def inpaint(
         world: from `load`.
         image: (B, C, H, W) in [-1, 1]; hidden pixels may hold anything.
         known: bool (B, 1, H, W) or (1, H, W), True where the pixel is given.
-        sampler: "ddim", "replacement" or "copaint", with the world's tuned options.
+        sampler: one of `SAMPLERS` (`tiramisu_edu.diffusion.samplers`), with the world's tuned options.
         guide: "none", "mixture" (the paper's), "difference", or a `Guide` of your own.
         num_inference_steps: T, the schedule respaced to it.
         guided_fraction: share of the steps, from the noisiest on, at which the circuit is asked; the guide's default
             if None (mixture 0.2, difference 1).
-        eta: 0 is deterministic DDIM, 1 has the noise of DDPM.
+        eta: of the sampler, 0 being DDIM without fresh noise and 1 the noise of DDPM; the sampler's own if None.
         generator: one for the batch, or one per image so that no image depends on its neighbours.
         record: keep the trajectory.
 
@@ -91,7 +95,7 @@ def inpaint(
         TiramisuError: for an unknown sampler or guide, or a number out of range.
         ImageError: for images or masks of a wrong shape, type or range.
     """
-    from .diffusion.samplers import get_sampler
+    from .diffusion.samplers import count_evaluations, get_sampler
 
     sample = get_sampler(sampler)
     generator = generator if generator is not None else torch.Generator().manual_seed(0)
@@ -106,19 +110,21 @@ def inpaint(
         on_cpu = [None if i is None else i.detach().cpu() for i in images]
         trajectory.append(Moment(step.index, step.alpha_bar, *on_cpu))  # type: ignore[arg-type]
 
+    options = {**world.sampler_options.get(sampler, {}), **({} if eta is None else {"eta": eta})}
     start = _clock(image)
-    images = sample(
-        world.denoiser,
-        world.schedule.respace(num_inference_steps),
-        image,
-        known,
-        guide=timed,
-        generator=generator,
-        eta=eta,
-        callback=note if record else None,
-        **world.sampler_options.get(sampler, {}),
-    )
-    return InpaintResult(images, tuple(trajectory), _clock(image) - start, 0.0 if timed is None else timed.seconds)
+    with count_evaluations(world.denoiser) as count:
+        images = sample(
+            world.denoiser,
+            world.schedule.respace(num_inference_steps),
+            image,
+            known,
+            guide=timed,
+            generator=generator,
+            callback=note if record else None,
+            **options,
+        )
+    seconds, guide_seconds = _clock(image) - start, 0.0 if timed is None else timed.seconds
+    return InpaintResult(images, tuple(trajectory), seconds, guide_seconds, count.forward, count.backward)
 
 
 def _separate(generator: torch.Generator | Sequence[torch.Generator]) -> torch.Generator:

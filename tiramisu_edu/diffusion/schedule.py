@@ -159,6 +159,29 @@ class Schedule:
         c_2 = (1 - previous) * math.sqrt(1 - beta) / (1 - now)
         return c_1 * x_0 + c_2 * x_t, beta * (1 - previous) / (1 - now)
 
+    def ddpm_step(self, x_t: Tensor, x_0: Tensor, i: int, noise: Tensor | None = None) -> Tensor:
+        """From index i to i - 1 by a draw of the posterior q(x_{t-1} | x_t, x_0); from index 0 to x_0 itself.
+
+        The same as a DDIM step with eta = 1 and consistent ε. A learned variance is not used.
+
+        Args:
+            x_t, x_0, noise: (B, C, H, W); noise is needed when i > 0.
+            i: index into this schedule.
+
+        Source: Ho, Jain, Abbeel, "Denoising Diffusion Probabilistic Models", equation 7.
+        """
+        mean, variance = self.posterior(x_0, x_t, i)
+        if variance == 0:
+            return mean
+        if noise is None:
+            raise TiramisuError("a DDPM step needs noise: pass standard normal of x_t's shape")
+        return mean + math.sqrt(variance) * noise
+
+    def renoise(self, x_t: Tensor, i: int, noise: Tensor) -> Tensor:
+        """From index i up to i + 1, one step of the forward process: sqrt(1 - β) x_t + sqrt(β) noise, β at i + 1."""
+        beta = 1 - float(self.alpha_bar[i + 1]) / float(self.alpha_bar[i])
+        return math.sqrt(1 - beta) * x_t + math.sqrt(beta) * noise
+
     def ddim_step(
         self,
         x_t: Tensor,
@@ -201,6 +224,11 @@ class Schedule:
             raise TiramisuError(f"a DDIM step with eta={eta} needs noise: pass standard normal of x_t's shape")
         return x_next + sigma * noise
 
+    def levels_after(self, i: int) -> tuple[float, float]:
+        """sqrt(ᾱ_{t-1}) and sqrt(1 - ᾱ_{t-1}): signal and noise after the step from index i; 1 and 0 after the last."""
+        _, previous = self._levels(i)
+        return math.sqrt(previous), math.sqrt(1 - previous)
+
     def _levels(self, i: int) -> tuple[float, float]:
         """ᾱ at index i and at the next cleaner one."""
         return float(self.alpha_bar[i]), float(self.alpha_bar[i - 1]) if i > 0 else 1.0
@@ -217,6 +245,28 @@ def signal_and_noise(alpha_bar: Tensor, i: int | Tensor, like: Tensor) -> tuple[
     tables = torch.stack([alpha_bar.sqrt(), (1 - alpha_bar).sqrt()]).to(like.dtype).to(like.device)
     signal, spread = tables[:, i.to(like.device)].reshape(2, -1, *[1] * (like.ndim - 1))
     return signal, spread
+
+
+def jump_schedule(T: int, length: int, repeats: int) -> list[int]:
+    """The indices that a sampler with time travel visits: T - 1 down to -1, the clean image, with jumps back.
+
+        jump_schedule(5, length=2, repeats=2)  ->  [4, 3, 2, 3, 4, 3, 2, 1, 0, 1, 2, 1, 0, -1]
+
+    On arriving at each of the indices 0, length, 2 length, … below T - length for the first repeats - 1 times, it
+    climbs `length` indices by renoising. So each stretch is denoised `repeats` times; repeats = 1 is a plain descent.
+
+    Source: Lugmayr et al., "RePaint: Inpainting using Denoising Diffusion Probabilistic Models", appendix B.
+    """
+    left = dict.fromkeys(range(0, T - length, length), repeats - 1)
+    indices = [T - 1]
+    while indices[-1] >= 0:
+        here = indices[-1]
+        if left.get(here, 0) > 0:
+            left[here] -= 1
+            indices += range(here + 1, here + length + 1)
+        else:
+            indices.append(here - 1)
+    return indices
 
 
 _DIFFUSERS_DEFAULTS: dict[str, Any] = {"num_train_timesteps": 1000, "beta_start": 1e-4, "beta_end": 0.02}

@@ -12,14 +12,15 @@ from tiramisu_edu.diffusion.samplers.step import (
     Generators,
     Guide,
     composite,
+    first_x,
+    guided_epsilon,
     guided_x_0,
     make_step,
     prepare,
-    standard_normal,
+    preset,
     step_noise,
 )
 from tiramisu_edu.diffusion.schedule import Schedule
-from tiramisu_edu.errors import TiramisuError
 
 
 @dataclass(frozen=True)
@@ -69,9 +70,7 @@ class CoPaintSettings:
             "fast": cls(gradient_steps=1),
             "digits": cls(rate=1.6),
         }
-        if name not in presets:
-            raise TiramisuError(f"unknown CoPaint preset {name!r}: expected {', '.join(presets)}")
-        return presets[name]
+        return preset(presets, name)
 
     def weights(self, schedule: Schedule, i: int) -> tuple[float, float]:
         """Rate and λ at index i: rate · growth^k · sqrt(ᾱ_i / ᾱ_0) and λ · growth^k, k in reference steps.
@@ -98,6 +97,7 @@ def copaint(
     generator: Generators,
     eta: float = 0.0,
     callback: Callback | None = None,
+    x_T: Tensor | None = None,
     settings: CoPaintSettings = DEFAULTS,
 ) -> Tensor:
     """Inpaint by making known and hidden pixels agree, through the gradient of the network.
@@ -107,16 +107,16 @@ def copaint(
             x_{t-1} = DDIM step from the optimised x_t
 
     Args:
-        denoiser, schedule, image, known, guide, generator, eta, callback: as in `ddim`. The guide sees the
+        denoiser, schedule, image, known, guide, generator, eta, callback, x_T: as in `ddim`. The guide sees the
             optimised x_t.
         settings: the constants, see `CoPaintSettings`.
 
     Returns:
         (B, C, H, W) in [-1, 1], known pixels exact.
 
-    Cost: T (1 + G) network calls and T G backward passes, and one more call for an image whose trial is
-    rejected. The published code calls the network 1 + 2 G times a step, because it computes an accepted trial
-    again to differentiate it.
+    Cost: T (1 + G) F + T G B (F forward, B backward evaluations of the network for one image), and one more F
+    whenever its trial is rejected. The published code takes 1 + 2 G F a step, because it computes an accepted
+    trial again to differentiate it.
 
     Where the published code differs: it accepts or rejects the whole batch at once, so that images influence
     each other, and never stops shortening the step when the gradient is NaN. It leaves out the last step, and
@@ -125,17 +125,16 @@ def copaint(
     Source: Zhang et al., "Towards Coherent Image Inpainting Using Denoising Diffusion Implicit Models".
     """
     image, known = prepare(denoiser, schedule, image, known, generator)
-    x_t = standard_normal(image, generator)
+    x_t = first_x(image, generator, x_T)
 
     for i in reversed(range(len(schedule))):
-        rate, prior_weight = settings.weights(schedule, i)
-        objective = Objective(denoiser, int(schedule.timesteps[i]), image, known, x_t, prior_weight)
-        x_t, prediction, _ = optimise(objective, rate, settings)
+        x_t, prediction, _ = cohere(denoiser, schedule, i, x_t, image, known, settings)
 
         step = make_step(schedule, i, x_t, prediction, image, known)
         x_0 = guided_x_0(guide, step)
+        epsilon = guided_epsilon(guide, step, x_0)
         noise = step_noise(image, generator, i, eta)
-        x_next = schedule.ddim_step(x_t, x_0, prediction.epsilon, i, eta, noise)
+        x_next = schedule.ddim_step(x_t, x_0, epsilon, i, eta, noise)
         if callback is not None:
             callback(step, x_0, x_next)
         x_t = x_next
@@ -183,6 +182,21 @@ class Optimum(NamedTuple):
     x_t: Tensor
     prediction: Prediction
     losses: Tensor
+
+
+def cohere(
+    denoiser: Denoiser,
+    schedule: Schedule,
+    i: int,
+    x_t: Tensor,
+    image: Tensor,
+    known: Tensor,
+    settings: CoPaintSettings,
+) -> Optimum:
+    """The optimisation before the step from index i: x_t moved until f(x_t) agrees with the known pixels."""
+    rate, prior_weight = settings.weights(schedule, i)
+    objective = Objective(denoiser, int(schedule.timesteps[i]), image, known, x_t, prior_weight)
+    return optimise(objective, rate, settings)
 
 
 def optimise(objective: Objective, rate: float, settings: CoPaintSettings) -> Optimum:

@@ -9,10 +9,11 @@ from tiramisu_edu.diffusion.samplers.step import (
     Generators,
     Guide,
     composite,
+    first_x,
+    guided_epsilon,
     guided_x_0,
     make_step,
     prepare,
-    standard_normal,
     step_noise,
 )
 from tiramisu_edu.diffusion.schedule import Schedule
@@ -29,6 +30,7 @@ def ddim(
     generator: Generators,
     eta: float = 0.0,
     callback: Callback | None = None,
+    x_T: Tensor | None = None,
 ) -> Tensor:
     """Sample images unconditionally, then paste the known pixels over them.
 
@@ -44,26 +46,28 @@ def ddim(
         known: bool, True where the pixel is given, of any shape that broadcasts to the image.
         guide: replaces the clean prediction; see `Guide`.
         generator: of all noise; one, or one per image.
-        eta: 0 is deterministic after the first noise, 1 is ancestral sampling (DDPM).
+        eta: 0 is deterministic after the first noise, 1 has the noise of DDPM.
         callback: sees each step; see `Callback`.
+        x_T: (B, C, H, W) noisy images at the schedule's last index to begin with, in place of noise alone.
 
     Returns:
         (B, C, H, W) in [-1, 1], known pixels exact.
 
-    Cost: T network calls. Published code often stops at index 0 and makes T - 1 calls; here the last step
-    goes to the clean image.
+    Cost: T F (F forward, B backward evaluations of the network for one image). Published code often stops at index 0
+    and makes T - 1 calls; here the last step goes to the clean image.
 
     Source: Song, Meng, Ermon, "Denoising Diffusion Implicit Models", equation 12.
     """
     image, known = prepare(denoiser, schedule, image, known, generator)
-    x_t = standard_normal(image, generator)
+    x_t = first_x(image, generator, x_T)
 
     for i in reversed(range(len(schedule))):
         prediction = denoiser(x_t, int(schedule.timesteps[i]))
         step = make_step(schedule, i, x_t, prediction, image, known)
         x_0 = guided_x_0(guide, step)
+        epsilon = guided_epsilon(guide, step, x_0)
         noise = step_noise(image, generator, i, eta)
-        x_next = schedule.ddim_step(x_t, x_0, prediction.epsilon, i, eta, noise)
+        x_next = schedule.ddim_step(x_t, x_0, epsilon, i, eta, noise)
         if callback is not None:
             callback(step, x_0, x_next)
         x_t = x_next

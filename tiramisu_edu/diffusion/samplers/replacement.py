@@ -9,6 +9,8 @@ from tiramisu_edu.diffusion.samplers.step import (
     Generators,
     Guide,
     composite,
+    first_x,
+    guided_epsilon,
     guided_x_0,
     make_step,
     prepare,
@@ -29,6 +31,7 @@ def replacement(
     generator: Generators,
     eta: float = 0.0,
     callback: Callback | None = None,
+    x_T: Tensor | None = None,
 ) -> Tensor:
     """Inpaint by overwriting: the simplest sampler that looks at the known pixels.
 
@@ -40,19 +43,21 @@ def replacement(
     in noise. So borders fit, and the whole often does not.
 
     Args:
-        denoiser, schedule, image, known, guide, generator, eta, callback: as in `ddim`.
+        denoiser, schedule, image, known, guide, generator, eta, callback, x_T: as in `ddim`.
 
     Returns:
         (B, C, H, W) in [-1, 1], known pixels exact.
 
-    Cost: T network calls. The published code (the "ddim" algorithm of the CoPaint repository) draws all z_t
-    beforehand and shares each among the images of a batch; fresh noise for each image is the same in law.
+    Cost: T F (F forward, B backward evaluations of the network for one image).
+
+    Where the published code differs (the "ddim" algorithm of the CoPaint repository): it draws all z_t beforehand and
+    shares each among the images of a batch; fresh noise for each image is the same in law.
 
     Source: Song et al., "Score-Based Generative Modeling through Stochastic Differential Equations", appendix
     I.2; Sohl-Dickstein et al., "Deep Unsupervised Learning using Nonequilibrium Thermodynamics", section 2.5.
     """
     image, known = prepare(denoiser, schedule, image, known, generator)
-    x_t = standard_normal(image, generator)
+    x_t = first_x(image, generator, x_T)
 
     for i in reversed(range(len(schedule))):
         # The known pixels as the forward process would have left them at this level.
@@ -62,8 +67,9 @@ def replacement(
         prediction = denoiser(x_t, int(schedule.timesteps[i]))
         step = make_step(schedule, i, x_t, prediction, image, known)
         x_0 = guided_x_0(guide, step)
+        epsilon = guided_epsilon(guide, step, x_0)
         noise = step_noise(image, generator, i, eta)
-        x_next = schedule.ddim_step(x_t, x_0, prediction.epsilon, i, eta, noise)
+        x_next = schedule.ddim_step(x_t, x_0, epsilon, i, eta, noise)
         if callback is not None:
             callback(step, x_0, x_next)
         x_t = x_next

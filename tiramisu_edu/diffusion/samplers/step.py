@@ -4,8 +4,8 @@ A guide never asks which sampler called it, and a sampler never asks which guide
 """
 
 import math
-from collections.abc import Callable, Sequence
-from typing import NamedTuple, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple, Protocol, TypeVar
 
 import torch
 from torch import Tensor
@@ -18,8 +18,11 @@ from tiramisu_edu.errors import ImageError, TiramisuError
 class Step(NamedTuple):
     """One denoising step, before the guide has spoken.
 
+    A batch of images may have more rows than images: a sampler with P particles has P adjacent rows for each.
+
     Attributes:
-        index: position in the schedule, num_steps - 1 (noisiest, first) down to 0.
+        index: position in the schedule, num_steps - 1 (noisiest, first) down to 0. A sampler that travels back in
+            time visits an index more than once.
         num_steps: T.
         alpha_bar: ᾱ at this index.
         x_t: (B, C, H, W) noisy images that the prediction is about.
@@ -27,6 +30,7 @@ class Step(NamedTuple):
         variance: calibrated Var[x_0 | x_t] per pixel, NaN where the schedule is not calibrated.
         image: (B, C, H, W) in [-1, 1], 0 where hidden.
         known: (B, 1, H, W) or (B, C, H, W) bool, True where the pixel is given.
+        step_variance: Var[x_{t-1} | x_t, x_0] of the step to come; at index 0, where it is 0, that of index 1.
     """
 
     index: int  # type: ignore[assignment]  # hides tuple.index, which no one needs here
@@ -37,22 +41,29 @@ class Step(NamedTuple):
     variance: float
     image: Tensor
     known: Tensor
+    step_variance: float = math.nan
 
 
 Guide = Callable[[Step], Tensor]
 """step -> x_0 (B, C, H, W), a new clean prediction, or `step.prediction.x_0` itself to leave the step
-alone."""
+alone. A guide may have an attribute `consistent_noise`, see `guided_epsilon`."""
 
 Callback = Callable[[Step, Tensor, Tensor], None]
-"""(step, x_0 after guidance, x_next), each step once; what a film or a plot is made of."""
+"""(step, x_0 after guidance, x_next), each denoising step once; what a film or a plot is made of."""
 
 Generators = torch.Generator | Sequence[torch.Generator]
 """One generator for the batch, or one for each image: then an image does not depend on its neighbours'
 noise."""
 
+S = TypeVar("S")
+
 
 class Sampler(Protocol):
-    """The signature of all samplers; the schedule is already respaced, the result (B, C, H, W) composited."""
+    """The signature of all samplers; the schedule is already respaced, the result (B, C, H, W) composited.
+
+    Each has its own default of eta, the method's, and most have `settings`, a frozen dataclass of the method's own
+    constants. No image of a batch has a say in another's result.
+    """
 
     def __call__(
         self,
@@ -63,8 +74,9 @@ class Sampler(Protocol):
         *,
         guide: Guide | None = None,
         generator: Generators,
-        eta: float = 0.0,
+        eta: float = ...,
         callback: Callback | None = None,
+        x_T: Tensor | None = None,
     ) -> Tensor: ...
 
 
@@ -99,14 +111,34 @@ def prepare(
 def standard_normal(like: Tensor, generator: Generators) -> Tensor:
     """Noise of the shape, dtype and device of `like`, drawn where the generator lives.
 
-    A generator on the CPU therefore gives the same picture on every device.
+    A generator on the CPU therefore gives the same picture on every device. With several generators each one draws
+    an equal share of the rows, so P rows for the P particles of its image.
     """
-    if isinstance(generator, torch.Generator):
-        noise = torch.randn(like.shape, generator=generator, device=generator.device)
-    else:
-        shape = (1, *like.shape[1:])
-        noise = torch.cat([torch.randn(shape, generator=g, device=g.device) for g in generator])
-    return noise.to(like)
+    return _draw(torch.randn, like, generator)
+
+
+def uniform(like: Tensor, generator: Generators) -> Tensor:
+    """Numbers in [0, 1), drawn as in `standard_normal`."""
+    return _draw(torch.rand, like, generator)
+
+
+def _draw(kind: Callable[..., Tensor], like: Tensor, generator: Generators) -> Tensor:
+    generators = [generator] if isinstance(generator, torch.Generator) else generator
+    shape = (len(like) // len(generators), *like.shape[1:])
+    return torch.cat([kind(shape, generator=g, device=g.device) for g in generators]).to(like)
+
+
+def first_x(image: Tensor, generator: Generators, x_T: Tensor | None) -> Tensor:
+    """What a sampler begins with: x_T where it is given, else standard normal noise.
+
+    Raises:
+        TiramisuError: x_T has another shape than the image.
+    """
+    if x_T is None:
+        return standard_normal(image, generator)
+    if x_T.shape != image.shape:
+        raise TiramisuError(f"x_T must have the shape of the images, {tuple(image.shape)}, not {tuple(x_T.shape)}")
+    return x_T.to(image)
 
 
 def step_noise(like: Tensor, generator: Generators, index: int, eta: float) -> Tensor | None:
@@ -120,7 +152,8 @@ def make_step(
     """The record of one step."""
     variance = math.nan if schedule.residual_variance is None else float(schedule.residual_variance[index])
     alpha_bar = float(schedule.alpha_bar[index])
-    return Step(index, len(schedule), alpha_bar, x_t, prediction, variance, image, known)
+    step_variance = float(schedule.posterior_variance[:2].max() if index == 0 else schedule.posterior_variance[index])
+    return Step(index, len(schedule), alpha_bar, x_t, prediction, variance, image, known, step_variance)
 
 
 def guided_x_0(guide: Guide | None, step: Step) -> Tensor:
@@ -136,6 +169,58 @@ def guided_x_0(guide: Guide | None, step: Step) -> Tensor:
         found, expected = tuple(x_0.shape), tuple(step.x_t.shape)
         raise TiramisuError(f"the guide returned {found} at index {step.index}, expected {expected}")
     return x_0
+
+
+def guided_epsilon(guide: Guide | None, step: Step, x_0: Tensor) -> Tensor:
+    """The noise (B, C, H, W) to step with beside a guided x_0: the network's own, or the one consistent with x_0.
+
+        ε = (x_t - sqrt(ᾱ_t) x_0) / sqrt(1 - ᾱ_t)    where guide.consistent_noise, and x_0 has moved
+
+    A guide moves the clean prediction, and x_t = sqrt(ᾱ_t) x_0 + sqrt(1 - ᾱ_t) ε says that the noise moves with it.
+    The published code keeps the network's ε: the steps then go further than the guide asked, and draws are
+    overconfident. With consistent noise and a guide that is exact, DDIM draws from the exact conditional distribution.
+
+    Args:
+        guide: its attribute `consistent_noise` decides; without one it is False.
+        step, x_0: what `guided_x_0` took and gave. An x_0 that the guide left alone keeps the network's ε.
+    """
+    if x_0 is step.prediction.x_0 or not getattr(guide, "consistent_noise", False):
+        return step.prediction.epsilon
+    return (step.x_t - math.sqrt(step.alpha_bar) * x_0) / math.sqrt(1 - step.alpha_bar)
+
+
+def check_ancestral(eta: float, sampler: str) -> None:
+    """An ancestral step draws x_{t-1} from q(x_{t-1} | x_t, x_0), which has the noise of eta = 1.
+
+    Raises:
+        TiramisuError: another eta is asked for.
+    """
+    if eta != 1:
+        raise TiramisuError(f"{sampler} takes ancestral steps, eta = 1, not {eta:g}: leave eta out, or use ddim")
+
+
+def preset(presets: Mapping[str, S], name: str) -> S:
+    """The settings of that name.
+
+    Raises:
+        TiramisuError: there are none.
+    """
+    if name not in presets:
+        kind = type(next(iter(presets.values()))).__name__
+        raise TiramisuError(f"{kind} has no preset {name!r}: expected {', '.join(presets)}")
+    return presets[name]
+
+
+def check_at_least(settings: object, **bounds: float) -> None:
+    """Every setting that is named is a number not below its bound.
+
+    Raises:
+        TiramisuError: one is.
+    """
+    for name, bound in bounds.items():
+        if not getattr(settings, name) >= bound:
+            value = getattr(settings, name)
+            raise TiramisuError(f"{type(settings).__name__}: {name} must be at least {bound:g}, not {value}")
 
 
 def composite(x: Tensor, image: Tensor, known: Tensor) -> Tensor:
