@@ -16,11 +16,16 @@ if TYPE_CHECKING:
     from .reference import ReferenceCircuit
 
 KIND, VERSION = "circuit", 1
+PROBABILITIES = (None, "categorical")  # sums and inputs whose parameters are probabilities themselves
 
 
-def save_circuit(circuit: Circuit, path: str | Path, facts: dict[str, Any]) -> None:
+def save_circuit(circuit: Circuit, path: str | Path, facts: dict[str, Any], *, half: bool = False) -> None:
     """Write a circuit: tensors `theta.0`, `theta.1` …, the region graph and the facts as metadata."""
     tensors = {f"theta.{i}": theta for i, theta in enumerate(circuit.parameter_list)}
+    if half:
+        for i, parameter in enumerate(circuit.plan.parameters):
+            if parameter.family in PROBABILITIES:
+                tensors[f"theta.{i}"] = tensors[f"theta.{i}"].bfloat16()
     save_safetensors(
         path, tensors, kind=KIND, version=VERSION, metadata={"graph": circuit.graph.to_json(), "facts": facts}
     )
@@ -37,17 +42,20 @@ def load_circuit(path: str | Path) -> Circuit:
     tensors, metadata = load_safetensors(path, kind=KIND, version=VERSION)
     try:
         graph = RegionGraph.from_json(metadata["graph"])
-        dtype = tensors["theta.0"].dtype
+        is_double = any(theta.dtype == torch.float64 for theta in tensors.values())
     except (KeyError, StructureError) as error:
         raise FileError(f"{path} does not hold a circuit: {error}") from error
-    circuit = Circuit(graph, generator=torch.Generator(), dtype=dtype)  # not torch's global one
+    circuit = Circuit(graph, generator=torch.Generator(), dtype=torch.float64 if is_double else torch.float32)
     expected = [tuple(theta.shape) for theta in circuit.parameter_list]
     found = [tuple(tensors[f"theta.{i}"].shape) if f"theta.{i}" in tensors else None for i in range(len(tensors))]
     if expected != found:
         raise FileError(f"{path}: its tensors have shapes {found}, its graph needs {expected}")
     with torch.no_grad():
         for i, theta in enumerate(circuit.parameter_list):
-            theta.copy_(tensors[f"theta.{i}"])
+            stored = tensors[f"theta.{i}"]
+            theta.copy_(stored)
+            if stored.dtype == torch.bfloat16:
+                theta /= theta.sum(-1, keepdim=True)
     circuit.facts = metadata["facts"]
     return circuit
 
