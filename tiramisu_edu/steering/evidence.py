@@ -1,7 +1,7 @@
 """From pixels to soft evidence for a circuit, and from its marginals back to pixels.
 
-A codebook has two verbs, and guides see only those: `log_weights` turns noisy and known pixels into log w_i(v), and
-`moments` turns posterior marginals into the mean and variance of every pixel.
+A codebook has two main verbs: `log_weights` turns noisy and known pixels into log w_i(v), and `moments` turns posterior
+marginals into the mean and variance of every pixel. What `log_weights` leaves out of the density is `log_scale`.
 """
 
 from __future__ import annotations
@@ -80,6 +80,30 @@ class PixelCodebook:
         nearest = self.categories(torch.where(seen.known, seen.image, 0.0))
         hard = torch.full_like(soft, -torch.inf).scatter_(-1, nearest[..., None], 0.0)
         return torch.where(known[..., None], hard, soft)
+
+    def log_scale(self, seen: Observation) -> Tensor:
+        """(B,): log p(x_t, known) - log Z, the part of the density that `log_weights` leaves out.
+
+        The maximum taken out of each hidden row, and for known pixels the density of their own noisy copy.
+        """
+        levels, root, noise = self.levels.to(seen.x_t), math.sqrt(seen.alpha_bar), 1 - seen.alpha_bar
+        nearest = levels[self.categories(seen.x_t / root)].view_as(seen.x_t)
+        residual = seen.x_t - root * torch.where(seen.known, seen.image, nearest)
+        return -(residual**2 / noise + math.log(2 * math.pi * noise)).flatten(1).sum(1) / 2
+
+    def log_likelihoods(self, image: Tensor, region: Tensor) -> Tensor:
+        """log p(pixel | v) of the pixels in a region, up to a constant; 0 outside: (B, D, C).
+
+        A Gaussian around each level, half as wide as the levels are apart.
+
+        Args:
+            image: (B, C, H, W).
+            region: bool, broadcastable.
+        """
+        levels = self.levels.to(image)
+        width = (levels[-1] - levels[0]) / (len(levels) - 1) / 2
+        log_p = -((image.flatten(1)[..., None] - levels) ** 2) / (2 * width**2)
+        return log_p * region.expand_as(image).flatten(1)[..., None]
 
     def categories(self, image: Tensor) -> Tensor:
         """Index of the nearest level of each pixel, (B, D) long."""

@@ -106,6 +106,23 @@ class PatchCodebook:
             noisy, ~known, math.sqrt(a) * self.means, spread
         )
 
+    def log_scale(self, seen: Observation) -> Tensor:
+        """(B,): log p(x_t, known) - log Z: known pixels explain their own noisy copies."""
+        noise = 1 - seen.alpha_bar
+        residual = seen.x_t - math.sqrt(seen.alpha_bar) * seen.image
+        log_p = -(residual**2 / noise + math.log(2 * math.pi * noise)) / 2
+        return torch.where(seen.known, log_p, 0.0).flatten(1).sum(1)
+
+    def log_likelihoods(self, image: Tensor, region: Tensor) -> Tensor:
+        """log p(the patch's pixels in a region | v), 0 where it has none: (B, D, V).
+
+        Args:
+            image: (B, C, H, W).
+            region: bool, broadcastable.
+        """
+        used = to_patches(region.expand_as(image), self.patch)
+        return _log_density(to_patches(image, self.patch), used, self.means, self.variances)
+
     def moments(self, marginals: Tensor, seen: Observation) -> Moments:
         """Exact E[x_0 | seen] and Var[x_0 | seen] of every pixel, known ones exactly as given.
 

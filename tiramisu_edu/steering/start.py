@@ -1,0 +1,66 @@
+"""The circuit start: begin in the middle of the schedule, from what the circuit makes of the known pixels alone."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from ..errors import TiramisuError
+from .evidence import Observation
+from .guide import Codebook
+
+if TYPE_CHECKING:
+    from ..circuits.circuit import Circuit
+    from ..diffusion.samplers.step import Generators
+    from ..diffusion.schedule import Schedule
+
+
+def circuit_start(
+    circuit: Circuit,
+    codebook: Codebook,
+    schedule: Schedule,
+    image: Tensor,
+    known: Tensor,
+    *,
+    begin: float = 0.6,
+    generator: Generators,
+) -> tuple[Schedule, Tensor]:
+    """A shorter schedule, and the noisy images to begin it with; any sampler takes both.
+
+        x_t = sqrt(a_t) E_PC[x_0 | known] + sqrt(1 - a_t) z,   t = round(begin T)
+
+    The first steps of a sampler decide what the picture is about. Here the circuit decides, in one exact query, and
+    those steps are not made. Beyond the paper.
+
+    Args:
+        schedule: T steps.
+        image: (B, C, H, W); hidden pixels are not read.
+        known: bool, broadcastable.
+        begin: share of the steps that is left, in (0, 1].
+        generator: of the noise.
+
+    Returns:
+        the first round(begin T) steps, and x_t (B, C, H, W) at the noisiest of them.
+
+    Raises:
+        TiramisuError: when `begin` is not in (0, 1].
+    """
+    if not 0 < begin <= 1:
+        raise TiramisuError(f"the circuit start must leave a share of the steps in (0, 1], not {begin}")
+    from ..diffusion.samplers.step import standard_normal
+
+    steps = max(1, round(begin * len(schedule)))
+    variance = schedule.residual_variance
+    shorter = replace(
+        schedule,
+        alpha_bar=schedule.alpha_bar[:steps],
+        timesteps=schedule.timesteps[:steps],
+        residual_variance=None if variance is None else variance[:steps],
+    )
+    visible = torch.where(known, image, 0.0)
+    seen = Observation(torch.zeros_like(image), 0.0, visible, known.expand_as(image))  # no signal: a = 0
+    mean = codebook.moments(circuit.posterior_marginals(codebook.log_weights(seen)), seen).mean
+    return shorter, shorter.add_noise(mean.to(image), steps - 1, standard_normal(image, generator))
