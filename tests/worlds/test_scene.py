@@ -58,12 +58,15 @@ def test_seen_is_the_known_share_of_the_boxes(size):
     assert hidden.tolist() == [[True, True], [False, True], [False, True], [True, False]]
 
 
-def test_boxes_that_overlap_count_once():
+def test_one_box_is_enough_to_be_seen_and_too_much_to_be_hidden():
     scene = toy()
-    doubled = Scene("toy", scene.model, {**scene.boxes, "left": (Box(0, 0, 16, 32), Box(0, 0, 8, 32))}, draw)
-    known = torch.rand(8, 1, 32, 32, generator=torch.Generator().manual_seed(0)) < 0.5
-    for one, other in zip(scene.seen(known), doubled.seen(known)):
-        assert torch.equal(one, other)
+    tile = Scene("toy", scene.model, {**scene.boxes, "left": (Box(0, 0, 16, 32), Box(4, 4, 6, 6))}, draw)
+    known = torch.zeros(2, 1, 32, 32, dtype=torch.bool)
+    known[0, :, 4:6, 4:5] = True  # half of the tile, next to nothing of the large box
+    known[1, :, 4:5, 4:5] = True  # a quarter of the tile
+    seen, hidden = tile.seen(known)
+    assert seen[:, 0].tolist() == [True, False] and hidden[:, 0].tolist() == [False, False]
+    assert scene.seen(known)[1][:, 0].tolist() == [True, True]
 
 
 def test_visibility_table():

@@ -17,16 +17,16 @@ from torch import Tensor
 
 from tiramisu_edu.errors import ImageError, StructureError, TiramisuError
 from tiramisu_edu.evaluation.masks import mask
+from tiramisu_edu.worlds.drawing import UNITS
 from tiramisu_edu.worlds.factors import FactorModel
 
-UNITS = 32  # a picture is 32 x 32 units, whatever its size in pixels
 SPLITS = {"train": 65_536, "validation": 2_048, "test": 2_048}  # images by default
 BLOCK = 1_024  # images that share a seed
 CHUNK = 128  # images drawn at once
 
-# A factor is evidence where half of what shows it is known: enough to name a colour or a shape. It is hidden only
-# where practically nothing is; the 2 % allow for soft edges and a corner that the jitter rarely reaches. Between the
-# two it is neither evidence nor scored, because a glimpse may or may not give it away.
+# A factor is evidence where half of one of its boxes is known: enough to name a colour or a shape. It is hidden only
+# where practically nothing of any box is; the 2 % allow for a corner that the jitter rarely reaches. Between the two
+# it is neither evidence nor scored, because a glimpse may or may not give it away.
 SEEN, HIDDEN = 0.5, 0.02
 
 Draw = Callable[[Tensor, int, torch.Generator], Tensor]
@@ -48,7 +48,8 @@ class Scene:
     Args:
         name: what the world is called; part of its seeds.
         model: what may be together.
-        boxes: for each factor the boxes in which it shows, jitter included.
+        boxes: for each factor the boxes in which it shows, jitter included; each is enough to read it. A shape has one
+            box, a colour may have small ones too, where a narrow mask would show it.
         draw: (states (N, F) long, size, generator) -> images (N, 3, size, size) in [-1, 1].
 
     Raises: StructureError where the boxes are not those of the model's factors.
@@ -132,7 +133,8 @@ class Scene:
     def seen(self, known: Tensor) -> tuple[Tensor, Tensor]:
         """Which factors a mask shows and which it hides.
 
-        seen_f = 1[share_f >= SEEN]    hidden_f = 1[share_f <= HIDDEN]    share_f the known share of its boxes' area
+        share_f = max over its boxes of the known share of the box    seen_f = 1[share_f >= SEEN]
+        hidden_f = 1[share_f <= HIDDEN]
 
         Args:
             known: (B, 1, H, W) bool, True where the pixel is given.
@@ -142,8 +144,11 @@ class Scene:
         """
         if known.ndim != 4 or known.shape[1] != 1 or known.dtype != torch.bool:
             raise ImageError(f"known is {known.dtype} {tuple(known.shape)}; needed is torch.bool (B, 1, H, W)")
-        weights = torch.stack([_area(self.boxes[name], *known.shape[2:]) for name in self.model.names])  # (F, H, W)
-        share = torch.einsum("bhw,fhw->bf", known[:, 0].double(), weights)
+        shares = [
+            torch.stack([_known_share(known[:, 0].double(), box) for box in self.boxes[name]]).amax(0)
+            for name in self.model.names
+        ]
+        share = torch.stack(shares, dim=1)  # (B, F)
         return share >= SEEN, share <= HIDDEN
 
     def visibility(
@@ -158,14 +163,11 @@ class Scene:
         return table
 
 
-def _area(boxes: Sequence[Box], height: int, width: int) -> Tensor:
-    """(H, W) float64, summing to 1: how much of the boxes lies in each pixel; boxes that overlap count once."""
-    covered = torch.zeros(height, width, dtype=torch.float64)
-    for box in boxes:
-        rows = _overlap(box.top, box.bottom, height)
-        cols = _overlap(box.left, box.right, width)
-        covered = torch.maximum(covered, rows[:, None] * cols[None, :])
-    return covered / covered.sum()
+def _known_share(known: Tensor, box: Box) -> Tensor:
+    """(B,): how much of a box's area is known, for known (B, H, W) in {0, 1}."""
+    rows = _overlap(box.top, box.bottom, known.shape[1])
+    cols = _overlap(box.left, box.right, known.shape[2])
+    return torch.einsum("bhw,h,w->b", known, rows, cols) / (rows.sum() * cols.sum())
 
 
 def _overlap(start: float, stop: float, pixels: int) -> Tensor:
