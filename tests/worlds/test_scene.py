@@ -47,6 +47,14 @@ def test_independent_samples_break_rules():
     assert 0.5 < toy().model.violations(states).any(1).double().mean() < 0.8  # 2/3 expected, 5 standard deviations
 
 
+def test_independent_states_are_what_is_drawn():
+    scene = toy()
+    right_is_dark = Scene("toy", scene.model, scene.boxes, draw, canonical=lambda s: s * torch.tensor([1, 0]))
+    pictures, states = right_is_dark.sample(50, generator=torch.Generator().manual_seed(0), independent=True)
+    assert not states[:, 1].any() and states[:, 0].any()
+    assert (pictures[:, :, :, 16:] < -0.7).all()
+
+
 @pytest.mark.parametrize("size", [32, 64])
 def test_seen_is_the_known_share_of_the_boxes(size):
     known = torch.zeros(4, 1, size, size, dtype=torch.bool)

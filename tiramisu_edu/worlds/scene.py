@@ -51,6 +51,8 @@ class Scene:
         boxes: for each factor the boxes in which it shows, jitter included; each is enough to read it. A shape has one
             box, a colour may have small ones too, where a narrow mask would show it.
         draw: (states (N, F) long, size, generator) -> images (N, 3, size, size) in [-1, 1].
+        canonical: states (N, F) -> states that say what their pictures show, where independent factors ask for what
+            cannot be (a red hat, and no hat). Coherent states stay as they are.
 
     Raises: StructureError where the boxes are not those of the model's factors.
     """
@@ -59,6 +61,7 @@ class Scene:
     model: FactorModel
     boxes: Mapping[str, tuple[Box, ...]]
     draw: Draw
+    canonical: Callable[[Tensor], Tensor] = lambda states: states
 
     def __post_init__(self) -> None:
         if set(self.boxes) != set(self.model.names):
@@ -92,8 +95,10 @@ class Scene:
         `independent` draws every factor by itself, rules or not: what a judge is trained on, so that it reads what is
         there and not what would match.
         """
-        draw_states = self.model.sample_independent if independent else self.model.sample
-        states = draw_states(count, generator)
+        if independent:
+            states = self.canonical(self.model.sample_independent(count, generator))
+        else:
+            states = self.model.sample(count, generator)
         return self.render(states, size=size, generator=generator), states
 
     def images(self, split: str, count: int | None = None, *, size: int = UNITS) -> tuple[Tensor, Tensor]:
