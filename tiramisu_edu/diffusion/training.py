@@ -42,6 +42,7 @@ class TrainingSettings:
         gradient_norm: longer gradients are shortened to this.
         average_decay: decay of the moving average of the weights; smaller during the first steps.
         prediction_type: what the network learns to say; see `Denoiser`.
+        patch: side of the blocks of pixels that the network sees as one place; see `Denoiser`.
         bfloat16: run the network in bfloat16 where that is safe (autocast); weights stay float32.
         seed: of everything random in training.
         validate_every: steps between two looks at the held-out loss.
@@ -56,6 +57,7 @@ class TrainingSettings:
     gradient_norm: float = 1.0
     average_decay: float = 0.999
     prediction_type: PredictionType = "v_prediction"
+    patch: int = 1
     bfloat16: bool = False
     seed: int = 0
     validate_every: int = 250
@@ -89,6 +91,7 @@ def train_denoiser(
     checkpoint: str | Path | None = None,
     augment: Callable[[Tensor, torch.Generator], Tensor] | None = None,
     callback: Callable[[int, Tensor], None] | None = None,
+    report: Callable[[dict[str, Any], Denoiser], None] | None = None,
     progress: bool = True,
 ) -> TrainingResult:
     """Train a network to denoise, on the device where its weights are.
@@ -104,7 +107,8 @@ def train_denoiser(
         checkpoint: file to go on from where it exists, rewritten every `checkpoint_every` steps.
         augment: (batch, generator) -> batch, for training images only.
         callback: called after each step with the number of steps done and the loss.
-        progress: show a progress bar.
+        report: called at each look with its row of the history and the average as it is then.
+        progress: show a progress bar where the output is a terminal.
 
     Raises:
         ImageError: images of the wrong shape or range.
@@ -116,25 +120,28 @@ def train_denoiser(
     device = next(network.parameters()).device
     images = _checked(images).to(device)
     held_out = None if validation is None else _held_out(_checked(validation).to(device), schedule)
-    run = _new_run(Denoiser(network, schedule, settings.prediction_type), settings)
+    run = _new_run(Denoiser(network, schedule, settings.prediction_type, patch=settings.patch), settings)
     identity = {"settings": dataclasses.asdict(settings), "images": tensor_digest({"images": images})}
     if checkpoint is not None and Path(checkpoint).is_file():
         run.restore(Path(checkpoint), identity)
 
     started = time.perf_counter() - run.seconds
-    bar = tqdm(total=settings.steps, initial=run.step, desc="denoiser", disable=not progress)
+    bar = tqdm(total=settings.steps, initial=run.step, desc="denoiser", disable=None if progress else True)
     with bar, torch.random.fork_rng([device] if device.type == "cuda" else []):
         while run.step < settings.steps:
             loss = _train_step(run, images, settings, augment)
             last = run.step == settings.steps
-            if last or run.step % settings.validate_every == 0:
-                bar.set_postfix(_look(run, held_out, settings))
+            looked = last or run.step % settings.validate_every == 0
+            if looked:
+                bar.set_postfix(_look(run, held_out))
             run.seconds = time.perf_counter() - started
             if checkpoint is not None and (last or run.step % settings.checkpoint_every == 0):
                 run.save(Path(checkpoint), identity)
             bar.update()
             if callback is not None:
                 callback(run.step, loss)
+            if looked and report is not None:
+                report(run.history[-1], _with_network(run, run.average))
     return _result(run, settings)
 
 
@@ -249,11 +256,10 @@ def _update_average(run: Run, decay: float) -> None:
             value.copy_(student[name])
 
 
-def _look(run: Run, held_out: list[tuple[Tensor, Tensor, Tensor]] | None, settings: TrainingSettings) -> dict:
+def _look(run: Run, held_out: list[tuple[Tensor, Tensor, Tensor]] | None) -> dict[str, Any]:
     """Add a row to the history and keep the average if it is the best so far; returns the row."""
     since = run.step - (run.history[-1]["step"] if run.history else 0)
-    judged = Denoiser(run.average, run.student.schedule, settings.prediction_type)
-    validation = None if held_out is None else _held_out_loss(judged, held_out)
+    validation = None if held_out is None else _held_out_loss(_with_network(run, run.average), held_out)
     row = {"step": run.step, "loss": float(run.loss_sum) / since, "validation": validation}
     run.history.append(row)
     run.loss_sum.zero_()
@@ -289,8 +295,15 @@ def _result(run: Run, settings: TrainingSettings) -> TrainingResult:
         "best_step": run.best_step,
         "validation_loss": run.best_loss if math.isfinite(run.best_loss) else None,
     }
-    denoiser = Denoiser(run.best, run.student.schedule, settings.prediction_type, facts)
+    denoiser = _with_network(run, run.best)
+    denoiser.facts = facts
     return TrainingResult(denoiser.eval().requires_grad_(False), run.history, run.best_step, run.seconds)
+
+
+def _with_network(run: Run, network: nn.Module) -> Denoiser:
+    """The run's denoiser with other weights."""
+    student = run.student
+    return Denoiser(network, student.schedule, student.prediction_type, patch=student.patch)
 
 
 def _checked(images: Tensor) -> Tensor:
