@@ -13,7 +13,7 @@ WORLDS = ("digits",)
 SAMPLERS = ("ddim", "replacement", "copaint")
 GUIDES = ("none", "mixture", "difference")
 _STYLE = argparse.ArgumentDefaultsHelpFormatter
-PARTS = ("images", "circuit", "denoiser", "judge", "all")
+SCALES = ("toy", "laptop", "gpu", "paper")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -65,12 +65,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_evaluate(
         commands.add_parser("evaluate", help="compare samplers with and without a guide", formatter_class=_STYLE)
     )
-    train = commands.add_parser("train", help="make the shipped models again", formatter_class=_STYLE)
-    train.add_argument("world", choices=WORLDS, help="whose models")
-    train.add_argument("--part", choices=PARTS, default="all", help="which of them")
-    train.add_argument("--seed", type=int, default=0, help="of initial weights and batches")
-    _add_threads(train, 1)
-    train.add_argument("--out", type=Path, default=None, help="folder to write to; default: the package's data folder")
+    _add_train(commands.add_parser("train", help="make the models of a world again", formatter_class=_STYLE))
     bench = commands.add_parser("bench", help="time the engine beside its limit and its peers", formatter_class=_STYLE)
     bench.add_argument("what", choices=("circuits", "em"), help="queries beside their limit, or one EM epoch")
     bench.add_argument("--peers", action="store_true", help="also every other library that is installed (extra: peers)")
@@ -85,6 +80,17 @@ def _parser() -> argparse.ArgumentParser:
 def _add_threads(parser: argparse.ArgumentParser, default: int) -> None:
     """Models this small gain nothing from a second thread, and lose much where another program wants the core."""
     parser.add_argument("--threads", type=int, default=default, help="of the processor; 0: as PyTorch chooses")
+
+
+def _add_train(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("world", help="whose models: digits, faces or rooms")
+    parser.add_argument("--part", default="all", help="one file, such as denoiser, denoiser_weak or circuit")
+    scales = "toy: seconds, to see it work; laptop: as shipped; gpu: hours on one GPU; paper: days"
+    parser.add_argument("--scale", choices=SCALES, default="laptop", help=scales)
+    parser.add_argument("--seed", type=int, default=0, help="of initial weights and batches")
+    parser.add_argument("--device", default="cpu", help="of denoisers: cpu, cuda, cuda:1")
+    _add_threads(parser, 1)
+    parser.add_argument("--out", type=Path, default=None, help="folder to write to; default: the package's data folder")
 
 
 def _add_sampling(parser: argparse.ArgumentParser) -> None:
