@@ -146,7 +146,7 @@ check_paste = Exercise(
 
 # 5: how far off.
 
-check_distance = Exercise(
+check_gap = Exercise(
     name="total_variation",
     task="return half the sum of |a - b|",
     solution=lambda a, b: np.abs(a - b).sum() / 2,
