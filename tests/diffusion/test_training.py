@@ -142,6 +142,9 @@ def test_learning_rate():
     rates = [learning_rate(settings, step) for step in range(100)]
     assert rates[0] == pytest.approx(0.2) and rates[9] == rates[10] == 2.0 and 0 < rates[-1] < 0.001
     assert learning_rate(settings, 55) == pytest.approx(1.0)
+    level = dataclasses.replace(settings, decay=0.4)
+    rates = [learning_rate(level, step) for step in range(100)]
+    assert set(rates[9:61]) == {2.0} and rates[80] == pytest.approx(1.0) and 0 < rates[-1] < 0.01
 
 
 def test_wrong_images(train, images):

@@ -36,9 +36,10 @@ class TrainingSettings:
     Attributes:
         steps: optimiser steps.
         batch_size: images per step, drawn with replacement.
-        learning_rate: highest rate of AdamW, reached after `warmup` steps; then half a cosine down to 0.
+        learning_rate: highest rate of AdamW, reached after `warmup` steps; at the end half a cosine down to 0.
         weight_decay: of AdamW.
         warmup: steps.
+        decay: share of the steps, the last ones, over which the rate falls; 1: from the warm-up on.
         gradient_norm: longer gradients are shortened to this.
         average_decay: decay of the moving average of the weights; smaller during the first steps.
         prediction_type: what the network learns to say; see `Denoiser`.
@@ -54,6 +55,7 @@ class TrainingSettings:
     learning_rate: float = 1e-3
     weight_decay: float = 0.01
     warmup: int = 200
+    decay: float = 1.0
     gradient_norm: float = 1.0
     average_decay: float = 0.999
     prediction_type: PredictionType = "v_prediction"
@@ -239,10 +241,11 @@ def _train_step(
 
 
 def learning_rate(settings: TrainingSettings, step: int) -> float:
-    """Rising linearly over the warm-up, then half a cosine down to 0 at the last step."""
+    """Rising linearly over the warm-up, then level, then half a cosine down to 0 at the last step."""
     if step < settings.warmup:
         return settings.learning_rate * (step + 1) / settings.warmup
-    progress = (step - settings.warmup) / max(settings.steps - settings.warmup, 1)
+    falls_from = max(settings.warmup, settings.steps - round(settings.decay * settings.steps))
+    progress = max(0, step - falls_from) / max(settings.steps - falls_from, 1)
     return settings.learning_rate * 0.5 * (1 + math.cos(math.pi * progress))
 
 
