@@ -155,8 +155,13 @@ class PatchCodebook:
         everything = torch.ones_like(image, dtype=torch.bool)
         return self.log_weights(Observation(image, 0.5, image, everything)).argmax(-1)
 
-    def image(self, categories: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """Images (B, C, H, W) of codes (B, D): the means, or with a generator draws from the Gaussians."""
+    def image(
+        self, categories: Tensor, shape: torch.Size | None = None, *, generator: torch.Generator | None = None
+    ) -> Tensor:
+        """Images (B, C, H, W) of codes (B, D): the means, or with a generator draws from the Gaussians.
+
+        `shape` is there because `PixelCodebook.image` needs it; a patch codebook knows the shape of its images.
+        """
         position = torch.arange(len(self.means), device=categories.device)
         values = self.means[position, categories]
         if generator is not None:
