@@ -107,7 +107,7 @@ def _same(name: str, other: Factor) -> Factor:
 
 MODEL = FactorModel(_factors())
 
-# Jitter included. Half of any one box tells its factor in every picture; all of them together hold all that shows it.
+# Jitter included, but for a pixel of bridge. Half of any one box tells its factor; together they hold what shows it.
 _HAT_BOXES = (Box(6, 2, 16, 11.5), Box(16, 2, 29, 11.5))
 _BROW_BOXES = (Box(8, 9, 15.5, 14.5), Box(16.5, 9, 24, 14.5))
 BOXES = {
@@ -120,13 +120,13 @@ BOXES = {
     "brow_colour": _BROW_BOXES,
     "hair": (Box(3, 4, 16, 30), Box(16, 4, 29, 30)),
     "hair_colour": (Box(3, 2, 16, 29), Box(16, 2, 29, 29)),
-    "beard": (Box(6, 17, 16, 28), Box(16, 17, 26, 28)),
+    "beard": (Box(6, 16, 16, 28), Box(16, 16, 26, 28)),
     "mouth": (Box(11, 18, 21, 25),),
     "brow_shape": _BROW_BOXES,
     "left_eye": (Box(9.5, 13, 15, 19), Box(11.3, 15, 13.3, 17)),
     "right_eye": (Box(17, 13, 22.5, 19), Box(18.7, 15, 20.7, 17)),
-    "left_glasses": (Box(7, 12, 17.5, 21),),
-    "right_glasses": (Box(14.5, 12, 25, 21),),
+    "left_glasses": (Box(7, 12, 16, 21),),
+    "right_glasses": (Box(16, 12, 25, 21),),
     "left_earring": (Box(4, 17.5, 10, 23.5),),
     "right_earring": (Box(22, 17.5, 28, 23.5),),
 }
