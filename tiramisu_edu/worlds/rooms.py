@@ -26,7 +26,7 @@ COLOURS = [
     (0.95, 0.62, 0.68),
 ]
 WOODS = [(0.80, 0.58, 0.35), (0.43, 0.27, 0.18), (0.96, 0.95, 0.92), (0.45, 0.51, 0.58)]
-WALLS = [(0.96, 0.91, 0.78), (0.75, 0.86, 0.95), (0.78, 0.91, 0.78), (0.97, 0.82, 0.80), (0.84, 0.80, 0.94)]
+WALLS = [(0.97, 0.91, 0.72), (0.70, 0.84, 0.95), (0.72, 0.89, 0.74), (0.98, 0.78, 0.75), (0.82, 0.76, 0.94)]
 FLOORS = [(0.84, 0.68, 0.48), (0.56, 0.39, 0.28), (0.72, 0.71, 0.72)]
 SKIES = [(0.62, 0.83, 0.98), (0.12, 0.15, 0.36)]
 SHADES = [(0.62, 0.60, 0.60), (1.00, 0.93, 0.58)]
@@ -110,8 +110,8 @@ def _wall(room: Room) -> None:
     canvas, colour = room.canvas, room.colour(WALLS, "wall")
     canvas.paint(canvas.y - 40, colour)
     side = canvas.window(-2, -2, 34, 21 + MARGIN)
-    side.paint(stripes(side.x, 2.6, 1.2, 0.2), colour * 0.86, room.has("wall pattern", "stripes"))
-    side.paint(_dots(side, 3.2, 0.75), colour * 0.80, room.has("wall pattern", "dots"))
+    side.paint(stripes(side.x, 3.0, 1.4, 0.4), colour * 0.76, room.has("wall pattern", "stripes"))
+    side.paint(_dots(side, 4.0, 1.1), colour * 0.15 + 0.85, room.has("wall pattern", "dots"))
 
 
 def _floor(room: Room) -> None:
@@ -256,8 +256,8 @@ BOXES = {
     "slippers": (_near(0.9, 26.7, 3.5, 30.9), _near(3.6, 26.7, 6.2, 30.9)),
     "cushion": (_near(13.3, 14.0, 18.7, 18.3), Box(14.5, 15.3, 17.5, 16.7)),
     "rug": (_near(7.4, 27.2, 24.6, 31.6), _near(7.4, 27.2, 14, 31.6), _near(18, 27.2, 24.6, 31.6)),
-    "wall": (Box(0, 0, 8, 21.3), Box(24, 0, 32, 21.3), Box(3, 0, 29, 3.5), Box(6.5, 12.6, 9.5, 19)),
-    "wall pattern": (Box(0, 0, 8, 21.3), Box(24, 0, 32, 21.3), Box(3, 0, 29, 3.5), Box(6.5, 12.6, 9.5, 19)),
+    "wall": (Box(0, 0, 9, 21.3), Box(23, 0, 32, 21.3), Box(3, 0, 29, 3.5), Box(6.5, 12.6, 9.5, 19)),
+    "wall pattern": (Box(0, 0, 9, 21.3), Box(23, 0, 32, 21.3), Box(3, 0, 29, 3.5), Box(6.5, 12.6, 9.5, 19)),
     "cover pattern": (_near(8.2, 17.7, 23.8, 25.8), Box(8.2, 16.5, 23.8, 22)),
     "headboard": (_near(8.0, 11.0, 24.0, 19.0), Box(15, 11.2, 17, 13.8), Box(9.2, 15, 10.6, 17)),
     "left table": (_near(0.9, 17.6, 6.9, 24.6),),
