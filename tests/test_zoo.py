@@ -82,8 +82,10 @@ def test_the_checkout_is_repaired_with_git(monkeypatch):
 
 
 def test_unknown_worlds_are_refused_with_the_list():
-    with pytest.raises(TiramisuError, match="unknown world 'cats'; choose one of digits"):
+    with pytest.raises(TiramisuError, match="unknown world 'cats'; choose one of digits, faces, rooms"):
         zoo.load("cats")
+    with pytest.raises(TiramisuError, match="unknown world 'digits-weak'"):
+        zoo.load("digits-weak")
 
 
 def test_the_digits_world_has_parts_that_fit_each_other():
@@ -104,5 +106,45 @@ def test_no_changed_model_is_loaded(monkeypatch, tmp_path, name):
     file = root / "digits" / f"{name}.safetensors"
     with file.open("r+b") as opened:
         opened.truncate(file.stat().st_size - 1)
-    with pytest.raises(FileError, match=rf"{name}\.safetensors is not the published file: SHA-256 expected \w+, found"):
-        zoo.load("digits")
+    world = zoo.load("digits")
+    for read in (lambda: getattr(world, name), world.read_all):
+        with pytest.raises(
+            FileError, match=rf"{name}\.safetensors is not the published file: SHA-256 expected \w+, found"
+        ):
+            read()
+
+
+def test_nothing_is_read_before_it_is_asked_for(data):
+    """Only the images are in this folder: the world can be named, its other parts say what is missing."""
+    world = zoo.load("digits")
+    assert world.images("test", 5)[0].shape == (5, 1, 8, 8)
+    assert world.scene is None and world.tokenizer is None and world.code_circuits == {}
+    assert world.read_all() == ["images"]
+    with pytest.raises(
+        FileError, match=r"circuit.safetensors is not made yet; .*tiramisu-edu train digits --part circuit"
+    ):
+        _ = world.circuit
+    with pytest.raises(TiramisuError, match="'digits' has no denoiser_weak; it has images, circuit, denoiser, judge"):
+        _ = world.weak_denoiser
+
+
+def test_a_model_is_read_once_and_can_be_moved():
+    world = zoo.load("digits")
+    assert world.circuit is world.circuit and world.to("cpu") is world
+    moved = world.to("meta")
+    assert moved.name == "digits" and next(moved.denoiser.parameters()).device.type == "meta"
+    assert next(world.denoiser.parameters()).device.type == "cpu"
+
+
+@pytest.mark.parametrize("name", ["faces", "rooms"])
+def test_procedural_worlds(data, name):
+    """No file of theirs is in this folder; pictures need none."""
+    world = zoo.load(name)
+    images, states = world.images("validation", 3)
+    assert images.shape == (3, 3, 32, 32) and states.shape == (3, len(world.scene.model))
+    with pytest.raises(FileError, match=f"train {name} --part codes_hclt"):
+        _ = world.code_circuits
+    weak = zoo.load(f"{name}-weak")
+    assert weak.name == f"{name}-weak" and weak.scene is world.scene
+    with pytest.raises(FileError, match=f"train {name} --part denoiser_weak"):
+        _ = weak.denoiser

@@ -165,7 +165,7 @@ def _models() -> Finding:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             for name in zoo.WORLDS:
-                zoo.load(name)
+                zoo.load(name).read_all()
     except TiramisuError as reason:
         return _from_error(reason)
     return Finding("ok", f"shipped models load ({', '.join(zoo.WORLDS)})")

@@ -1,7 +1,9 @@
 """The trained models that come with the package: found, checked against their SHA-256, loaded by name.
 
-    world = load("digits")
+    world = load("faces")
     world.denoiser, world.schedule, world.circuit, world.codebook, world.judge, world.images("test")
+
+A model is read when it is first asked for, so a world costs nothing until then.
 
 The files lie in data/ at the root of a checkout, in tiramisu_edu/data in an installed wheel, or where the
 environment variable TIRAMISU_DATA points. data/checksums.txt (the format of sha256sum) lists every one of
@@ -10,10 +12,11 @@ them, and no file is opened before it agrees with its line. `python -m tiramisu_
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import Tensor
 
 from tiramisu_edu.errors import FileError, TiramisuError
@@ -24,40 +27,227 @@ if TYPE_CHECKING:
     from tiramisu_edu.diffusion.denoiser import Denoiser
     from tiramisu_edu.diffusion.schedule import Schedule
     from tiramisu_edu.steering.evidence import PixelCodebook
+    from tiramisu_edu.steering.patches import PatchCodebook
+    from tiramisu_edu.tokenizer import Tokenizer
     from tiramisu_edu.worlds.judge import Judge
+    from tiramisu_edu.worlds.scene import Scene
 
 CHECKSUMS = "checksums.txt"
+WEAK = "-weak"  # load("faces-weak"): faces, with the denoiser that was trained for a tenth as long
 
 
-@dataclass(frozen=True)
 class World:
-    """An image distribution and the models trained on it."""
+    """An image distribution and the models trained on it, each read from its file when it is first asked for.
 
-    name: str
-    denoiser: "Denoiser"
-    """p_DM: (x_t, t) -> clean prediction and noise."""
-    schedule: "Schedule"
-    """The denoiser's full schedule; respace it for fewer steps."""
-    circuit: "Circuit"
-    """p_PC over the categories of the pixels."""
-    codebook: "PixelCodebook"
-    """Pixels -> log weights for the circuit, and its marginals -> pixel means."""
-    judge: "Judge"
-    """Images -> log-probabilities of the labels; trained apart from the models it judges."""
-    sampler_options: Mapping[str, Mapping[str, Any]]
-    """Sampler name -> its keyword arguments as tuned for this world on validation images."""
-    images: Callable[[str], tuple[Tensor, Tensor]]
-    """split ("train", "validation" or "test") -> (images (N, C, H, W) in [-1, 1], labels (N,))."""
+    Args:
+        name: as given to `load`; with "-weak" at the end, the weak denoiser takes the place of the good one.
+        device: where the models are; the judge stays on the CPU, where pictures are looked at.
+    """
+
+    parts: tuple[str, ...] = ()
+    """The files that the world is made of, as `tiramisu-edu train` names them."""
+
+    def __init__(self, name: str, device: str | torch.device = "cpu") -> None:
+        self.name, self.device = name, torch.device(device)
+
+    @property
+    def family(self) -> str:
+        """The name without "-weak": whose files are read."""
+        return self.name.removesuffix(WEAK)
+
+    @property
+    def scene(self) -> "Scene | None":
+        """The factors behind the pictures and the rules between them; None where they are not known."""
+        return None
+
+    @cached_property
+    def denoiser(self) -> "Denoiser":
+        """p_DM: (x_t, t) -> clean prediction and noise."""
+        return self.weak_denoiser if self.name.endswith(WEAK) else self._denoiser("denoiser")
+
+    @cached_property
+    def weak_denoiser(self) -> "Denoiser":
+        """The same network after a tenth of the training."""
+        return self._denoiser("denoiser_weak")
+
+    @property
+    def schedule(self) -> "Schedule":
+        """The denoiser's full schedule; respace it for fewer steps."""
+        return self.denoiser.schedule
+
+    @cached_property
+    def circuit(self) -> "Circuit":
+        """p_PC over the categories of the pixels or patches."""
+        return self._circuit("circuit")
+
+    @cached_property
+    def independent_circuit(self) -> "Circuit":
+        """The control: the same categories, all independent."""
+        return self._circuit("circuit_independent")
+
+    @cached_property
+    def codebook(self) -> "PixelCodebook | PatchCodebook":
+        """Pixels -> log weights for the circuit, and its marginals -> pixel means."""
+        from tiramisu_edu.steering.patches import PatchCodebook
+
+        return PatchCodebook.load(self.file("codebook")).to(self.device)
+
+    @cached_property
+    def tokenizer(self) -> "Tokenizer | None":
+        """Images -> grid of codes and back; None for a world without."""
+        from tiramisu_edu.tokenizer import Tokenizer
+
+        return Tokenizer.load(self.file("tokenizer")).to(self.device) if "tokenizer" in self.parts else None
+
+    @cached_property
+    def code_circuits(self) -> "Mapping[str, Circuit]":
+        """Structure -> p_PC over the codes of the tokenizer; empty for a world without."""
+        return {part.removeprefix("codes_"): self._circuit(part) for part in self.parts if part.startswith("codes_")}
+
+    @cached_property
+    def judge(self) -> "Judge":
+        """Images -> log-probabilities of the factors; trained apart from the models it judges."""
+        from tiramisu_edu.worlds.judge import Judge
+
+        return Judge.load(self.file("judge"))
+
+    @cached_property
+    def sampler_options(self) -> Mapping[str, Mapping[str, Any]]:
+        """Sampler name -> its keyword arguments as tuned for this world on validation images."""
+        from tiramisu_edu.evaluation.tuning import load_tuned
+
+        return load_tuned(data_path(f"{self.name}/samplers.json"))
+
+    def images(self, split: str, count: int | None = None) -> tuple[Tensor, Tensor]:
+        """The first `count` images of a split, all if None, and what is on them.
+
+        Args:
+            split: "train", "validation" or "test".
+
+        Returns: images (N, C, H, W) in [-1, 1], states (N, F) long, the value of each of the F factors; for digits
+            the labels (N,).
+        """
+        raise NotImplementedError
+
+    def to(self, device: str | torch.device) -> "World":
+        """This world with its models on a device; the same object where they are there already."""
+        return self if torch.device(device) == self.device else type(self)(self.name, device)
+
+    def read_all(self) -> list[str]:
+        """Reads every model that is published or made, so that a damaged one shows now; returns their parts."""
+        there = [part for part in self.parts if self._published(part) or self._path(part).is_file()]
+        for part in there:
+            if part.startswith("codes_"):
+                self._circuit(part)
+            elif part in _ATTRIBUTES:
+                getattr(self, _ATTRIBUTES[part])
+        return there
+
+    def file(self, part: str) -> Path:
+        """The file of a part, checked.
+
+        Raises: TiramisuError for a part that the world does not have; FileError for a file that is not made yet, or
+            not as published.
+        """
+        if part not in self.parts:
+            raise TiramisuError(f"world {self.name!r} has no {part}; it has {', '.join(self.parts)}")
+        path = self._path(part)
+        if not path.is_file() and not self._published(part):
+            raise FileError(f"{path} is not made yet; make it with: tiramisu-edu train {self.family} --part {part}")
+        return verified(path)
+
+    def _path(self, part: str) -> Path:
+        return data_path(f"{self.family}/{part}.safetensors")
+
+    def _published(self, part: str) -> bool:
+        return f"{self.family}/{part}.safetensors" in checksums()
+
+    def _denoiser(self, part: str) -> "Denoiser":
+        from tiramisu_edu.diffusion.denoiser import Denoiser
+
+        return Denoiser.load(self.file(part)).to(self.device)
+
+    def _circuit(self, part: str) -> "Circuit":
+        from tiramisu_edu.circuits.circuit import Circuit
+
+        return Circuit.load(self.file(part)).to(self.device)
+
+
+_ATTRIBUTES = {
+    "denoiser": "denoiser",
+    "denoiser_weak": "weak_denoiser",
+    "circuit": "circuit",
+    "circuit_independent": "independent_circuit",
+    "codebook": "codebook",
+    "tokenizer": "tokenizer",
+    "judge": "judge",
+}
+
+
+class DigitsWorld(World):
+    """The 1797 real digits; the circuit is over their pixels."""
+
+    parts = ("images", "circuit", "denoiser", "judge")
+
+    @cached_property
+    def codebook(self) -> "PixelCodebook":
+        from tiramisu_edu.steering.evidence import PixelCodebook
+        from tiramisu_edu.worlds.digits import NUM_LEVELS
+
+        return PixelCodebook.grey_levels(NUM_LEVELS)
+
+    @cached_property
+    def sampler_options(self) -> Mapping[str, Mapping[str, Any]]:
+        from tiramisu_edu.diffusion.samplers import CoPaintSettings
+
+        return {"copaint": {"settings": CoPaintSettings.preset("digits")}, **super().sampler_options}
+
+    def images(self, split: str, count: int | None = None) -> tuple[Tensor, Tensor]:
+        from tiramisu_edu.worlds import digits
+
+        images, states = digits.images(split)
+        return images[:count], states[:count]
+
+
+class SceneWorld(World):
+    """A procedural world: as many fresh images as wanted, with the factors behind them."""
+
+    parts = (
+        "denoiser",
+        "denoiser_weak",
+        "codebook",
+        "circuit",
+        "circuit_independent",
+        "tokenizer",
+        "codes_hclt",
+        "codes_quad_tree",
+        "judge",
+    )
+
+    @property
+    def scene(self) -> "Scene":
+        from tiramisu_edu.worlds.scenes import SCENES
+
+        return SCENES[self.family]
+
+    def images(self, split: str, count: int | None = None) -> tuple[Tensor, Tensor]:
+        return self.scene.images(split, count)
+
+
+WORLDS: dict[str, Callable[[str], World]] = {"digits": DigitsWorld, "faces": SceneWorld, "rooms": SceneWorld}
 
 
 def load(world_name: str) -> World:
-    """Loads a world by name, checking the SHA-256 of each file first.
+    """A world by name: digits, faces, rooms; faces-weak and rooms-weak have a denoiser trained for a tenth as long.
 
-    Raises: TiramisuError for an unknown name; FileError for a file that is missing or not as published.
+    Nothing is read yet. Each model's SHA-256 is checked when it is.
+
+    Raises: TiramisuError for an unknown name.
     """
-    if world_name not in WORLDS:
+    kind = WORLDS.get(world_name.removesuffix(WEAK))
+    if kind is None or (world_name.endswith(WEAK) and kind is not SceneWorld):
         raise TiramisuError(f"unknown world {world_name!r}; choose one of {', '.join(WORLDS)}")
-    return WORLDS[world_name]()
+    return kind(world_name)
 
 
 def data_path(name: str) -> Path:
@@ -132,31 +322,6 @@ def _repair(name: str) -> str:
     if data_root().parent.name == "tiramisu_edu" and (data_root().parent / "zoo.py").is_file():
         return "repair it with: python -m pip install --force-reinstall --no-deps tiramisu-edu"
     return f"repair it with: git checkout -- data/{name}"
-
-
-def _digits() -> World:
-    """The digits world. What it needs is imported here: diffusers alone takes seconds."""
-    from tiramisu_edu.circuits.circuit import Circuit
-    from tiramisu_edu.diffusion.denoiser import Denoiser
-    from tiramisu_edu.diffusion.samplers import CoPaintSettings
-    from tiramisu_edu.steering.evidence import PixelCodebook
-    from tiramisu_edu.worlds import digits
-    from tiramisu_edu.worlds.judge import Judge
-
-    denoiser = Denoiser.load(verified(data_path("digits/denoiser.safetensors")))
-    return World(
-        name="digits",
-        denoiser=denoiser,
-        schedule=denoiser.schedule,
-        circuit=Circuit.load(verified(data_path("digits/circuit.safetensors"))),
-        codebook=PixelCodebook.grey_levels(digits.NUM_LEVELS),
-        judge=Judge.load(verified(data_path("digits/judge.safetensors"))),
-        sampler_options={"copaint": {"settings": CoPaintSettings.preset("digits")}},
-        images=digits.images,
-    )
-
-
-WORLDS: dict[str, Callable[[], World]] = {"digits": _digits}
 
 
 if __name__ == "__main__":
