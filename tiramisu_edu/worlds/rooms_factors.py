@@ -34,7 +34,7 @@ def _floor(wood: str) -> dict[str, float]:
 
 
 def rooms_model() -> FactorModel:
-    """The factors of a room, parents first; 12 of them are rules without exception, one more (cushion) halves."""
+    """The factors of a room, parents first: 11 are determined by others, the cushion is one of two colours."""
     sky = factor("sky", ("day", "night"))
     left_lamp = factor("left lamp", ("off", "on"), [sky], lambda time: {"day": "off", "night": "on"}[time])
     right_lamp = factor("right lamp", left_lamp.values, [left_lamp], _same)
