@@ -44,7 +44,7 @@ def by_hand(model, state):
 @given(models(), st.integers(0, 2**31))
 def test_conditional_is_the_enumerated_one(model, seed):
     rng = torch.Generator().manual_seed(seed)
-    states, joint = every_state(model), []
+    states = every_state(model)
     joint = torch.tensor([by_hand(model, s) for s in states], dtype=torch.float64)
     assert torch.allclose(model.log_probability(states).exp(), joint, atol=1e-12)
     assert abs(float(joint.sum()) - 1) < 1e-9
