@@ -100,7 +100,7 @@ def mask(name: str, height: int, width: int, *, generator: torch.Generator | Non
         raise TiramisuError(f"unknown mask {name!r}; choose one of {', '.join(MASKS)}")
     layout = PAPER_COLUMNS.get(name, name)
     known = (
-        _boxes(BOXES[layout], height, width)
+        inside_boxes(BOXES[layout], height, width)
         if layout in BOXES
         else ~_strokes(name, BRUSHES[layout], height, width, generator)
     )
@@ -167,7 +167,7 @@ def _grey_levels(picture, path: str | Path) -> Tensor:
     return values[..., 0]
 
 
-def _boxes(boxes: tuple[Box, ...], height: int, width: int) -> Tensor:
+def inside_boxes(boxes: tuple[Box, ...], height: int, width: int) -> Tensor:
     """(H, W) bool: the union of the boxes."""
     inside = torch.zeros(height, width, dtype=torch.bool)
     for box in boxes:

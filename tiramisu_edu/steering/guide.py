@@ -112,6 +112,13 @@ def calibrated_variance(step: Step) -> float:
     return step.variance
 
 
+def own_generator(generator: Generators) -> Generators:
+    """Generators for a guide's draws, made from a sampler's: the guide does not change the sampler's noise."""
+    if isinstance(generator, Sequence):
+        return [torch.Generator(g.device).manual_seed(g.initial_seed() ^ 0x5EED) for g in generator]
+    return torch.Generator(generator.device).manual_seed(generator.initial_seed() ^ 0x5EED)
+
+
 def draw_categories(probabilities: Tensor, generator: Generators | None) -> Tensor:
     """One category for each row of probabilities (B, D, C), independently: (B, D) long.
 

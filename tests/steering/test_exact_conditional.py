@@ -1,0 +1,147 @@
+"""Where circuit and denoiser are exact, steered samplers draw from the exact conditional, and plain ones do not.
+
+Draws of the two codes against the enumerated p(z_1, z_2 | known), chi-square at false-alarm rate 1e-4.
+"""
+
+import pytest
+import torch
+
+from tests.steering.toy import (
+    CODES,
+    SHAPE,
+    chi_square,
+    coupled_patches,
+    exact_denoiser,
+    joint_conditional,
+    left_column,
+    nearest_codes,
+    threshold,
+)
+from tiramisu_edu.circuits import structures
+from tiramisu_edu.circuits.circuit import Circuit
+from tiramisu_edu.diffusion.samplers import get_sampler
+from tiramisu_edu.diffusion.samplers.particles import draw_one
+from tiramisu_edu.errors import TiramisuError
+from tiramisu_edu.steering.guides import DifferenceGuide
+from tiramisu_edu.steering.start import circuit_start
+from tiramisu_edu.steering.twisted import TwistedSettings, twisted, twisted_particles
+
+STEPS = 40
+
+
+@pytest.fixture(scope="module")
+def toy():
+    circuit, book = coupled_patches()
+    return circuit, book, exact_denoiser(circuit, book)
+
+
+def generator(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def statistic(toy, images):
+    circuit, book, _ = toy
+    return chi_square(nearest_codes(book, images), joint_conditional(circuit, book, *left_column()))
+
+
+def task(toy, count, steps=STEPS):
+    denoiser = toy[2]
+    image, known = left_column()
+    return denoiser, denoiser.schedule.respace(steps), image.expand(count, *SHAPE), known
+
+
+@pytest.mark.parametrize("sampler", ["ddim", "replacement"])
+def test_difference_guide_with_consistent_noise_is_exact(toy, sampler):
+    circuit, book, _ = toy
+    guide = DifferenceGuide(circuit, book, consistent_noise=True)
+    steered = get_sampler(sampler)(*task(toy, 1500), guide=guide, generator=generator())
+    plain = get_sampler(sampler)(*task(toy, 1500), generator=generator())
+    value, degrees = statistic(toy, steered)
+    assert value < threshold(degrees) < statistic(toy, plain)[0]
+
+
+def test_raw_noise_is_overconfident(toy):
+    circuit, book, _ = toy
+    images = get_sampler("ddim")(*task(toy, 1500), guide=DifferenceGuide(circuit, book), generator=generator())
+    value, degrees = statistic(toy, images)
+    assert value > 3 * threshold(degrees)
+    likeliest = joint_conditional(circuit, book, *left_column()).argmax()
+    share = (nearest_codes(book, images) == likeliest).double().mean()
+    assert share > 0.6  # of an event of probability 0.52
+
+
+def test_twisted_filter_is_exact(toy):
+    circuit, book, _ = toy
+    images = twisted(*task(toy, 1000, 30), circuit=circuit, codebook=book, generator=generator())
+    value, degrees = statistic(toy, images)
+    assert value < threshold(degrees)
+    image, known = left_column()
+    assert torch.equal(images[:, :, known[0, 0]], image.expand_as(images)[:, :, known[0, 0]])
+
+
+def test_twisted_filter_corrects_a_wrong_circuit(toy):
+    """A circuit of independent, uniform codes proposes: one particle believes it, many follow the network."""
+    wrong = Circuit(structures.factorized(2, num_categories=CODES))
+    with torch.no_grad():
+        for index in (0, 1):
+            wrong.region_table(index).fill_(1 / CODES)
+    reached = []
+    for particles in (1, 16):
+        found = twisted_particles(
+            *task(toy, 1000, 30),
+            circuit=wrong,
+            codebook=toy[1],
+            generator=generator(),
+            settings=TwistedSettings(particles),
+        )
+        chosen = draw_one(found.log_weights, generator(1))
+        reached.append(statistic(toy, found.images[torch.arange(1000), chosen]))
+    (one, degrees), (many, _) = reached
+    assert many < threshold(degrees) < one
+
+
+def test_twisted_filter_keeps_images_apart(toy):
+    """With a generator for each image, an image's particles do not depend on the batch it is in."""
+    circuit, book, denoiser = toy
+    image = torch.cat([left_column()[0], -left_column()[0]])
+    known = torch.cat([left_column()[1], left_column()[1].flip(-1)])
+    schedule, models = denoiser.schedule.respace(12), {"circuit": circuit, "codebook": book}
+    settings = TwistedSettings(particles=5, resample_below=1.0)
+    together = twisted(
+        denoiser, schedule, image, known, **models, generator=[generator(1), generator(2)], settings=settings
+    )
+    alone = [
+        twisted(denoiser, schedule, image[[n]], known[[n]], **models, generator=[generator(1 + n)], settings=settings)
+        for n in range(2)
+    ]
+    assert torch.allclose(together, torch.cat(alone), atol=1e-5)
+    with pytest.raises(TiramisuError, match="particles must be at least 1"):
+        TwistedSettings(particles=0)
+
+
+def test_circuit_start_is_the_noised_posterior_mean(toy):
+    circuit, book, denoiser = toy
+    image, known = left_column()
+    many = image.expand(4000, *SHAPE)
+    schedule = denoiser.schedule.respace(20)
+    shorter, x_t = circuit_start(circuit, book, schedule, many, known, begin=0.6, generator=generator())
+    assert len(shorter) == 12 and torch.equal(shorter.alpha_bar, schedule.alpha_bar[:12])
+    of_codes = joint_conditional(circuit, book, image, known).view(CODES, CODES)
+    expected = torch.cat([of_codes.sum(1) @ book.means[0].double(), of_codes.sum(0) @ book.means[1].double()])
+    a = float(shorter.alpha_bar[-1])
+    # Seven of the eight pixels' means to 4.5 standard errors; known pixels are y itself.
+    found = (x_t.double().mean(0)[0] / a**0.5).unflatten(1, (2, 2)).permute(1, 0, 2).flatten(1).flatten()
+    expected[[0, 2]] = -0.55
+    assert ((found - expected).abs() < 4.5 * ((1 - a) / a / 4000) ** 0.5).all()
+    images = get_sampler("ddim")(
+        denoiser,
+        shorter,
+        many,
+        known,
+        x_T=x_t,
+        generator=generator(),
+        guide=DifferenceGuide(circuit, book, consistent_noise=True),
+    )
+    assert set(nearest_codes(book, images).unique().tolist()) <= set(range(2 * CODES))
+    with pytest.raises(TiramisuError, match=r"in \(0, 1\], not 0"):
+        circuit_start(circuit, book, schedule, many, known, begin=0.0, generator=generator())
