@@ -21,8 +21,6 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from torch import Tensor
 
-from ..errors import TiramisuError
-
 if TYPE_CHECKING:
     from ..worlds.factors import FactorModel
 
@@ -80,13 +78,15 @@ class Calibration(NamedTuple):
     def mean(self) -> tuple[float, float]:
         """`distance` and `chance` over all factors, each weighed by its cases; NaN without any case."""
         weight = self.cases / self.cases.sum()
-        return tuple(float((weight * values.nan_to_num()).sum()) for values in (self.distance, self.chance))
+        distance, chance = ((weight * values.nan_to_num()).sum() for values in (self.distance, self.chance))
+        return float(distance), float(chance)
 
 
 def calibration(model: FactorModel, read: Tensor, truth: Tensor, seen: Tensor, hidden: Tensor) -> Calibration:
     """Do the completions choose among what is possible as often as the exact conditional says?
 
-    Cases of factor f with the same p = p(s_f | seen) form a group g of n_g cases; with frequencies q_g of the values read,
+    Cases of factor f with the same p = p(s_f | seen) form a group g of n_g cases, in which value v is read with
+    frequency q_gv:
 
         distance_f = sum_g n_g / n * 1/2 sum_v |q_gv - p_gv|
 

@@ -137,6 +137,7 @@ def fit_judge(
     learning_rate: float,
     augment: Callable[[Tensor, torch.Generator], Tensor],
     generator: torch.Generator,
+    bfloat16: bool = False,
     progress: bool = False,
 ) -> Judge:
     """Trains a judge in place: AdamW with one warm-up and decay, the sum of the heads' cross-entropies.
@@ -146,6 +147,7 @@ def fit_judge(
         states: (N, F) long, the factors of each image.
         augment: (images, generator) -> images, for every batch anew.
         generator: of batches and augmentation; dropout draws from torch's global state.
+        bfloat16: run the network in bfloat16 where that is safe (autocast); weights stay float32.
 
     Returns: the judge, in evaluation mode.
     """
@@ -156,8 +158,9 @@ def fit_judge(
     judge.train()
     for _ in range(epochs):
         for batch in torch.randperm(len(images), generator=generator).split(batch_size):
-            heads = judge(augment(images[batch], generator))
-            losses = [F.nll_loss(head, states[batch, factor]) for factor, head in enumerate(heads)]
+            with torch.autocast(images.device.type, torch.bfloat16, enabled=bfloat16):
+                heads = judge(augment(images[batch], generator))
+            losses = [F.nll_loss(head.float(), states[batch, factor]) for factor, head in enumerate(heads)]
             loss = torch.stack(losses).sum()
             optimiser.zero_grad()
             loss.backward()

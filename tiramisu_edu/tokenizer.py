@@ -1,0 +1,190 @@
+"""The tokenizer: pictures as a grid of codes from a learned vocabulary, and back (a VQ autoencoder).
+
+    h_j = encoder(patch j),   z_j = argmin_c |h_j - e_c|,   image = decoder(e_{z_1}, ..., e_{z_n})
+
+A circuit over the n codes z is a model of whole pictures in a short alphabet; what a denoiser says about the pixels
+reaches it as a distribution over codes, `log_probabilities`.
+
+The encoder looks at one patch of 4 x 4 pixels at a time, so the code of a patch that is fully known does not depend
+on what is hidden beside it. The decoder looks at the neighbours too, and smooths the seams. Both are told where in
+the picture a patch lies: a code may be an eye in one place and a stripe of a shirt in another.
+
+Letters: N images, n = H W / 16 patches in reading order, V codes, D numbers per code.
+Source: van den Oord, Vinyals, Kavukcuoglu, Neural Discrete Representation Learning, NeurIPS 2017.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .errors import FileError, ImageError, TiramisuError
+from .files import load_safetensors, save_safetensors
+
+KIND, VERSION = "tokenizer", 1
+PATCH = 4  # pixels along the side of a patch
+WAVES = 8  # cosines along each side that say where a patch lies: enough to tell 8 x 8 places apart
+
+
+class Tokenizer(nn.Module):
+    """Encoder, codebook and decoder.
+
+    Args:
+        num_codes: V.
+        code_size: D.
+        width: channels inside encoder and decoder.
+        channels: of the images.
+    """
+
+    codebook: Tensor  # (V, D)
+    spread: Tensor  # () the root mean squared distance, per number of a code, from features to their codes
+
+    def __init__(self, *, num_codes: int = 256, code_size: int = 8, width: int = 96, channels: int = 3) -> None:
+        super().__init__()
+        self.config = {"num_codes": num_codes, "code_size": code_size, "width": width, "channels": channels}
+        self.facts: dict[str, Any] = {}
+        self.encoder = nn.Sequential(
+            nn.Conv2d(channels * PATCH**2 + WAVES**2, width, 1),
+            nn.SiLU(),
+            nn.Conv2d(width, width, 1),
+            nn.SiLU(),
+            nn.Conv2d(width, code_size, 1),
+        )
+        self.decoder = nn.Sequential(
+            nn.Conv2d(code_size + WAVES**2, width, 1),
+            _Residual(width),
+            _Residual(width),
+            nn.Conv2d(width, channels * PATCH**2, 1),
+            nn.PixelShuffle(PATCH),
+        )
+        self.register_buffer("codebook", torch.zeros(num_codes, code_size))
+        self.register_buffer("spread", torch.ones(()))
+
+    @property
+    def num_codes(self) -> int:
+        """V."""
+        return len(self.codebook)
+
+    def grid(self, size: int) -> tuple[int, int]:
+        """Rows and columns of codes of a `size` x `size` image."""
+        return size // PATCH, size // PATCH
+
+    def embed(self, images: Tensor) -> Tensor:
+        """The encoder's features, before they are rounded to codes: (N, C, H, W) -> (N, n, D), differentiable.
+
+        Raises: ImageError for images of other channels, that are not square, or whose sides are no multiples of 4.
+        """
+        channels = self.config["channels"]
+        if images.dim() != 4 or images.shape[1] != channels or images.shape[2] != images.shape[3]:
+            raise ImageError(f"expected square images (N, {channels}, H, H), not {tuple(images.shape)}")
+        if images.shape[3] % PATCH:
+            raise ImageError(f"{images.shape[3]} pixels are no multiple of {PATCH}: crop or resize the images")
+        patches = F.pixel_unshuffle(images, PATCH)  # (N, 16 C, H / 4, W / 4)
+        return self.encoder(_with_place(patches)).flatten(2).mT
+
+    def generate(self, features: Tensor) -> Tensor:
+        """The decoder: (N, n, D) -> images (N, C, H, W), differentiable, not clipped.
+
+        Raises: TiramisuError where n is no square.
+        """
+        side = math.isqrt(features.shape[1])
+        if side**2 != features.shape[1]:
+            raise TiramisuError(f"{features.shape[1]} codes do not fill a square grid")
+        return self.decoder(_with_place(features.mT.unflatten(2, (side, side))))
+
+    @torch.no_grad()
+    def encode(self, images: Tensor) -> Tensor:
+        """The nearest code of every patch: images (N, C, H, W) in [-1, 1] -> (N, n) long. Raises: as `embed`."""
+        return torch.cat([self._distances(self.embed(part)).argmin(-1) for part in images.split(512)])
+
+    def decode(self, codes: Tensor) -> Tensor:
+        """Images (N, C, H, W) in [-1, 1] of codes (N, n) long in 0..V-1. Raises: as `generate`."""
+        return self.generate(self.codebook[codes]).clamp(-1, 1)
+
+    def log_probabilities(self, images: Tensor, temperature: float | Tensor = 1.0) -> Tensor:
+        """How well each code explains each patch: soft evidence for a circuit over codes, differentiable.
+
+            log P_j(c) = log softmax_c( -d_jc / temperature ),   d_jc = |h_j - e_c| / (sqrt(D) spread)
+
+        A distance of 1 is the usual rounding error of training images. At temperature 0 only the nearest code counts.
+
+        Args:
+            images: (N, C, H, W) in [-1, 1], the known pixels and a guess of the hidden ones.
+            temperature: positive; a number, or one per patch, (N, n, 1).
+
+        Returns: (N, n, V).
+        Raises: TiramisuError for a temperature that is not positive; ImageError as `embed`.
+        Source: the published latent steering (Liu, Niepert, Van den Broeck, ICLR 2024), which divides by sqrt(D) alone.
+        """
+        temperature = torch.as_tensor(temperature, dtype=images.dtype, device=images.device)
+        if not bool((temperature > 0).all()):
+            raise TiramisuError(f"temperature must be positive, not {float(temperature.min()):g}")
+        return F.log_softmax(-self._distances(self.embed(images)) / temperature, dim=-1)
+
+    def usage(self, images: Tensor) -> float:
+        """Share of the V codes that occur in these images."""
+        return len(self.encode(images).unique()) / self.num_codes
+
+    def psnr(self, images: Tensor) -> float:
+        """Peak signal-to-noise ratio of decode(encode(images)), all pixels together, in decibels (range 2)."""
+        with torch.no_grad():
+            squares = [(self.decode(self.encode(part)) - part).square().double().sum() for part in images.split(512)]
+        return float(10 * torch.log10(4 * images.numel() / torch.stack(squares).sum()))
+
+    def save(self, path: str | Path, facts: Mapping[str, Any]) -> None:
+        """Writes the weights in half precision, the configuration, and JSON-able facts about the training."""
+        weights = {name: value.half() for name, value in self.state_dict().items()}
+        metadata = {"config": self.config, "facts": dict(facts)}
+        save_safetensors(path, weights, kind=KIND, version=VERSION, metadata=metadata)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Tokenizer:
+        """Reads a tokenizer for use: float32, weights fixed (gradients still reach the images).
+
+        Raises: FileError for a file that is missing, damaged or of another kind.
+        """
+        weights, metadata = load_safetensors(path, kind=KIND, version=VERSION)
+        try:
+            with torch.device("meta"):  # no initial weights, hence no draw from the global generator
+                tokenizer = cls(**metadata["config"])
+            tokenizer.load_state_dict({name: value.float() for name, value in weights.items()}, assign=True)
+        except (KeyError, TypeError, RuntimeError) as reason:
+            raise FileError(f"{path} does not describe a tokenizer: {reason}") from None
+        tokenizer.facts = metadata["facts"]
+        return tokenizer.eval().requires_grad_(False)
+
+    def _distances(self, features: Tensor) -> Tensor:
+        """d, (N, n, V), in units of the usual rounding error, from features (N, n, D)."""
+        root = math.sqrt(self.config["code_size"])
+        return torch.cdist(features, self.codebook) / (root * self.spread)
+
+
+def _with_place(grid: Tensor) -> Tensor:
+    """(N, C, h, w) -> (N, C + 64, h, w): adds cos(pi k (row + 1/2) / h) cos(pi l (column + 1/2) / w), k, l = 0 ... 7.
+
+    On an 8 x 8 grid these are a basis: a linear layer makes any table of places from them, and reads it off between
+    its entries on a finer grid.
+    """
+    down, across = (
+        torch.cos(math.pi / n * torch.arange(WAVES)[:, None] * (torch.arange(n) + 0.5)) for n in grid.shape[2:]
+    )
+    place = torch.einsum("kh,lw->klhw", down, across).flatten(0, 1)
+    return torch.cat([grid, place.to(grid).expand(len(grid), -1, -1, -1)], dim=1)
+
+
+class _Residual(nn.Module):
+    """x + conv(SiLU(conv3x3(SiLU(x)))): a look at the neighbouring patches."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.look = nn.Conv2d(width, width, 3, padding=1)
+        self.mix = nn.Conv2d(width, width, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.mix(F.silu(self.look(F.silu(x))))
