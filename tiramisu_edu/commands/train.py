@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from ..errors import TiramisuError
 
@@ -65,19 +67,59 @@ def _digits(options: argparse.Namespace) -> dict[str, Maker]:
 
 
 def _scene(options: argparse.Namespace) -> dict[str, Maker]:
-    """Of a procedural world. Each maker gets the path of its file; files made before it lie in the same folder."""
+    """Of a procedural world. Files made earlier lie in the same folder.
+
+    Only the denoisers grow beyond the scale laptop: the other parts have two sizes, toy and what ships.
+    """
+    from ..worlds import scene_circuit, scene_codes, scene_judge, scene_tokenizer
     from ..worlds.scene_denoiser import train_scene_denoiser
     from ..worlds.scenes import SCENES
 
     if options.world not in SCENES:
         raise TiramisuError(f"unknown world {options.world!r}; choose one of digits, {', '.join(SCENES)}")
-    scene, seed, scale, device = SCENES[options.world], options.seed, options.scale, options.device
+    scene, seed, toy = SCENES[options.world], options.seed, options.scale == "toy"
 
     def denoiser(path: Path, weak: bool = False) -> None:
-        where = {"device": device, "checkpoint": checkpoint_of(path)}
-        train_scene_denoiser(scene.name, scene.images, path, weak=weak, scale=scale, seed=seed, **where)
+        where = {"device": options.device, "checkpoint": checkpoint_of(path)}
+        train_scene_denoiser(scene.name, scene.images, path, weak=weak, scale=options.scale, seed=seed, **where)
+
+    def circuit(path: Path) -> None:
+        sizes = {"images": 256, "num_codes": 8, "num_latents": 4, "rounds": 1, "epochs": 1} if toy else {}
+        settings = scene_circuit.PatchSettings(**sizes)
+        scene_circuit.train_patch_circuit(scene, path, beside(path, "codebook"), seed=seed, settings=settings)
+
+    def circuit_independent(path: Path) -> None:
+        scene_circuit.train_independent_circuit(scene, path, beside(path, "codebook"), seed=seed)
+
+    def tokenizer(path: Path) -> None:
+        sizes = {"num_codes": 16, "width": 16, "steps": 20, "unquantised_steps": 5} if toy else {}
+        settings = replace(scene_tokenizer.SETTINGS, **sizes)
+        number: dict[str, Any] = {"num_images": 256, "num_validation": 64} if toy else {}
+        scene_tokenizer.train_scene_tokenizer(scene, path, seed, settings=settings, **number)
+
+    def codes(path: Path) -> None:
+        structure = path.stem.removeprefix("codes_")
+        settings = scene_codes.CodeSettings(**({"images": 256, "num_latents": 4, "epochs": 1} if toy else {}))
+        inputs = beside(path, "tokenizer"), structure
+        checkpoint = checkpoint_of(path)
+        scene_codes.train_code_circuit(scene, path, *inputs, seed=seed, settings=settings, checkpoint=checkpoint)
+
+    def judge(path: Path) -> None:
+        sizes: dict[str, Any] = {"num_images": 256, "epochs": 1, "num_test": 64} if toy else {}
+        scene_judge.train_scene_judge(scene, path, seed, **sizes)
 
     return {
+        "judge": judge,
+        "circuit": circuit,  # and the codebook
+        "circuit_independent": circuit_independent,
+        "tokenizer": tokenizer,
+        "codes_hclt": codes,
+        "codes_quad_tree": codes,
         "denoiser": denoiser,
         "denoiser_weak": lambda path: denoiser(path, weak=True),
     }
+
+
+def beside(path: Path, part: str) -> Path:
+    """The file of another part of the same world."""
+    return path.with_name(f"{part}.safetensors")
