@@ -20,6 +20,7 @@ _HOME = {
     "fit_em": "circuits.learning",
     "load": "zoo",
     "inpaint": "inpainting",
+    "fuse": "fusion",
     "TiramisuError": "errors",
 }
 

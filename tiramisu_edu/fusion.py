@@ -84,7 +84,7 @@ def fuse(
         TiramisuError: for too many references, a coherence outside [0, 1], or a world without the models.
     """
     references = _checked_references(world, references)
-    split = check_regions(regions, len(references), tuple(references.shape[-2:])).to(references.device)
+    split = check_regions(regions, len(references), (references.shape[2], references.shape[3])).to(references.device)
     if not 0 <= coherence <= 1:
         raise TiramisuError(f"coherence must lie in [0, 1], not {coherence}")
     if num_images < 1:

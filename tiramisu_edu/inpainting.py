@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
 
-from .steering.guides import Guide, make_guide
+from .steering.guide import Guide, own_generator
+from .steering.guides import make_guide
 
 if TYPE_CHECKING:
+    from .diffusion.samplers import Sampler
     from .diffusion.samplers.step import Step
     from .zoo import World
 
@@ -73,6 +76,7 @@ def inpaint(
     num_inference_steps: int = 25,
     guided_fraction: float | None = None,
     eta: float | None = None,
+    start: float | None = None,
     generator: torch.Generator | Sequence[torch.Generator] | None = None,
     record: bool = False,
 ) -> InpaintResult:
@@ -82,12 +86,16 @@ def inpaint(
         world: from `load`.
         image: (B, C, H, W) in [-1, 1]; hidden pixels may hold anything.
         known: bool (B, 1, H, W) or (1, H, W), True where the pixel is given.
-        sampler: one of `SAMPLERS` (`tiramisu_edu.diffusion.samplers`), with the world's tuned options.
-        guide: "none", "mixture" (the paper's), "difference", or a `Guide` of your own.
+        sampler: one of `SAMPLERS` (`tiramisu_edu.diffusion.samplers`), with the world's tuned options; or "twisted",
+            the particle filter that has the difference guide built in.
+        guide: "none" or one of `GUIDES` (`tiramisu_edu.steering.guides`), such as "mixture" or "latent", the paper's,
+            or "difference"; or a `Guide` of your own.
         num_inference_steps: T, the schedule respaced to it.
         guided_fraction: share of the steps, from the noisiest on, at which the circuit is asked; the guide's default
             if None (mixture 0.2, difference 1).
         eta: of the sampler, 0 being DDIM without fresh noise and 1 the noise of DDPM; the sampler's own if None.
+        start: share of the steps, the cleanest, that is left after a start from the circuit's posterior mean
+            (`circuit_start`); None starts with noise.
         generator: one for the batch, or one per image so that no image depends on its neighbours.
         record: keep the trajectory.
 
@@ -96,11 +104,19 @@ def inpaint(
         ImageError: for images or masks of a wrong shape, type or range.
     """
     from .diffusion.samplers import count_evaluations, get_sampler
+    from .steering.start import circuit_start
+    from .steering.twisted import twisted
 
-    sample = get_sampler(sampler)
+    options = {**world.sampler_options.get(sampler, {}), **({} if eta is None else {"eta": eta})}
+    if sampler == "twisted":
+        sample: Sampler = partial(twisted, circuit=world.circuit, codebook=world.codebook)
+        if guide == "difference":
+            guide = None
+    else:
+        sample = get_sampler(sampler)
     generator = generator if generator is not None else torch.Generator().manual_seed(0)
     if not isinstance(guide, Guide):
-        guide = make_guide(guide, world, fraction=guided_fraction, generator=_separate(generator))
+        guide = make_guide(guide, world, fraction=guided_fraction, generator=own_generator(generator))
     timed = None if guide is None else _Timed(guide)
     trajectory: list[Moment] = []
 
@@ -110,12 +126,16 @@ def inpaint(
         on_cpu = [None if i is None else i.detach().cpu() for i in images]
         trajectory.append(Moment(step.index, step.alpha_bar, *on_cpu))  # type: ignore[arg-type]
 
-    options = {**world.sampler_options.get(sampler, {}), **({} if eta is None else {"eta": eta})}
-    start = _clock(image)
+    schedule = world.schedule.respace(num_inference_steps)
+    begun = _clock(image)
+    if start is not None:
+        schedule, options["x_T"] = circuit_start(
+            world.circuit, world.codebook, schedule, image, known, begin=start, generator=generator
+        )
     with count_evaluations(world.denoiser) as count:
         images = sample(
             world.denoiser,
-            world.schedule.respace(num_inference_steps),
+            schedule,
             image,
             known,
             guide=timed,
@@ -123,14 +143,8 @@ def inpaint(
             callback=note if record else None,
             **options,
         )
-    seconds, guide_seconds = _clock(image) - start, 0.0 if timed is None else timed.seconds
+    seconds, guide_seconds = _clock(image) - begun, 0.0 if timed is None else timed.seconds
     return InpaintResult(images, tuple(trajectory), seconds, guide_seconds, count.forward, count.backward)
-
-
-def _separate(generator: torch.Generator | Sequence[torch.Generator]) -> torch.Generator:
-    """A generator of the guide's own, so that it does not change the sampler's noise."""
-    first = generator if isinstance(generator, torch.Generator) else generator[0]
-    return torch.Generator(first.device).manual_seed(first.initial_seed() ^ 0x5EED)
 
 
 def _clock(like: Tensor) -> float:

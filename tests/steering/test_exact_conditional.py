@@ -6,6 +6,7 @@ Draws of the two codes against the enumerated p(z_1, z_2 | known), chi-square at
 import pytest
 import torch
 
+from tests.steering.fakes import toy_world
 from tests.steering.toy import (
     CODES,
     SHAPE,
@@ -22,6 +23,7 @@ from tiramisu_edu.circuits.circuit import Circuit
 from tiramisu_edu.diffusion.samplers import get_sampler
 from tiramisu_edu.diffusion.samplers.particles import draw_one
 from tiramisu_edu.errors import TiramisuError
+from tiramisu_edu.inpainting import inpaint
 from tiramisu_edu.steering.guides import DifferenceGuide
 from tiramisu_edu.steering.start import circuit_start
 from tiramisu_edu.steering.twisted import TwistedSettings, twisted, twisted_particles
@@ -145,3 +147,16 @@ def test_circuit_start_is_the_noised_posterior_mean(toy):
     assert set(nearest_codes(book, images).unique().tolist()) <= set(range(2 * CODES))
     with pytest.raises(TiramisuError, match=r"in \(0, 1\], not 0"):
         circuit_start(circuit, book, schedule, many, known, begin=0.0, generator=generator())
+
+
+def test_inpaint_knows_the_filter_and_the_start(toy):
+    world = toy_world()
+    image, known = left_column()
+    many = image.expand(3, *SHAPE)
+    for options in ({"sampler": "twisted"}, {"start": 0.5}, {"sampler": "twisted", "start": 0.5, "guide": "mixture"}):
+        found = inpaint(world, many, known, num_inference_steps=8, **options)
+        particles, steps = (8 if "sampler" in options else 1), (4 if "start" in options else 8)
+        assert found.forward == 3 * particles * steps
+        assert torch.equal(found.images[:, :, known[0, 0]], many[:, :, known[0, 0]])
+    with pytest.raises(TiramisuError, match="twisted takes ancestral steps"):
+        inpaint(world, many, known, sampler="twisted", eta=0.0)

@@ -1,4 +1,4 @@
-"""A world whose circuit is the truth and whose denoiser is exact: what every sampler should draw can be written down."""
+"""A world whose circuit is the truth and whose denoiser is exact: what a sampler should draw can be written down."""
 
 import math
 
@@ -16,7 +16,7 @@ CODES, SHAPE = 3, (1, 2, 4)
 
 
 def coupled_patches(dtype=torch.float32):
-    """Two patches of 2 x 2 pixels with three far apart codes each; the second code follows the first with odds 10 : 1 : 1.
+    """Two patches of 2 x 2 pixels with three far apart codes; the second code follows the first with odds 10 : 1 : 1.
 
     Codes 0 and 1 of the first patch agree in its left column, so that column leaves it open which of them it is.
     """

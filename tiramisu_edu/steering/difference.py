@@ -5,10 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import torch
 from torch import Tensor
 
-from .evidence import Observation
 from .guide import CircuitGuide, observed
 
 if TYPE_CHECKING:
@@ -34,13 +32,7 @@ class DifferenceGuide(CircuitGuide):
     strength: float = 1.0
 
     def steer(self, step: Step) -> Tensor:
-        seen = observed(step)
-        both = Observation(
-            torch.cat([step.x_t, step.x_t]),
-            step.alpha_bar,
-            torch.cat([step.image, step.image]),
-            torch.cat([step.known, seen.without_known().known]),
-        )
+        both = observed(step).with_and_without_known()
         with_known, without = self.posterior(both)[1].mean.chunk(2)
         self.cost["circuit passes"] += 1  # the one call above held two observations
         self.circuit_mean = with_known

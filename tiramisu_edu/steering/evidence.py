@@ -31,6 +31,11 @@ class Observation(NamedTuple):
         """The noisy copy alone."""
         return self._replace(known=torch.zeros_like(self.known))
 
+    def with_and_without_known(self) -> Observation:
+        """2 B rows: the B observations, and the noisy copies alone."""
+        x_t, image = (torch.cat([tensor, tensor]) for tensor in (self.x_t, self.image))
+        return Observation(x_t, self.alpha_bar, image, torch.cat([self.known, torch.zeros_like(self.known)]))
+
 
 class Moments(NamedTuple):
     """Mean and variance of each pixel, both (B, C, H, W)."""

@@ -15,9 +15,8 @@ from torch import Tensor
 
 from ..errors import EvidenceError
 from .codes import Tokenizer, covered_fraction
-from .evidence import Observation
-from .guide import Codebook, observed
 from .difference import DifferenceGuide
+from .guide import Codebook, observed
 from .latent import LatentGuide
 from .mixing import AlphaSchedule
 
@@ -132,9 +131,7 @@ class PixelFusionGuide(DifferenceGuide):
     consistent_noise: bool = field(default=True, kw_only=True)
 
     def steer(self, step: Step) -> Tensor:
-        seen = observed(step)
-        free = seen.without_known()
-        both = Observation(*(torch.cat([a, b]) if isinstance(a, Tensor) else a for a, b in zip(seen, free)))
+        both = observed(step).with_and_without_known()
         with_demand, without = self.codebook.log_weights(both).chunk(2)
         marginals = self.circuit.posterior_marginals(torch.cat([with_demand + self.demand.to(with_demand), without]))
         self.cost["circuit passes"] += 2

@@ -20,7 +20,7 @@ from .guide import Codebook
 if TYPE_CHECKING:
     from ..circuits.circuit import Circuit
     from ..diffusion.denoiser import Denoiser
-    from ..diffusion.samplers.step import Callback, Generators
+    from ..diffusion.samplers.step import Callback, Generators, Guide
     from ..diffusion.schedule import Schedule
 
 
@@ -39,6 +39,9 @@ class TwistedSettings:
     def __post_init__(self) -> None:
         if self.particles < 1 or not 0 <= self.resample_below <= 1:
             raise TiramisuError(f"particles must be at least 1 and resample_below in [0, 1]: {self}")
+
+
+DEFAULTS = TwistedSettings()
 
 
 class Particles(NamedTuple):
@@ -61,25 +64,37 @@ def twisted(
     image: Tensor,
     known: Tensor,
     *,
+    guide: Guide | None = None,
+    generator: Generators,
+    eta: float = 1.0,
+    callback: Callback | None = None,
+    x_T: Tensor | None = None,
+    settings: TwistedSettings = DEFAULTS,
     circuit: Circuit,
     codebook: Codebook,
-    generator: Generators,
-    callback: Callback | None = None,
-    settings: TwistedSettings | None = None,
 ) -> Tensor:
-    """Inpaint with `twisted_particles` and return one particle of each image, drawn by weight: (B, C, H, W)."""
+    """Inpaint with `twisted_particles` and return one particle of each image, drawn by weight: (B, C, H, W).
+
+    Args:
+        eta: 1, no other.
+    """
     from ..diffusion.samplers.particles import draw_one
+    from ..diffusion.samplers.step import check_ancestral
+
+    check_ancestral(eta, "twisted")
 
     found = twisted_particles(
         denoiser,
         schedule,
         image,
         known,
-        circuit=circuit,
-        codebook=codebook,
+        guide=guide,
         generator=generator,
         callback=callback,
+        x_T=x_T,
         settings=settings,
+        circuit=circuit,
+        codebook=codebook,
     )
     return found.images[torch.arange(len(image)), draw_one(found.log_weights, generator)]
 
@@ -91,11 +106,13 @@ def twisted_particles(
     image: Tensor,
     known: Tensor,
     *,
-    circuit: Circuit,
-    codebook: Codebook,
+    guide: Guide | None = None,
     generator: Generators,
     callback: Callback | None = None,
-    settings: TwistedSettings | None = None,
+    x_T: Tensor | None = None,
+    settings: TwistedSettings = DEFAULTS,
+    circuit: Circuit,
+    codebook: Codebook,
 ) -> Particles:
     """A particle filter on whole images whose twist is the circuit's exact p(known | x_t).
 
@@ -109,8 +126,9 @@ def twisted_particles(
     network and the circuit are both right, all weights stay nearly equal.
 
     Args:
-        denoiser, schedule, image, known, generator, callback: as in `ddim`; the callback sees P adjacent rows for each
-            image, its particles.
+        denoiser, schedule, image, known, generator, callback, x_T: as in `ddim`; guide and callback see P adjacent rows
+            for each image, its particles.
+        guide: proposes x_0 instead; the limit stays the same.
         circuit, codebook: the twist.
         settings: see `TwistedSettings`.
 
@@ -120,14 +138,13 @@ def twisted_particles(
     2306.17775, with the circuit in the place of their Gaussian around f(x_t).
     """
     from ..diffusion.samplers.particles import effective_sample_size, rows, systematic
-    from ..diffusion.samplers.step import composite, make_step, prepare, standard_normal
+    from ..diffusion.samplers.step import composite, first_x, guided_x_0, make_step, prepare, standard_normal
 
-    settings = settings or TwistedSettings()
     image, known = prepare(denoiser, schedule, image, known, generator)
     B, P = len(image), settings.particles
     images, masks = (tensor.repeat_interleave(P, 0) for tensor in (image, known))  # (B P, C, H, W)
 
-    x_t = standard_normal(images, generator)
+    x_t = first_x(image, generator, x_T, copies=P)
     log_weights = torch.zeros(B, P, dtype=torch.float64, device=image.device)
     log_twist_before = torch.zeros_like(log_weights)
     effective = []
@@ -145,7 +162,9 @@ def twisted_particles(
 
         # Propose with the difference guide, and weigh by the network's own step.
         prediction = denoiser(x_t, int(schedule.timesteps[i]))
-        x_0 = torch.where(masks, images, (prediction.x_0 + shift).clamp(-1, 1))
+        step = make_step(schedule, i, x_t, prediction, images, masks)
+        x_0 = (prediction.x_0 + shift).clamp(-1, 1) if guide is None else guided_x_0(guide, step)
+        x_0 = torch.where(masks, images, x_0)
         mean, variance = schedule.posterior(prediction.x_0, x_t, i)
         proposed, _ = schedule.posterior(x_0, x_t, i)
         if i > 0:
@@ -156,7 +175,7 @@ def twisted_particles(
         else:
             x_next = prediction.x_0
         if callback is not None:
-            callback(make_step(schedule, i, x_t, prediction, images, masks), x_0, x_next)
+            callback(step, x_0, x_next)
         x_t = x_next
 
     pictures = composite(x_t, images, masks).unflatten(0, (B, P))
@@ -172,9 +191,7 @@ def twist(
         log p_PC(known | x_t) = log p_PC(x_t, known) - log p_PC(x_t), (B,) float64, and
         E_PC[x_0 | x_t, known] - E_PC[x_0 | x_t], (B, C, H, W).
     """
-    both = Observation(
-        torch.cat([x_t, x_t]), alpha_bar, torch.cat([image, image]), torch.cat([known, torch.zeros_like(known)])
-    )
+    both = Observation(x_t, alpha_bar, image, known).with_and_without_known()
     log_weights = codebook.log_weights(both)
     with torch.enable_grad():  # the derivative of log Z by the log weights is the posterior: one pass gives both
         log_weights.requires_grad_()
