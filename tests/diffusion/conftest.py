@@ -57,6 +57,20 @@ class GaussianNetwork(nn.Module):
         return self.mean + math.sqrt(alpha_bar) * self.deviation**2 / variance * (x - math.sqrt(alpha_bar) * self.mean)
 
 
+class Pairs(nn.Module):
+    """E[x_0 | x_t] for two pixels that are N(0, 0.3²) with correlation 0.9."""
+
+    def __init__(self, schedule):
+        super().__init__()
+        self.schedule, self.covariance = schedule, 0.09 * torch.tensor([[1.0, 0.9], [0.9, 1.0]])
+
+    def forward(self, x, t):
+        alpha_bar = float(self.schedule.alpha_bar[int(t[0])])
+        noisy = alpha_bar * self.covariance + (1 - alpha_bar) * torch.eye(2)
+        gain = math.sqrt(alpha_bar) * torch.linalg.solve(noisy, self.covariance)
+        return x @ gain
+
+
 def make_gaussian_denoiser(N=1000):
     schedule = Schedule.cosine(N)
     return Denoiser(GaussianNetwork(schedule), schedule, "sample").eval()

@@ -115,8 +115,8 @@ def copaint(
         (B, C, H, W) in [-1, 1], known pixels exact.
 
     Cost: T (1 + G) F + T G B (F forward, B backward evaluations of the network for one image), and one more F
-    whenever its trial is rejected. The published code takes 1 + 2 G F a step, because it computes an accepted
-    trial again to differentiate it.
+    whenever its trial is rejected; in a batch where another image's is accepted, one more B too. The published code
+    takes 1 + 2 G F a step, because it computes an accepted trial again to differentiate it.
 
     Where the published code differs: it accepts or rejects the whole batch at once, so that images influence
     each other, and never stops shortening the step when the gradient is NaN. It leaves out the last step, and

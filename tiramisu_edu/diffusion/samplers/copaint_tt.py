@@ -77,7 +77,7 @@ def copaint_tt(
 
     Cost: N (1 + G) F + N G B with N = T + J (repeats - 1) (jump_length + 1) optimisations and
     J = ceil(T / jump_length) - 1 places to jump back from (F forward, B backward evaluations of the network for one
-    image), and one more F whenever its trial is rejected.
+    image), and more where trials are rejected, as in `copaint`.
 
     Where the published code differs: as in `copaint`.
 

@@ -29,7 +29,8 @@ class DDNMSettings:
     Attributes:
         published_factor: shrink the noise of each step by sqrt(1 - ᾱ_t²), as the code of the comparison with Tiramisu
             does. Without measurement noise the factor should be 1; it falls to 0.37 at step 20 of 250, so that late
-            steps get far less noise than the network expects, and pictures come out too smooth.
+            steps get far less noise than the network expects, and pictures come out too smooth: with the exact
+            denoiser of N(0.1, 0.2²), 250 steps draw with the deviation 0.013 (0.17 without the factor, see `ddrm`).
     """
 
     published_factor: bool = False

@@ -62,7 +62,9 @@ def ddrm(
             hidden:  x_{t-1} / sqrt(ᾱ_{t-1}) = x_0 + sqrt(1 - eta²) σ ε + eta σ z
             known:   x_{t-1} / sqrt(ᾱ_{t-1}) = (1 - eta_b) x_0 + eta_b y + σ z
 
-    The singular vectors of a mask are the pixels themselves, so no decomposition is needed.
+    The singular vectors of a mask are the pixels themselves, so no decomposition is needed. A share of fresh noise that
+    does not shrink with the steps costs variety: with the exact denoiser of N(0.1, 0.2²) and eta = 0.85, draws have
+    the deviation 0.17, at 100 steps as at 1000.
 
     Args:
         denoiser, schedule, image, known, guide, generator, callback, x_T: as in `ddim`.

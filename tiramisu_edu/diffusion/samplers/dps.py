@@ -16,6 +16,7 @@ from tiramisu_edu.diffusion.samplers.step import (
     guided_x_0,
     make_step,
     prepare,
+    preset,
     step_noise,
 )
 from tiramisu_edu.diffusion.schedule import Schedule
@@ -34,6 +35,19 @@ class DPSSettings:
 
     def __post_init__(self) -> None:
         check_at_least(self, zeta=0)
+
+    @classmethod
+    def preset(cls, name: str) -> "DPSSettings":
+        """Settings by name: "tiramisu" and "original" (published, see above), and "digits".
+
+        "digits", for 8 x 8 images in 25 steps, is the best of zeta = 0.5, 1, 2, 3, 4, 6 on 80 validation digits: the
+        squared error of the hidden pixels is 0.23 instead of 0.29 (zeta = 1) with the top half given, and 0.40 instead
+        of 0.41 with the centre given; from 2 on the differences are small.
+
+        Raises:
+            TiramisuError: no such preset.
+        """
+        return preset({"tiramisu": cls(), "original": cls(zeta=0.5), "digits": cls(zeta=4.0)}, name)
 
 
 DEFAULTS = DPSSettings()

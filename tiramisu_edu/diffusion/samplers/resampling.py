@@ -73,8 +73,8 @@ def resampling(
     of the two densities: the guide proposes, and the particles still converge to the network's distribution.
 
     Args:
-        denoiser, schedule, image, known, guide, generator, callback, x_T: as in `ddim`. Guide and callback see P rows for
-            each image, its particles.
+        denoiser, schedule, image, known, guide, generator, callback, x_T: as in `ddim`. Guide and callback see P
+            adjacent rows for each image, its particles.
         eta: 1, no other.
         settings: see `ResamplingSettings`.
 
@@ -97,7 +97,7 @@ def resampling(
     images, masks = (tensor.repeat_interleave(P, 0) for tensor in (image, known))  # (B P, C, H, W)
 
     y_t = schedule.add_noise(image, len(schedule) - 1, standard_normal(image, generator))
-    x_t = first_x(images, generator, None if x_T is None else x_T.repeat_interleave(P, 0))
+    x_t = first_x(image, generator, x_T, copies=P)
     log_weights = torch.zeros(B, P, dtype=torch.float64, device=image.device)
 
     for i in reversed(range(len(schedule))):

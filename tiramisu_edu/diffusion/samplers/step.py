@@ -128,17 +128,17 @@ def _draw(kind: Callable[..., Tensor], like: Tensor, generator: Generators) -> T
     return torch.cat([kind(shape, generator=g, device=g.device) for g in generators]).to(like)
 
 
-def first_x(image: Tensor, generator: Generators, x_T: Tensor | None) -> Tensor:
-    """What a sampler begins with: x_T where it is given, else standard normal noise.
+def first_x(image: Tensor, generator: Generators, x_T: Tensor | None, copies: int = 1) -> Tensor:
+    """What a sampler begins with, `copies` adjacent rows for each image: x_T where given, else standard normal noise.
 
     Raises:
         TiramisuError: x_T has another shape than the image.
     """
     if x_T is None:
-        return standard_normal(image, generator)
+        return standard_normal(image.repeat_interleave(copies, 0), generator)
     if x_T.shape != image.shape:
         raise TiramisuError(f"x_T must have the shape of the images, {tuple(image.shape)}, not {tuple(x_T.shape)}")
-    return x_T.to(image)
+    return x_T.to(image).repeat_interleave(copies, 0)
 
 
 def step_noise(like: Tensor, generator: Generators, index: int, eta: float) -> Tensor | None:

@@ -1,0 +1,371 @@
+"""What holds for every sampler, each with its own eta unless the test is about eta."""
+
+import math
+from itertools import pairwise
+
+import pytest
+import torch
+
+from tests.diffusion.conftest import Pairs
+from tiramisu_edu.diffusion.denoiser import Denoiser
+from tiramisu_edu.diffusion.samplers import (
+    SAMPLERS,
+    CoPaintTTSettings,
+    DDRMSettings,
+    DPSSettings,
+    RePaintSettings,
+    ResamplingSettings,
+    ddim,
+    get_sampler,
+)
+from tiramisu_edu.diffusion.samplers.step import guided_epsilon, make_step, standard_normal
+from tiramisu_edu.diffusion.schedule import Schedule, jump_schedule
+from tiramisu_edu.errors import ImageError, TiramisuError
+
+T, PARTICLES = 6, 3
+ALL = pytest.mark.parametrize("name", sorted(SAMPLERS))
+ANCESTRAL = ("ddpm", "repaint", "resampling")
+EVERY_ETA = pytest.mark.parametrize(
+    ("name", "eta"), [(name, eta) for name in SAMPLERS for eta in ((1.0,) if name in ANCESTRAL else (0.0, 0.7))]
+)
+QUICK = {
+    "repaint": {"settings": RePaintSettings(jump_length=2, repeats=2)},
+    "copaint-tt": {"settings": CoPaintTTSettings(jump_length=2, repeats=2)},
+    "resampling": {"settings": ResamplingSettings(particles=PARTICLES)},
+}
+
+
+def seeded(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+@pytest.fixture
+def denoiser(smooth_denoiser):
+    return smooth_denoiser()
+
+
+@pytest.fixture
+def image():
+    return torch.rand(3, 1, 4, 4, generator=seeded(5)) * 2 - 1
+
+
+@pytest.fixture
+def known():
+    mask = torch.zeros(3, 1, 4, 4, dtype=torch.bool)
+    mask[:, :, :2], mask[1, :, 3] = True, True
+    return mask
+
+
+@pytest.fixture
+def sample(denoiser, image, known):
+    """Sample with everything at its default but what the test is about."""
+
+    def run(name, **changes):
+        arguments = {"image": image, "known": known, "generator": seeded()} | QUICK.get(name, {}) | changes
+        schedule = denoiser.schedule.respace(arguments.pop("steps", T))
+        return SAMPLERS[name](denoiser, schedule, arguments.pop("image"), arguments.pop("known"), **arguments)
+
+    return run
+
+
+@EVERY_ETA
+def test_known_pixels_are_exact_and_the_rest_is_an_image(sample, image, known, name, eta):
+    out = sample(name, eta=eta)
+    assert out.shape == image.shape and out.dtype == image.dtype and not out.requires_grad
+    assert torch.equal(out[known], image[known])
+    assert out.isfinite().all() and out.abs().max() <= 1 and not torch.allclose(out[~known], image[~known])
+
+
+@ALL
+@pytest.mark.parametrize("hidden", [0.3, -7.0, math.nan])
+def test_hidden_pixels_do_not_leak(sample, image, known, name, hidden):
+    assert torch.equal(sample(name), sample(name, image=torch.where(known, image, hidden)))
+
+
+@ALL
+def test_the_seed_decides_everything(sample, known, name):
+    first, again, other = sample(name), sample(name), sample(name, generator=seeded(1))
+    assert torch.equal(first, again) and not torch.allclose(first[~known], other[~known])
+
+
+class Guide:
+    """A function of the step, with or without noise that follows it."""
+
+    def __init__(self, function, consistent_noise):
+        self.function, self.consistent_noise = function, consistent_noise
+
+    def __call__(self, step):
+        return self.function(step)
+
+
+@EVERY_ETA
+@pytest.mark.parametrize("consistent", [False, True])
+def test_a_guide_that_changes_nothing_changes_nothing(sample, name, eta, consistent):
+    guided = sample(name, eta=eta, guide=Guide(lambda step: step.prediction.x_0, consistent))
+    assert torch.equal(sample(name, eta=eta), guided)
+
+
+@ALL
+def test_noise_does_not_depend_on_the_guide(sample, name):
+    """A guide that draws and even reseeds torch's global state leaves the sampler's own noise as it is."""
+
+    def restless(step):
+        torch.manual_seed(step.index)
+        torch.rand(7)
+        return step.prediction.x_0.clone()
+
+    assert torch.equal(sample(name, guide=restless), sample(name))
+
+
+@ALL
+def test_a_guide_steers(sample, known, name):
+    """Guided to a constant at the last step, which jumps to the clean image, the sample is that constant."""
+    still = {"settings": DPSSettings(zeta=0.0)} if name == "dps" else {}  # its last move is a gradient
+    out = sample(name, guide=lambda step: torch.full_like(step.x_t, 0.25), **still)
+    assert (out[~known] == 0.25).all()
+
+
+@ALL
+def test_what_guide_and_callback_see(sample, denoiser, image, known, name):
+    seen, called = [], []
+
+    def guide(step):
+        seen.append(step)
+        return step.prediction.x_0 / 2
+
+    sample(name, guide=guide, callback=lambda step, x_0, x_next: called.append((step, x_0, x_next)))
+    schedule = denoiser.schedule.respace(T)
+    path = jump_schedule(T, 2, 2) if name in ("repaint", "copaint-tt") else list(range(T - 1, -2, -1))
+    assert [step.index for step in seen] == [i for i, following in pairwise(path) if following < i]
+    copies = PARTICLES if name == "resampling" else 1
+    image, known = image.repeat_interleave(copies, 0), known.repeat_interleave(copies, 0)
+    for step, (same, x_0, x_next) in zip(seen, called):
+        assert step is same and step.num_steps == T and math.isnan(step.variance)
+        assert step.alpha_bar == float(schedule.alpha_bar[step.index])
+        assert step.step_variance == float(schedule.posterior_variance[max(step.index, 1)])
+        assert torch.equal(step.image, image * known) and torch.equal(step.known, known)
+        assert not step.x_t.requires_grad and not step.prediction.x_0.requires_grad
+        expected = denoiser(step.x_t, int(schedule.timesteps[step.index]))
+        assert torch.allclose(step.prediction.x_0.clamp(-1, 1), expected.x_0, atol=1e-3 if name == "ddrm" else 1e-5)
+        assert torch.allclose(step.prediction.epsilon, expected.epsilon, atol=1e-5)
+        assert torch.equal(x_0, step.prediction.x_0 / 2) and x_next.shape == image.shape
+        if name in ("ddim", "replacement", "copaint", "copaint-tt"):
+            assert torch.equal(x_next, schedule.ddim_step(step.x_t, x_0, step.prediction.epsilon, step.index))
+
+
+@pytest.mark.parametrize("name", ["ddim", "replacement", "ddrm", "ddnm", "copaint", "copaint-tt"])
+def test_a_guide_chooses_the_noise(sample, name):
+    """Raw or consistent noise: another picture. Ancestral steps and DPS have no noise of their own to keep."""
+
+    def halve(step):
+        return step.prediction.x_0 / 2
+
+    raw, consistent = (sample(name, guide=Guide(halve, choice)) for choice in (False, True))
+    assert torch.equal(raw, sample(name, guide=halve)) and not torch.allclose(raw, consistent, atol=1e-3)
+
+
+@pytest.mark.parametrize("name", [*ANCESTRAL, "dps"])
+def test_ancestral_noise_always_follows(sample, name):
+    def halve(step):
+        return step.prediction.x_0 / 2
+
+    assert torch.equal(sample(name, guide=Guide(halve, False)), sample(name, guide=Guide(halve, True)))
+
+
+def test_consistent_noise_adds_up(denoiser, image, known):
+    """x_t = sqrt(ᾱ) x_0 + sqrt(1 - ᾱ) ε for the guided x_0, and the network's own ε where x_0 was left alone."""
+    schedule = denoiser.schedule.respace(T)
+    x_t = standard_normal(image, seeded())
+    step = make_step(schedule, 3, x_t, denoiser(x_t, int(schedule.timesteps[3])), image, known)
+    guide = Guide(None, True)
+    assert guided_epsilon(guide, step, step.prediction.x_0) is step.prediction.epsilon
+    x_0 = torch.full_like(x_t, 0.3)
+    assert guided_epsilon(None, step, x_0) is step.prediction.epsilon
+    epsilon = guided_epsilon(guide, step, x_0)
+    again = math.sqrt(step.alpha_bar) * x_0 + math.sqrt(1 - step.alpha_bar) * epsilon
+    assert torch.allclose(again, x_t, atol=1e-6)
+    assert torch.allclose(schedule.ddim_step(x_t, x_0, None, 3), schedule.ddim_step(x_t, x_0, epsilon, 3))
+
+
+@ALL
+def test_calibrated_variance_reaches_the_guide(denoiser, image, known, name):
+    table = torch.linspace(0.01, 0.3, 1000, dtype=torch.float64)
+    schedule = denoiser.schedule.with_residual_variance(table).respace(3)
+    seen = []
+    SAMPLERS[name](
+        denoiser, schedule, image, known, generator=seeded(), callback=lambda step, *_: seen.append(step.variance)
+    )
+    assert seen == [pytest.approx(0.3), float(table[500]), pytest.approx(0.01)]
+
+
+@EVERY_ETA
+def test_one_generator_for_each_image(sample, image, known, name, eta):
+    """Each image is then the one it would be alone: nothing in a sampler couples the images of a batch."""
+    together = sample(name, eta=eta, generator=[seeded(b) for b in range(3)])
+    for b in range(3):
+        alone = sample(name, eta=eta, image=image[b : b + 1], known=known[b : b + 1], generator=seeded(b))
+        assert torch.allclose(together[b : b + 1], alone, atol=1e-5)
+
+
+@ALL
+def test_not_a_number_stays_in_its_image(sample, image, known, name):
+    """An image that begins as NaN ends as NaN, hangs nothing, and leaves its neighbours alone."""
+    generators = [[seeded(b) for b in range(3)] for _ in range(2)]
+    x_T = standard_normal(image, seeded(9))
+    healthy = sample(name, generator=generators[0], x_T=x_T)
+    x_T[1] = torch.nan
+    out = sample(name, generator=generators[1], x_T=x_T)
+    assert torch.allclose(out[[0, 2]], healthy[[0, 2]], atol=1e-5)
+    assert torch.equal(out[known], image[known]) and out[1][~known[1]].isnan().all()
+
+
+@ALL
+def test_what_it_begins_with(sample, image, known, name):
+    """x_T takes the place of the first noise, on a schedule cut short too."""
+    x_T = standard_normal(image, seeded(9))
+    first = sample(name, x_T=x_T)
+    assert torch.equal(first, sample(name, x_T=x_T.clone()))
+    assert not torch.allclose(first[~known], sample(name, x_T=-x_T)[~known])
+    with pytest.raises(TiramisuError, match=r"x_T must have the shape of the images, \(3, 1, 4, 4\)"):
+        sample(name, x_T=x_T[:1])
+
+
+@ALL
+def test_masks_broadcast(sample, known, name):
+    full, flat = known[:1].expand(3, 1, 4, 4), known[0, 0]
+    assert torch.equal(sample(name, known=full), sample(name, known=flat))
+
+
+@pytest.mark.parametrize(
+    ("name", "changes"),
+    [
+        ("replacement", {}),
+        ("copaint", {}),
+        ("copaint-tt", {"settings": CoPaintTTSettings(repeats=1)}),
+        ("ddrm", {"eta": 0.0, "settings": DDRMSettings(clip=True)}),
+        ("ddnm", {"eta": 0.0}),
+    ],
+)
+@pytest.mark.parametrize("steps", [1, T])
+def test_nothing_known_is_ddim(sample, known, name, changes, steps):
+    """There is nothing to look at, so without fresh noise these samplers are DDIM."""
+    nothing = torch.zeros_like(known)
+    expected = sample("ddim", known=nothing, steps=steps)
+    assert torch.allclose(sample(name, known=nothing, steps=steps, **changes), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize(("name", "changes"), [("dps", {}), ("dps", {"settings": DPSSettings(zeta=0.0)})])
+def test_dps_without_a_pull_is_ddpm(sample, known, name, changes):
+    where = known if changes else torch.zeros_like(known)
+    out, expected = sample(name, known=where, **changes), sample("ddpm", known=where)
+    assert torch.allclose(out, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ANCESTRAL)
+def test_ancestral_samplers_have_one_eta(sample, name):
+    with pytest.raises(TiramisuError, match=f"{name} takes ancestral steps, eta = 1, not 0"):
+        sample(name, eta=0.0)
+
+
+@ALL
+def test_weights_that_could_be_trained_get_no_gradient(sample, denoiser, name):
+    denoiser.requires_grad_(True)
+    assert not sample(name).requires_grad
+    assert all(p.grad is None for p in denoiser.parameters())
+
+
+@ALL
+def test_bad_arguments(sample, denoiser, image, known, name):
+    with pytest.raises(ImageError, match="known must be bool"):
+        sample(name, known=known.float())
+    with pytest.raises(ImageError, match="does not fit"):
+        sample(name, known=known[:, :, :3])
+    with pytest.raises(ImageError, match="does not fit"):
+        sample(name, known=known[0].expand(2, 3, 1, 4, 4))
+    with pytest.raises(ImageError, match=r"expected float images \(B, C, H, W\)"):
+        sample(name, image=image[0])
+    with pytest.raises(ImageError, match=r"in \[-1, 1\]"):
+        sample(name, image=image * math.nan)
+    with pytest.raises(TiramisuError, match="2 generators for 3 images"):
+        sample(name, generator=[seeded(), seeded()])
+    with pytest.raises(TiramisuError, match=r"guide returned \(1,\)"):
+        sample(name, guide=lambda step: torch.zeros(1))
+    for schedule in (Schedule.linear().respace(3), Schedule.cosine(2000).respace(3)):
+        with pytest.raises(TiramisuError, match="not one of this denoiser's"):
+            SAMPLERS[name](denoiser, schedule, image, known, generator=seeded())
+
+
+def test_registry():
+    assert get_sampler("ddim") is ddim
+    with pytest.raises(TiramisuError, match=r"expected ddim, ddpm, replacement, .*, copaint-tt"):
+        get_sampler("magic")
+
+
+def test_a_generator_for_each_image_draws_what_it_would_alone():
+    like = torch.empty(2, 1, 3, 3, dtype=torch.float64)
+    noise = standard_normal(like, [seeded(3), seeded(4)])
+    assert noise.dtype == torch.float64
+    assert torch.equal(noise[1:], standard_normal(like[1:], seeded(4)))
+
+
+@pytest.mark.parametrize(
+    ("name", "eta"),
+    [
+        ("ddim", 0.0),
+        ("ddim", 1.0),
+        ("ddpm", 1.0),
+        ("replacement", 1.0),
+        ("repaint", 1.0),
+        ("dps", 1.0),
+        ("resampling", 1.0),
+    ],
+)
+def test_nothing_known_samples_a_gaussian(gaussian_denoiser, name, eta):
+    """With the exact denoiser of N(0.1, 0.2²), samples have that mean and deviation: 4 sigma of 4000 pixels."""
+    denoiser = gaussian_denoiser()
+    image, nothing = torch.zeros(250, 1, 4, 4), torch.zeros(1, 1, 4, 4, dtype=torch.bool)
+    out = SAMPLERS[name](
+        denoiser, denoiser.schedule.respace(250), image, nothing, generator=seeded(), eta=eta, **QUICK.get(name, {})
+    )
+    assert out.mean().item() == pytest.approx(0.1, abs=4 * 0.2 / math.sqrt(4000))
+    assert out.std().item() == pytest.approx(0.2, abs=0.003 + 4 * 0.2 / math.sqrt(8000))
+
+
+def test_ddim_converges_to_the_exact_map(gaussian_denoiser):
+    """The deterministic sampler carries noise z to 0.1 + 0.2 z, the closer the more steps there are."""
+    denoiser = gaussian_denoiser()
+    z = standard_normal(torch.empty(20, 1, 4, 4), seeded())
+    nothing = torch.zeros(1, 1, 4, 4, dtype=torch.bool)
+    errors = []
+    for steps in (10, 40, 160):
+        out = ddim(denoiser, denoiser.schedule.respace(steps), torch.zeros_like(z), nothing, generator=seeded())
+        errors.append((out - (0.1 + 0.2 * z)).abs().max().item())
+    assert errors[0] > 3 * errors[1] and errors[1] > 3 * errors[2] and errors[2] < 0.02
+
+
+@pytest.mark.parametrize("name", sorted(SAMPLERS.keys() - {"ddim", "ddpm"}))
+def test_hidden_pixels_follow_known_ones(name):
+    """The exact mean of the hidden pixel is 0.9 y = 0.45. DDPM ignores y; these samplers go towards it."""
+    schedule = Schedule.cosine()
+    denoiser = Denoiser(Pairs(schedule), schedule, "sample")
+    image, known = torch.full((200, 1, 1, 2), 0.5), torch.tensor([True, False])
+    means = {}
+    for sampler in (name, "ddpm"):
+        out = SAMPLERS[sampler](denoiser, schedule.respace(50), image, known, generator=seeded())
+        means[sampler] = out[..., 1].mean().item()
+    assert abs(means["ddpm"]) < 0.08 and 0.15 < means[name] < 0.6
+
+
+@pytest.mark.parametrize("name", ["replacement", "repaint", "ddrm"])
+def test_known_pixels_have_the_noise_of_the_step(denoiser, image, name):
+    """What is added to sqrt(ᾱ) y is sqrt(1 - ᾱ) times a standard normal: 4 sigma of 4000 pixels at each step."""
+    steps = []
+    images, known = image[:1].expand(500, 1, 4, 4), torch.ones(4, 4, dtype=torch.bool)
+    known[2:] = False
+    schedule = denoiser.schedule.respace(T)
+    sample = SAMPLERS[name]
+    sample(denoiser, schedule, images, known, generator=seeded(), callback=lambda step, *_: steps.append(step))
+    for step in steps:
+        noise = (step.x_t - math.sqrt(step.alpha_bar) * images)[..., :2, :] / math.sqrt(1 - step.alpha_bar)
+        assert abs(noise.mean().item()) < 4 / math.sqrt(4000)
+        assert noise.std().item() == pytest.approx(1, abs=4 / math.sqrt(8000))
