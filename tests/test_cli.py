@@ -61,18 +61,6 @@ def test_a_picture_and_a_mask_of_ones_own(tmp_path, capsys, mask_file):
     assert out.exists()
 
 
-def test_evaluate_prints_a_table_with_intervals(tmp_path, capsys):
-    numbers = tmp_path / "n.json"
-    flags = ["--samplers", "ddim,replacement", "--masks", "left,top", "--images", "4", "--seeds", "2"]
-    assert main(["evaluate", *flags, "--num-inference-steps", "3", "--json", str(numbers)]) == 0
-    printed = capsys.readouterr().out
-    assert "4 images x 2 masks = 8 pairs, 2 noise seeds" in printed
-    assert sum(line.startswith(("| ddim |", "| replacement |")) for line in printed.splitlines()) == 2
-    row = json.loads(numbers.read_text())["samplers"]["replacement"]["agreement"]
-    assert row["wins"] + row["ties"] + row["losses"] == 16
-    assert row["low"] <= row["difference"] <= row["high"]
-
-
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

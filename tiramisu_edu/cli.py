@@ -83,14 +83,16 @@ def _add_threads(parser: argparse.ArgumentParser, default: int) -> None:
 
 
 def _add_train(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("world", help="whose models: digits, faces or rooms")
+    parser.add_argument("world", help="digits, faces, rooms, or folder:PATH, pictures of your own")
     parser.add_argument("--part", default="all", help="one file, such as denoiser, denoiser_weak or circuit")
     scales = "toy: seconds, to see it work; laptop: as shipped; gpu: hours on one GPU; paper: days"
     parser.add_argument("--scale", choices=SCALES, default="laptop", help=scales)
     parser.add_argument("--seed", type=int, default=0, help="of initial weights and batches")
     parser.add_argument("--device", default="cpu", help="of denoisers: cpu, cuda, cuda:1")
+    parser.add_argument("--size", type=int, default=None, help="of a folder's pictures: 32, 64, 128, ...; None: 64")
     _add_threads(parser, 1)
-    parser.add_argument("--out", type=Path, default=None, help="folder to write to; default: the package's data folder")
+    where = "folder to write to; None: the package's data folder, or PATH-models-SIZE beside a folder"
+    parser.add_argument("--out", type=Path, default=None, help=where)
 
 
 def _add_sampling(parser: argparse.ArgumentParser) -> None:
@@ -103,7 +105,7 @@ def _add_sampling(parser: argparse.ArgumentParser) -> None:
         metavar="F",
         help="share of the steps, from the noisiest on, that ask the circuit; None: mixture 0.2, difference 1",
     )
-    parser.add_argument("--eta", type=float, default=0.0, help="0: deterministic DDIM, 1: the noise of DDPM")
+    parser.add_argument("--eta", type=float, help="0: deterministic, 1: the noise of DDPM; None: the sampler's own")
     parser.add_argument("--seed", type=int, default=0, help="of image choice, noise and intervals")
     parser.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1, mps")
     _add_threads(parser, 1)
@@ -120,13 +122,22 @@ def _add_inpaint(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_evaluate(parser: argparse.ArgumentParser) -> None:
-    _add_sampling(parser)
+    methods = "ddim,ddim+difference,replacement,replacement+difference,copaint,copaint+difference"
     masks = "left,top,expand1,expand2,vstrip,hstrip,wide"
-    parser.add_argument("--samplers", default=",".join(SAMPLERS), metavar="A,B", help="base samplers")
+    parser.add_argument("--worlds", default="digits", metavar="A,B", help=f"of {', '.join(WORLDS)}")
     parser.add_argument("--masks", default=masks, metavar="A,B", help="mask layouts")
+    parser.add_argument("--methods", default=methods, metavar="A,B", help="sampler, sampler+guide, sampler+guide@0.2")
+    parser.add_argument("--steps", default="25", metavar="T,T", help="denoising steps; several give a frontier")
     parser.add_argument("--images", type=int, default=64, help="held-out images, each under each mask")
     parser.add_argument("--seeds", type=int, default=3, help="repetitions with other noise")
+    parser.add_argument("--seed", type=int, default=0, help="the first of them")
+    parser.add_argument("--eta", type=float, help="0: deterministic, 1: the noise of DDPM; None: the sampler's own")
     parser.add_argument("--split", choices=("validation", "test"), default="test", help="tune on validation only")
+    parser.add_argument("--measure", default="lpips", help="what the tables compare; the CSV has all of them")
+    parser.add_argument("--workers", type=int, default=1, help="processes that share the cells; or use torchrun")
+    parser.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1, mps")
+    _add_threads(parser, 1)
+    parser.add_argument("--out", type=Path, default=Path("out/evaluation"), help="folder; a stopped run goes on there")
 
 
 if __name__ == "__main__":

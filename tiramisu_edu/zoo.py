@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from tiramisu_edu.worlds.scene import Scene
 
 CHECKSUMS = "checksums.txt"
+FOLDER = "folder:"  # load("folder:PATH"): pictures of your own
 WEAK = "-weak"  # load("faces-weak"): faces, with the denoiser that was trained for a tenth as long
 
 
@@ -46,6 +47,8 @@ class World:
 
     parts: tuple[str, ...] = ()
     """The files that the world is made of, as `tiramisu-edu train` names them."""
+    listed = True
+    """Whether their SHA-256 are in data/checksums.txt."""
 
     def __init__(self, name: str, device: str | torch.device = "cpu") -> None:
         self.name, self.device = name, torch.device(device)
@@ -63,7 +66,7 @@ class World:
     @cached_property
     def denoiser(self) -> "Denoiser":
         """p_DM: (x_t, t) -> clean prediction and noise."""
-        return self.weak_denoiser if self.name.endswith(WEAK) else self._denoiser("denoiser")
+        return self.weak_denoiser if self.name != self.family else self._denoiser("denoiser")
 
     @cached_property
     def weak_denoiser(self) -> "Denoiser":
@@ -116,7 +119,7 @@ class World:
         """Sampler name -> its keyword arguments as tuned for this world on validation images."""
         from tiramisu_edu.evaluation.tuning import load_tuned
 
-        return load_tuned(data_path(f"{self.name}/samplers.json"))
+        return load_tuned(data_path(f"{self.family}/samplers.json"))
 
     def images(self, split: str, count: int | None = None) -> tuple[Tensor, Tensor]:
         """The first `count` images of a split, all if None, and what is on them.
@@ -153,14 +156,19 @@ class World:
             raise TiramisuError(f"world {self.name!r} has no {part}; it has {', '.join(self.parts)}")
         path = self._path(part)
         if not path.is_file() and not self._published(part):
-            raise FileError(f"{path} is not made yet; make it with: tiramisu-edu train {self.family} --part {part}")
-        return verified(path)
+            raise FileError(f"{path} is not made yet; make it with: tiramisu-edu train {self.to_train} --part {part}")
+        return verified(path) if self.listed else path
+
+    @property
+    def to_train(self) -> str:
+        """The arguments by which `tiramisu-edu train` knows the world."""
+        return self.family
 
     def _path(self, part: str) -> Path:
         return data_path(f"{self.family}/{part}.safetensors")
 
     def _published(self, part: str) -> bool:
-        return f"{self.family}/{part}.safetensors" in checksums()
+        return self.listed and f"{self.family}/{part}.safetensors" in checksums()
 
     def _denoiser(self, part: str) -> "Denoiser":
         from tiramisu_edu.diffusion.denoiser import Denoiser
@@ -237,16 +245,26 @@ class SceneWorld(World):
 WORLDS: dict[str, Callable[[str], World]] = {"digits": DigitsWorld, "faces": SceneWorld, "rooms": SceneWorld}
 
 
-def load(world_name: str) -> World:
-    """A world by name: digits, faces, rooms; faces-weak and rooms-weak have a denoiser trained for a tenth as long.
+def load(world_name: str, *, size: int | None = None, models: str | Path | None = None) -> World:
+    """A world by name; nothing is read yet, and each model's SHA-256 is checked when it is.
 
-    Nothing is read yet. Each model's SHA-256 is checked when it is.
+    Args:
+        world_name: digits, faces, rooms; faces-weak and rooms-weak have a denoiser trained for a tenth as long;
+            "folder:PATH" is a folder of pictures of your own, see `tiramisu_edu.worlds.folder`.
+        size: of a folder's pictures in pixels, 64 if None.
+        models: where a folder's models are; beside the folder if None.
 
-    Raises: TiramisuError for an unknown name.
+    Raises: TiramisuError for an unknown name; ImageError for a folder without pictures.
     """
+    if world_name.startswith(FOLDER):
+        from tiramisu_edu.worlds.folder import FolderWorld
+
+        return FolderWorld(world_name, size=size, models=models)
+    if size is not None or models is not None:
+        raise TiramisuError(f"size and models are for folders, such as {FOLDER}PATH, not for {world_name!r}")
     kind = WORLDS.get(world_name.removesuffix(WEAK))
     if kind is None or (world_name.endswith(WEAK) and kind is not SceneWorld):
-        raise TiramisuError(f"unknown world {world_name!r}; choose one of {', '.join(WORLDS)}")
+        raise TiramisuError(f"unknown world {world_name!r}; choose one of {', '.join(WORLDS)}, {FOLDER}PATH")
     return kind(world_name)
 
 

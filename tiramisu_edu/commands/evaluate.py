@@ -1,65 +1,130 @@
-"""`tiramisu-edu evaluate`: each base sampler with and without the guide, paired, with intervals."""
+"""`tiramisu-edu evaluate`: methods on worlds and masks, cell by cell, into tables, figures and a page."""
 
 from __future__ import annotations
 
 import argparse
-import time
-
-from tqdm.auto import tqdm
+import os
+import platform
+import shlex
+import sys
+from pathlib import Path
 
 from ..errors import TiramisuError
-from ..evaluation.comparison import Scores, difference, make_cases, run_method
-from .inpaint import chosen_device, format_interval, on_device, sampling_settings, write_json
+from ..evaluation.cells import Cell, CellResult, Method, cell_cases
+from ..evaluation.masks import MASKS
+from ..evaluation.measures import MEASURES
+from ..evaluation.runner import run_cells
+from ..evaluation.table import Grid, Results, best_of_all, means, steered_against_base, write_per_image
+from ..files import atomic_path
+from .inpaint import chosen_device
 
 
 def run_evaluate(options: argparse.Namespace) -> int:
-    """Print a Markdown table: per base sampler, plain and steered means and the paired difference."""
-    from ..diffusion.samplers import get_sampler
-    from ..steering.guides import check_guide_name
-    from ..zoo import load
-
-    samplers, masks = options.samplers.split(","), options.masks.split(",")
-    for name in samplers:
-        get_sampler(name)
-    if check_guide_name(options.guide) == "none":
-        raise TiramisuError("nothing to compare: choose a --guide other than none")
-    if options.seeds < 1:
-        raise TiramisuError(f"--seeds must be at least 1, not {options.seeds}")
-    device = chosen_device(options.device)
-    world = on_device(load(options.world), device)
-    cases = make_cases(world, masks, options.images, split=options.split, seed=options.seed)
+    """Run the cells that are missing, then write table.md, table.tex, per_image.csv, the figures and index.html."""
+    chosen_device(options.device)
+    cells = planned_cells(options)
     print(
-        f"world {options.world}, {options.split} split: {options.images} images x {len(masks)} masks = "
-        f"{len(cases.images)} pairs, {options.seeds} noise seeds from {options.seed}, "
-        f"{options.num_inference_steps} steps, eta {options.eta:g}, guide {options.guide}\n"
+        f"{len(cells)} cells of {options.images} images; results in {options.out} (a stopped run goes on where it was)",
+        flush=True,
     )
-    print(
-        "| sampler | agreement plain | steered | steered - plain [95 %] | MSE plain | steered "
-        "| steered - plain [95 %] | s plain | s steered | circuit's share |"
-    )
-    print("|---|---|---|---|---|---|---|---|---|---|")
-    start, report = time.perf_counter(), {}
-    for sampler in samplers:
-        scores = {guide: Scores() for guide in ("none", options.guide)}
-        settings = sampling_settings(options, device)
-        for repeat in tqdm(range(options.seeds), desc=sampler, unit="seed", leave=False):
-            for guide, score in scores.items():
-                settings["seed"] = options.seed + repeat
-                run_method(world, cases, score, sampler=sampler, guide=guide, **settings)
-        report[sampler] = _row(sampler, scores["none"], scores[options.guide], cases.identity)
-    print(f"\n{time.perf_counter() - start:.0f} s in all; seconds are for all completions of a row")
-    write_json(options.json, {"settings": {k: str(v) for k, v in vars(options).items()}, "samplers": report})
+    done = run_cells(cells, options.out / "cells", device=options.device, workers=options.workers)
+    if int(os.environ.get("RANK", 0)) == 0:
+        report(options, done)
     return 0
 
 
-def _row(sampler: str, plain: Scores, steered: Scores, identity) -> dict[str, object]:
-    row: dict[str, object] = {}
-    cells = [sampler]
-    for measure in ("agreement", "mse"):
-        interval = difference(steered, plain, measure, identity)
-        means = [float(s.measure(measure).mean()) for s in (plain, steered)]
-        cells += [f"{means[0]:.3f}", f"{means[1]:.3f}", format_interval(interval)]
-        row[measure] = {"plain": means[0], "steered": means[1], **interval._asdict()}
-    cells += [f"{plain.seconds:.1f}", f"{steered.seconds:.1f}", f"{steered.guide_share:.1%}"]
-    print("| " + " | ".join(cells) + " |", flush=True)
-    return row | {"seconds": {"plain": plain.seconds, "steered": steered.seconds}, "guide_share": steered.guide_share}
+def planned_cells(options: argparse.Namespace) -> list[Cell]:
+    """All cells that the options ask for.
+
+    Raises:
+        TiramisuError: an unknown world, mask, method or measure, or a number that is too small.
+    """
+    from ..zoo import load
+
+    worlds, masks = _listed(options.worlds), _listed(options.masks)
+    methods = [Method.parse(text) for text in _listed(options.methods)]
+    for mask in masks:
+        if mask not in MASKS:
+            raise TiramisuError(f"unknown mask {mask!r}; choose from {', '.join(MASKS)}")
+    steps = [_at_least_one("--steps", text) for text in _listed(options.steps)]
+    if options.seeds < 1:
+        raise TiramisuError(f"--seeds must be at least 1, not {options.seeds}")
+    if options.measure not in MEASURES:
+        raise TiramisuError(f"unknown measure {options.measure!r}; choose one of {', '.join(MEASURES)}")
+    for name in worlds:
+        available = len(load(name).images(options.split)[0])
+        if not 1 <= options.images <= available:
+            raise TiramisuError(
+                f"the {options.split} split of {name} has {available} images: ask for 1 to {available}, "
+                f"not {options.images}"
+            )
+    return [
+        Cell(world, mask, method, t, seed, options.images, options.split, options.eta)
+        for world in worlds
+        for mask in masks
+        for t in steps
+        for method in methods
+        for seed in range(options.seed, options.seed + options.seeds)
+    ]
+
+
+def report(options: argparse.Namespace, done: list[CellResult]) -> None:
+    """Print the tables, and write everything that the cells tell."""
+    from ..evaluation.figures import plot_frontier, plot_guided_fraction
+    from ..evaluation.film import save_film
+    from ..evaluation.page import write_page
+    from ..zoo import load
+
+    results = Results(done)
+    grids = all_grids(results, options.measure)
+    worlds = {name: load(name) for name in results.worlds}
+    facts = machine_facts(options)
+    text = f"```\n{facts}\n```\n\n" + "\n".join(grid.markdown() for grid in grids)
+    print("\n" + text)
+    _write(options.out / "table.md", text)
+    _write(options.out / "table.tex", "\n".join(grid.latex() for grid in grids))
+    write_per_image(options.out / "per_image.csv", done)
+    write_page(options.out / "index.html", results, grids, worlds, facts, measure=options.measure)
+    if len(results.steps) > 1:
+        plot_frontier(options.out / "frontier.png", results, options.measure)
+    if any(method.fraction is not None for method in results.methods):
+        plot_guided_fraction(options.out / "guided_fraction.png", results, options.measure)
+    for method in [m for m in results.methods if m.guide != "none"][:1]:
+        for setting in {setting.world: setting for setting in reversed(results.settings)}.values():
+            cases = cell_cases(worlds[setting.world], results.cells(setting, method, results.steps[0])[0].cell)
+            film = options.out / f"film_{setting.world}.png"
+            save_film(film, worlds[setting.world], next(cases.split(1)), method, results.steps[0], seed=options.seed)
+    print(f"page: {options.out / 'index.html'}")
+
+
+def all_grids(results: Results, measure: str) -> list[Grid]:
+    """Per world and number of steps the means; who gains over its base; who is best of all."""
+    grids = [means(results, world, measure, steps) for world in results.worlds for steps in results.steps]
+    if any(method.base != method and method.base in results.methods for method in results.methods):
+        grids.append(steered_against_base(results, measure))
+    return grids + [best_of_all(results, measure, steps) for steps in results.steps]
+
+
+def machine_facts(options: argparse.Namespace) -> str:
+    """The command, and what it ran on."""
+    import torch
+
+    command = shlex.join(["tiramisu-edu", *sys.argv[1:]])
+    kind = torch.cuda.get_device_name() if options.device.startswith("cuda") else f"CPU, {platform.machine()}"
+    threads = f"{torch.get_num_threads()} thread{'s' * (torch.get_num_threads() > 1)} a process"
+    return f"{command}\n{kind}, {threads}, {options.workers} process(es), torch {torch.__version__}"
+
+
+def _listed(text: str) -> list[str]:
+    return list(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
+
+
+def _at_least_one(name: str, text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise TiramisuError(f"{name} takes whole numbers from 1 on, not {text!r}")
+    return int(text)
+
+
+def _write(path: Path, text: str) -> None:
+    with atomic_path(path) as unfinished:
+        unfinished.write_text(text, encoding="utf-8")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,9 +11,11 @@ import torch
 from torch import Tensor
 
 from ..errors import TiramisuError
-from ..evaluation.comparison import Cases, Scores, circuit_samples, difference, make_cases, run_method
+from ..evaluation.comparison import Cases, Completed, circuit_samples, make_cases, run_method
 from ..evaluation.masks import MASKS, load_mask, mask_batch
+from ..evaluation.measures import MEASURES, measure
 from ..evaluation.sheet import damaged, save_sheet
+from ..evaluation.significance import paired_interval
 from ..files import atomic_path
 from ..worlds.pictures import load_image
 
@@ -35,47 +36,41 @@ def run_inpaint(options: argparse.Namespace) -> int:
     if options.batch < 1:
         raise TiramisuError(f"--batch must be at least 1, not {options.batch}")
     device = chosen_device(options.device)
-    world = on_device(load(options.world), device)
+    world = load(options.world).to(device)
     cases, has_truth = _cases(world, options)
     print(f"world {options.world}, seed {options.seed}, {len(cases.images)} images, mask {options.mask}")
 
     settings = sampling_settings(options, device)
-    plain, steered, circuit = Scores(), Scores(), Scores()
-    completions = {options.sampler: run_method(world, cases, plain, sampler=options.sampler, guide="none", **settings)}
-    methods = {options.sampler: plain}
+    methods = {options.sampler: run_method(world, cases, guide="none", **settings)}
     if options.guide != "none":
-        name = f"{options.sampler} + {options.guide}"
-        completions[name] = run_method(world, cases, steered, sampler=options.sampler, guide=options.guide, **settings)
-        methods[name] = steered
-    completions["circuit alone"] = circuit_samples(world, cases, seed=options.seed, device=device)
-    circuit.add(world, cases, completions["circuit alone"])
-    methods["circuit alone"] = circuit
-    report = {"seed": options.seed, "mask": str(options.mask), "methods": _report(methods, cases, has_truth)}
+        methods[f"{options.sampler} + {options.guide}"] = run_method(world, cases, guide=options.guide, **settings)
+    circuit = circuit_samples(world, cases, seed=options.seed, device=device)
+    methods["circuit alone"] = Completed(circuit, 0.0, 0.0, 0.0, 0.0)
+    measured = {label: measure(world, done.images, cases) for label, done in methods.items()} if has_truth else {}
+    report = {"seed": options.seed, "mask": str(options.mask), "methods": _report(measured, cases)}
     if options.guide != "none":
-        report["guide_share"] = _print_cost(world, cases, steered, options, settings)
+        report["guide_share"] = _print_cost(world, cases, methods, options, settings)
     title = f"{options.world}, mask {Path(options.mask).name}, {options.num_inference_steps} steps, seed {options.seed}"
-    path = save_sheet(options.out, _rows(cases, completions, methods, has_truth), title)
+    path = save_sheet(options.out, _rows(cases, methods, measured), title)
     write_json(options.json, report)
     print(f"picture: {path}")
     return 0
 
 
-def _rows(
-    cases: Cases, completions: dict[str, Tensor], methods: dict[str, Scores], has_truth: bool
-) -> dict[str, Tensor]:
-    """The rows of the picture; where the truth is known, each label says how many digits are right."""
-    rows = {"truth": cases.images[:COLUMNS]} if has_truth else {}
+def _rows(cases: Cases, methods: dict[str, Completed], measured: dict[str, dict[str, Tensor]]) -> dict[str, Tensor]:
+    """The rows of the picture; where the truth is known, each label says how well the method did."""
+    rows = {"truth": cases.images[:COLUMNS]} if measured else {}
     rows["damaged"] = damaged(cases.images, cases.known)[:COLUMNS]
-    for label, images in completions.items():
-        right = float(methods[label].measure("agreement").mean())
-        score = f"\n{right:.0%} right" if has_truth else ""
-        rows[label.replace(" + ", "\n+ ") + score] = images[:COLUMNS]
+    for label, done in methods.items():
+        score = f"\n{float(next(iter(measured[label].values())).nanmean()):.0%} right" if measured else ""
+        rows[label.replace(" + ", "\n+ ") + score] = done.images[:COLUMNS]
     return rows
 
 
 def sampling_settings(options: argparse.Namespace, device: torch.device) -> dict:
     """The arguments of `run_method` that the command line sets."""
     return {
+        "sampler": options.sampler,
         "num_inference_steps": options.num_inference_steps,
         "guided_fraction": options.guided_fraction,
         "eta": options.eta,
@@ -109,40 +104,48 @@ def _cases(world: World, options: argparse.Namespace) -> tuple[Cases, bool]:
     return Cases(image.repeat(number, 1, 1, 1), nothing, known.repeat(number, 1, 1, 1), nothing), False
 
 
-def _report(methods: dict[str, Scores], cases: Cases, has_truth: bool) -> dict[str, dict]:
+def _report(measured: dict[str, dict[str, Tensor]], cases: Cases) -> dict[str, dict]:
     """Print a line per method; without a truth to compare with there is nothing to print."""
-    if not has_truth:
+    if not measured:
         return {}
-    base_name, base = next(iter(methods.items()))
-    measures = {"agreement": "digit agreement", "mse": "hidden-pixel MSE"}
-    print(f"\n{'':26}" + "".join(f"{title:>17}  {f'minus {base_name} [95 %]':>30}" for title in measures.values()))
+    base_name, base = next(iter(measured.items()))
+    columns = list(base)[:2]
+    titles = [MEASURES[name].title for name in columns]
+    print(f"\n{'':26}" + "".join(f"{title:>22}  {f'minus {base_name} [95 %]':>30}" for title in titles))
     report: dict[str, dict] = {}
-    for label, scores in methods.items():
+    for label, values in measured.items():
         line, report[label] = f"{label:26}", {}
-        for measure in measures:
-            mean = float(scores.measure(measure).mean())
-            report[label][measure] = {"mean": mean}
+        for name in columns:
+            mean = float(values[name].nanmean())
+            report[label][name] = {"mean": mean}
             text = ""
-            if scores is not base and len(cases.images) > 1:
-                interval = difference(scores, base, measure, cases.identity)
-                report[label][measure] |= interval._asdict()
+            applies = values[name].isfinite() & base[name].isfinite()
+            if values is not base and len(cases.identity[applies].unique()) > 1:
+                interval = paired_interval(
+                    values[name][applies],
+                    base[name][applies],
+                    torch.Generator().manual_seed(0),
+                    clusters=cases.identity[applies],
+                    lower_is_better=MEASURES[name].lower_is_better,
+                )
+                report[label][name] |= interval._asdict()
                 text = format_interval(interval)
-            line += f"{mean:17.3f}  {text:>30}"
+            line += f"{mean:22.3f}  {text:>30}"
         print(line)
     return report
 
 
-def _print_cost(world: World, cases: Cases, steered: Scores, options: argparse.Namespace, settings: dict) -> dict:
+def _print_cost(
+    world: World, cases: Cases, methods: dict[str, Completed], options: argparse.Namespace, settings: dict
+) -> dict:
     """Print the circuit's share of the sampling time, as run and with 20 % of the steps guided."""
-    fifth = Scores()
-    run_method(
-        world, cases, fifth, sampler=options.sampler, guide=options.guide, **(settings | {"guided_fraction": 0.2})
-    )
+    name = f"{options.sampler} + {options.guide}"
+    fifth = run_method(world, cases, guide=options.guide, **(settings | {"guided_fraction": 0.2}))
     print(
-        f"\n{options.sampler} + {options.guide}: {steered.seconds:.2f} s; the circuit's share of the sampling time is "
-        f"{steered.guide_share:.1%}, and {fifth.guide_share:.1%} with 20 % of the steps guided"
+        f"\n{name}: {methods[name].seconds:.2f} s; the circuit's share of the sampling time is "
+        f"{methods[name].guide_share:.1%}, and {fifth.guide_share:.1%} with 20 % of the steps guided"
     )
-    return {"as_run": steered.guide_share, "at_20_percent": fifth.guide_share}
+    return {"as_run": methods[name].guide_share, "at_20_percent": fifth.guide_share}
 
 
 def format_interval(interval: tuple) -> str:
@@ -169,8 +172,3 @@ def chosen_device(name: str) -> torch.device:
     except (RuntimeError, AssertionError, NotImplementedError):
         raise TiramisuError(f"device {name!r} is not available here: use --device cpu") from None
     return device
-
-
-def on_device(world: World, device: torch.device) -> World:
-    """The world with its denoiser and circuit on a device; the judge stays where the pictures are looked at."""
-    return dataclasses.replace(world, denoiser=world.denoiser.to(device), circuit=world.circuit.to(device))

@@ -1,9 +1,8 @@
-"""A steered sampler beside its base: the same images, masks and noise, so that only the guide differs."""
+"""A method beside another: the same images, masks and noise, so that only the method differs."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
@@ -13,8 +12,6 @@ from ..errors import TiramisuError
 from ..inpainting import inpaint
 from ..steering.evidence import Observation
 from .masks import mask_batch
-from .metrics import hidden_mse, label_agreement
-from .significance import PairedInterval, paired_interval
 
 if TYPE_CHECKING:
     from ..zoo import World
@@ -24,7 +21,7 @@ class Cases(NamedTuple):
     """Damaged images: a batch of (image, mask) pairs. identity numbers the image, to draw whole images in intervals."""
 
     images: Tensor  # (B, C, H, W)
-    labels: Tensor  # (B,)
+    labels: Tensor  # (B,) digits, or (B, F) states of the factors
     known: Tensor  # (B, 1, H, W)
     identity: Tensor  # (B,) long
 
@@ -32,31 +29,23 @@ class Cases(NamedTuple):
         return (Cases(*parts) for parts in zip(*(t.split(size) for t in self)))
 
 
-@dataclass
-class Scores:
-    """One method's numbers, case by case, and what they cost."""
+class Completed(NamedTuple):
+    """What a method made of the cases, and what it cost.
 
-    agreement: list[Tensor] = field(default_factory=list)
-    mse: list[Tensor] = field(default_factory=list)
-    seconds: float = 0.0
-    guide_seconds: float = 0.0
+    images: (B, C, H, W). seconds, guide_seconds: wall time for all, and the guide's part. forward, backward: network
+    evaluations per image.
+    """
 
-    def add(self, world: World, cases: Cases, images: Tensor) -> None:
-        images = images.cpu()
-        self.agreement.append(label_agreement(world.judge, images, cases.labels))
-        self.mse.append(hidden_mse(images, cases.images, cases.known))
-
-    def measure(self, name: str) -> Tensor:
-        """(N,) all cases of `agreement` or `mse`."""
-        return torch.cat(getattr(self, name))
+    images: Tensor
+    seconds: float
+    guide_seconds: float
+    forward: float
+    backward: float
 
     @property
     def guide_share(self) -> float:
         """Share of the sampling time spent in the guide."""
         return self.guide_seconds / self.seconds if self.seconds else 0.0
-
-
-LOWER_IS_BETTER = {"agreement": False, "mse": True}
 
 
 def make_cases(world: World, masks: Sequence[str], num_images: int, *, split: str = "test", seed: int = 0) -> Cases:
@@ -83,19 +72,18 @@ def generators_for(cases: Cases, seed: int, first: int = 0) -> list[torch.Genera
 def run_method(
     world: World,
     cases: Cases,
-    scores: Scores,
     *,
     sampler: str,
     guide: str,
     num_inference_steps: int,
     guided_fraction: float | None,
-    eta: float,
+    eta: float | None,
     seed: int,
     device: torch.device,
     batch: int = 64,
-) -> Tensor:
-    """Complete all cases with one method, add to its scores, and return the completions (B, C, H, W)."""
-    done, first = [], 0
+) -> Completed:
+    """Complete all cases with one method."""
+    results, first = [], 0
     for part in cases.split(batch):
         result = inpaint(
             world,
@@ -108,12 +96,15 @@ def run_method(
             eta=eta,
             generator=generators_for(part, seed, first),
         )
-        scores.add(world, part, result.images)
-        scores.seconds += result.seconds
-        scores.guide_seconds += result.guide_seconds
-        done.append(result.images.cpu())
+        results.append(result._replace(images=result.images.cpu()))
         first += len(part.images)
-    return torch.cat(done)
+    return Completed(
+        torch.cat([result.images for result in results]),
+        sum(result.seconds for result in results),
+        sum(result.guide_seconds for result in results),
+        sum(result.forward for result in results) / first,
+        sum(result.backward for result in results) / first,
+    )
 
 
 def circuit_samples(world: World, cases: Cases, *, seed: int, device: torch.device) -> Tensor:
@@ -123,15 +114,3 @@ def circuit_samples(world: World, cases: Cases, *, seed: int, device: torch.devi
     generator = torch.Generator().manual_seed(seed)
     categories = world.circuit.sample(1, world.codebook.log_weights(nothing_noisy), generator=generator)[0]
     return torch.where(known, image, world.codebook.image(categories, image.shape)).cpu()
-
-
-def difference(steered: Scores, base: Scores, measure: str, identity: Tensor, seed: int = 0) -> PairedInterval:
-    """Mean of steered minus base with its paired 95 % bootstrap interval over images."""
-    repeats = len(steered.measure(measure)) // len(identity)
-    return paired_interval(
-        steered.measure(measure),
-        base.measure(measure),
-        torch.Generator().manual_seed(seed),
-        clusters=identity.repeat(repeats),
-        lower_is_better=LOWER_IS_BETTER[measure],
-    )

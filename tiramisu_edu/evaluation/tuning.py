@@ -1,0 +1,141 @@
+"""Tunes every sampler on validation images, each with the same number of tries, and keeps the best as data.
+
+A comparison in which only the favourite was tuned says nothing. Each sampler has eight candidates for what matters
+most in it, tried on the same pictures, masks and noise; the test images are not touched. Guides are not tuned.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from tqdm.auto import tqdm
+
+from ..diffusion import samplers as s
+from ..errors import FileError
+from ..files import atomic_path
+from .comparison import generators_for, make_cases
+from .measures import MEASURES, measure
+
+if TYPE_CHECKING:
+    from ..zoo import World
+
+CANDIDATES = 8
+Options = dict[str, Any]
+
+SETTINGS = {
+    "repaint": s.RePaintSettings,
+    "ddrm": s.DDRMSettings,
+    "dps": s.DPSSettings,
+    "resampling": s.ResamplingSettings,
+    "copaint": s.CoPaintSettings,
+    "copaint-tt": s.CoPaintTTSettings,
+}
+
+_ETAS = [{"eta": eta} for eta in (0.0, 0.15, 0.3, 0.5, 0.7, 0.85, 0.95, 1.0)]
+_RATES = [{"settings": {"rate": rate}} for rate in (0.02, 0.06, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4)]
+
+GRIDS: dict[str, list[Options]] = {
+    "replacement": _ETAS,
+    "ddnm": _ETAS,
+    "ddrm": [{"eta": eta, "settings": {"clip": clip}} for clip in (False, True) for eta in (0.5, 0.7, 0.85, 1.0)],
+    "repaint": [{"settings": {"jump_length": j, "repeats": r}} for j in (1, 2, 4, 8) for r in (2, 5)],
+    "dps": [{"settings": {"zeta": zeta}} for zeta in (0.1, 0.3, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)],
+    "resampling": [
+        {"settings": {"particles": 8, "resample_below": share}} for share in (0.1, 0.25, 0.4, 0.5, 0.6, 0.75, 0.9, 1.0)
+    ],
+    "copaint": _RATES,
+    "copaint-tt": _RATES,
+}
+
+
+def tune(
+    world: World,
+    samplers: Sequence[str],
+    masks: Sequence[str],
+    *,
+    steps: int,
+    images: int,
+    seed: int,
+    measure_name: str,
+    device: torch.device,
+    progress: bool = True,
+) -> dict[str, dict[str, Any]]:
+    """Try all candidates of the samplers.
+
+    Args:
+        world: its validation split is used.
+        samplers: names that `GRIDS` has.
+        masks: each image is repaired under each.
+        steps: denoising steps T.
+        images: of the validation split.
+        seed: of image choice and noise.
+        measure_name: what is best; see `MEASURES`.
+        device: where the world's models are.
+        progress: show a progress bar.
+
+    Returns:
+        sampler -> {"options": the best candidate, "tried": [(candidate, mean of the measure), ...], "steps",
+        "images", "masks", "seed", "measure"}.
+    """
+    cases = make_cases(world, masks, images, split="validation", seed=seed)
+    sign = 1 if MEASURES[measure_name].lower_is_better else -1
+    schedule = world.schedule.respace(steps)
+    found = {}
+    for name in samplers:
+        tried = []
+        for candidate in tqdm(GRIDS[name], desc=name, unit="candidate", disable=not progress):
+            done, first = [], 0
+            for part in cases.split(64):
+                done.append(
+                    s.get_sampler(name)(
+                        world.denoiser,
+                        schedule,
+                        part.images.to(device),
+                        part.known.to(device),
+                        generator=generators_for(part, seed, first),
+                        **as_options(name, candidate),
+                    ).cpu()
+                )
+                first += len(part.images)
+            tried.append((candidate, measure(world, torch.cat(done), cases)[measure_name].nanmean().item()))
+        best = min(tried, key=lambda pair: sign * pair[1])
+        facts = {"steps": steps, "images": images, "masks": list(masks), "seed": seed, "measure": measure_name}
+        found[name] = {"options": best[0], "tried": tried} | facts
+    return found
+
+
+def as_options(sampler: str, candidate: Mapping[str, Any]) -> Options:
+    """The keyword arguments of a sampler from their JSON form: settings become the sampler's own class."""
+    options = dict(candidate)
+    if "settings" in options:
+        options["settings"] = SETTINGS[sampler](**options["settings"])
+    return options
+
+
+def save_tuned(path: str | Path, found: Mapping[str, Any]) -> None:
+    """Write what `tune` found as JSON, beside what was found before for other samplers, atomically."""
+    kept = json.loads(Path(path).read_text(encoding="utf-8")) if Path(path).is_file() else {}
+    with atomic_path(path) as unfinished:
+        unfinished.write_text(json.dumps({**kept, **found}, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def load_tuned(path: str | Path) -> dict[str, Options]:
+    """Sampler name -> keyword arguments, as tuned; empty where there is no file.
+
+    Raises:
+        FileError: the file is not what `save_tuned` writes.
+    """
+    path = Path(path)
+    if not path.is_file():
+        return {}
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        return {name: as_options(name, entry["options"]) for name, entry in found.items()}
+    except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
+        raise FileError(
+            f"{path} does not hold tuned options: {error!r}; make it again with tiramisu-edu tune"
+        ) from None
