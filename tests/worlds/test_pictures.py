@@ -90,3 +90,14 @@ def test_saved_pictures_come_back(tmp_path, channels):
     assert load_image(tmp_path / "big.png", (15, 21), channels).notice == ""
     with pytest.raises(ImageError, match="one image of shape"):
         save_image(image.expand(2, -1, -1, -1), tmp_path / "two.png")
+
+
+def test_the_middle_is_cut_out(tmp_path):
+    """A wide picture keeps its proportions: columns 2 to 5 of 8, then each 2 x 2 block averaged."""
+    values = np.arange(32, dtype=np.uint8).reshape(4, 8) * 8
+    image, notice = load_image(save(tmp_path / "wide.png", values), (2, 2), 1, crop=True)
+    expected = values[:, 2:6].reshape(2, 2, 2, 2).mean(axis=(1, 3))
+    assert ((image[0, 0] + 1) * 127.5).round().tolist() == expected.round().tolist()
+    assert "its middle is cut out" in notice and "proportions" not in notice
+    tall, _ = load_image(save(tmp_path / "tall.png", values.T), (2, 2), 1, crop=True)
+    assert torch.equal(tall, image.mT)

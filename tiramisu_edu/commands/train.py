@@ -7,9 +7,13 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import TiramisuError
+from ..zoo import FOLDER, data_root, write_checksums
+
+if TYPE_CHECKING:
+    from ..worlds.scene_denoiser import Images
 
 Maker = Callable[[Path], object]
 
@@ -19,10 +23,7 @@ def run_train(options: argparse.Namespace) -> int:
 
     Raises: TiramisuError for an unknown world, or a part or scale that the world does not have.
     """
-    from ..zoo import data_root, write_checksums
-
-    folder = (options.out or data_root()) / options.world
-    makers = makers_of(options)
+    folder, makers = plan(options)
     if options.part != "all" and options.part not in makers:
         raise TiramisuError(f"{options.world} has no part {options.part!r}; choose one of {', '.join(makers)}, all")
     for part in makers if options.part == "all" else [options.part]:
@@ -32,7 +33,7 @@ def run_train(options: argparse.Namespace) -> int:
         makers[part](path)
         checkpoint_of(path).unlink(missing_ok=True)
         print(f"{part}: done in {time.perf_counter() - start:.1f} s", flush=True)
-        if options.out is None:
+        if options.out is None and not options.world.startswith(FOLDER):
             write_checksums()  # after each part: the next one reads the files made before it
     return 0
 
@@ -42,16 +43,22 @@ def checkpoint_of(path: Path) -> Path:
     return path.with_name(f".{path.stem}.checkpoint")
 
 
-def makers_of(options: argparse.Namespace) -> dict[str, Maker]:
-    """Part -> what writes its file, in the order in which `--part all` makes them."""
-    if options.world == "digits":
-        if options.scale != "laptop":
-            raise TiramisuError(f"digits come in one scale, laptop; there is no {options.scale}")
-        return _digits(options)
-    return _scene(options)
+def plan(options: argparse.Namespace) -> tuple[Path, dict[str, Maker]]:
+    """The folder to write to, and part -> what writes its file, in the order in which `--part all` makes them."""
+    if options.world.startswith(FOLDER):
+        from ..worlds.folder import FolderWorld
+
+        world = FolderWorld(options.world, size=options.size, models=options.out)
+        return world.models, _denoisers(world.name, world.images, options)
+    if options.size is not None:
+        raise TiramisuError(f"--size is for folders, such as {FOLDER}PATH; {options.world} has its own")
+    makers = _digits(options) if options.world == "digits" else _scene(options)
+    return (options.out or data_root()) / options.world, makers
 
 
 def _digits(options: argparse.Namespace) -> dict[str, Maker]:
+    if options.scale != "laptop":
+        raise TiramisuError(f"digits come in one scale, laptop; there is no {options.scale}")
     from ..worlds.digits import build_images
     from ..worlds.digits_circuit import train_digits_circuit
     from ..worlds.digits_denoiser import train_digits_denoiser
@@ -72,16 +79,11 @@ def _scene(options: argparse.Namespace) -> dict[str, Maker]:
     Only the denoisers grow beyond the scale laptop: the other parts have two sizes, toy and what ships.
     """
     from ..worlds import scene_circuit, scene_codes, scene_judge, scene_tokenizer
-    from ..worlds.scene_denoiser import train_scene_denoiser
     from ..worlds.scenes import SCENES
 
     if options.world not in SCENES:
-        raise TiramisuError(f"unknown world {options.world!r}; choose one of digits, {', '.join(SCENES)}")
+        raise TiramisuError(f"unknown world {options.world!r}; choose one of digits, {', '.join(SCENES)}, {FOLDER}PATH")
     scene, seed, toy = SCENES[options.world], options.seed, options.scale == "toy"
-
-    def denoiser(path: Path, weak: bool = False) -> None:
-        where = {"device": options.device, "checkpoint": checkpoint_of(path)}
-        train_scene_denoiser(scene.name, scene.images, path, weak=weak, scale=options.scale, seed=seed, **where)
 
     def circuit(path: Path) -> None:
         sizes = {"images": 256, "num_codes": 8, "num_latents": 4, "rounds": 1, "epochs": 1} if toy else {}
@@ -115,9 +117,19 @@ def _scene(options: argparse.Namespace) -> dict[str, Maker]:
         "tokenizer": tokenizer,
         "codes_hclt": codes,
         "codes_quad_tree": codes,
-        "denoiser": denoiser,
-        "denoiser_weak": lambda path: denoiser(path, weak=True),
+        **_denoisers(scene.name, scene.images, options),
     }
+
+
+def _denoisers(world: str, images: Images, options: argparse.Namespace) -> dict[str, Maker]:
+    """Of any world of colour pictures."""
+    from ..worlds.scene_denoiser import train_scene_denoiser
+
+    def train(path: Path) -> None:
+        sizes = {"weak": path.stem == "denoiser_weak", "scale": options.scale, "seed": options.seed}
+        train_scene_denoiser(world, images, path, device=options.device, checkpoint=checkpoint_of(path), **sizes)
+
+    return {"denoiser": train, "denoiser_weak": train}
 
 
 def beside(path: Path, part: str) -> Path:

@@ -23,7 +23,7 @@ class Picture(NamedTuple):
     """What was changed on the way, in words to show the user; empty where nothing was."""
 
 
-def load_image(path: str | Path, size: tuple[int, int], channels: int) -> Picture:
+def load_image(path: str | Path, size: tuple[int, int], channels: int, *, crop: bool = False) -> Picture:
     """Reads a picture file and brings it to the model's size and channels, saying what it changed.
 
     image = 2 * picture / 255 - 1, after the camera's rotation (EXIF) is applied, transparency is laid on
@@ -34,6 +34,7 @@ def load_image(path: str | Path, size: tuple[int, int], channels: int) -> Pictur
         path: a PNG, JPEG or other file that Pillow reads.
         size: (height, width) in pixels.
         channels: 1 (grey) or 3 (red, green, blue).
+        crop: first cut the largest piece of the right proportions out of the middle.
 
     Returns: Picture(image (1, C, H, W), notice).
     Raises: ImageError for a missing file, a file that is no picture, or channels other than 1 and 3.
@@ -50,6 +51,9 @@ def load_image(path: str | Path, size: tuple[int, int], channels: int) -> Pictur
     flat = flat.convert(_MODES[channels])
 
     height, width = size
+    if crop and flat.width * height != flat.height * width:
+        notices.append("its middle is cut out")
+        flat = _middle(flat, width, height)
     if flat.size != (width, height):
         stretched = flat.width * height != flat.height * width
         notices.append(
@@ -138,6 +142,14 @@ def _has_colours(picture: "Image.Image") -> bool:
     """Whether any pixel's red, green and blue differ."""
     red, green, blue = picture.convert("RGB").split()
     return red.tobytes() != green.tobytes() or green.tobytes() != blue.tobytes()
+
+
+def _middle(picture: "Image.Image", width: int, height: int) -> "Image.Image":
+    """The largest piece with the proportions width : height, from the middle."""
+    scale = min(picture.width / width, picture.height / height)
+    wide, high = max(1, round(width * scale)), max(1, round(height * scale))
+    left, top = (picture.width - wide) // 2, (picture.height - high) // 2
+    return picture.crop((left, top, left + wide, top + high))
 
 
 def _resize(picture: "Image.Image", width: int, height: int) -> "Image.Image":
