@@ -1,0 +1,42 @@
+"""`tiramisu-edu train` knows every file that a world is made of, and refuses what does not exist."""
+
+import pytest
+
+from tiramisu_edu import zoo
+from tiramisu_edu.cli import _parser, main
+from tiramisu_edu.commands.train import checkpoint_of, plan
+from tiramisu_edu.diffusion.denoiser import Denoiser
+from tiramisu_edu.worlds import scene_denoiser
+
+
+@pytest.mark.parametrize("name", list(zoo.WORLDS))
+def test_every_part_of_a_world_can_be_made(name, tmp_path):
+    folder, makers = plan(_parser().parse_args(["train", name, "--out", str(tmp_path)]))
+    assert folder == tmp_path / name
+    with_circuit = {"codebook"} if "codebook" in zoo.load(name).parts else set()  # one command makes both
+    assert set(makers) | with_circuit == set(zoo.load(name).parts)
+
+
+def test_a_toy_denoiser_from_the_command_line(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(scene_denoiser, "CALIBRATION", {"points": 3, "repeats": 1})
+    command = ["train", "rooms", "--part", "denoiser_weak", "--scale", "toy", "--seed", "5", "--out", str(tmp_path)]
+    assert main(command) == 0
+    made = Denoiser.load(tmp_path / "rooms" / "denoiser_weak.safetensors")
+    assert made.facts["settings"]["seed"] == 5 and made.facts["data"].startswith("rooms, 32 images")
+    assert not checkpoint_of(tmp_path / "rooms" / "denoiser_weak.safetensors").exists()
+    assert "step 1 of 1: loss" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["cats"], "unknown world 'cats'; choose one of digits, faces, rooms, folder:PATH"),
+        (["rooms", "--part", "codebook"], "rooms has no part 'codebook'; choose one of judge, circuit"),
+        (["digits", "--scale", "gpu"], "digits come in one scale, laptop"),
+        (["rooms", "--size", "64"], "--size is for folders, such as folder:PATH"),
+        (["folder:/no/such/place"], "/no/such/place: there is no such folder"),
+    ],
+)
+def test_wrong_requests(arguments, complaint, capsys):
+    assert main(["train", *arguments]) == 2
+    assert complaint in capsys.readouterr().err
