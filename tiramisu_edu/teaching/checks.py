@@ -24,6 +24,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import torch
 
 from tiramisu_edu.errors import TiramisuError
 
@@ -62,6 +63,7 @@ class Exercise:
         cases: label -> arguments of the function; empty for exercises whose answer is a value.
         view: applied to every result before it is compared, for example the table of a circuit.
         tolerance: relative and absolute tolerance of numbers.
+        reports: what its checks have found in this session, the latest last.
     """
 
     name: str
@@ -71,9 +73,11 @@ class Exercise:
     cases: Mapping[str, tuple] = field(default_factory=dict)
     view: Callable[[Any], Any] = _as_it_is
     tolerance: float = 1e-6
+    reports: list[Report] = field(default_factory=list, init=False, compare=False, repr=False)
 
-    def __call__(self, answer: Any) -> None:
-        print(self.report(answer).message)
+    def __call__(self, answer: Any = ...) -> None:
+        self.reports.append(self.report(answer))
+        print(self.reports[-1].message)
 
     def report(self, answer: Any) -> Report:
         """Try the answer on every case; the first case that fails is reported."""
@@ -99,7 +103,7 @@ class Exercise:
                 results[case] = result if result is None or result is ... else self.view(result)
             except NotImplementedError:
                 results[case] = None
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 results[case] = Failure(_describe(error))
         return results
 
@@ -139,7 +143,7 @@ def same(a: Any, b: Any, tolerance: float) -> bool:
             return type(a) is type(b) and bool(a == b)
         if isinstance(b, list | tuple) and not _is_numeric(b):
             return len(a) == len(b) and all(same(x, y, tolerance) for x, y in zip(a, b))
-        x, y = np.asarray(a, dtype=float), np.asarray(b, dtype=float)
+        x, y = _array(a).astype(float), _array(b).astype(float)
         return x.shape == y.shape and np.allclose(x, y, rtol=tolerance, atol=tolerance * 1e-3, equal_nan=True)
     except Exception:  # an answer of a foreign type: unequal, whatever its comparison does
         return False
@@ -150,8 +154,8 @@ def show_value(value: Any) -> str:
     if isinstance(value, Failure):
         return f"your code raised {value.error}"
     try:
-        if _is_numeric(value) and np.ndim(value):
-            return np.array2string(np.asarray(value), precision=4, separator=", ", threshold=40)
+        if _is_numeric(value) and _array(value).ndim:
+            return np.array2string(_array(value), precision=4, separator=", ", threshold=40)
         text = f"{value:.6g}" if isinstance(value, float | np.floating) else repr(value)
     except Exception:
         text = f"a {type(value).__name__}"
@@ -186,17 +190,26 @@ def _without_docstring(code: str) -> str:
     return "\n".join(lines[: first.lineno - 1] + lines[first.end_lineno :])
 
 
+def _array(value: Any) -> np.ndarray:
+    """The value as an array; a tensor that carries a gradient counts by its numbers."""
+    return np.asarray(value.detach().cpu() if isinstance(value, torch.Tensor) else value)
+
+
 def _is_numeric(value: Any) -> bool:
     try:
-        return np.asarray(value).dtype.kind in "biuf"
+        return _array(value).dtype.kind in "biuf"
     except Exception:
         return False
 
 
-def _describe(error: Exception) -> str:
+def _describe(error: BaseException) -> str:
     frames = traceback.extract_tb(error.__traceback__)[1:2]  # the student's function, below ``_results``
     line = f" at “{frames[0].line}”" if frames and frames[0].line else ""
-    return f"{type(error).__name__}: {error}" + ("" if isinstance(error, TiramisuError) else line)
+    try:
+        said = str(error)
+    except Exception:
+        said = "its message cannot be shown"
+    return f"{type(error).__name__}: {said}" + ("" if isinstance(error, TiramisuError) else line)
 
 
 def _shape_hint(ours: Any, expected: Any) -> str:
@@ -204,6 +217,6 @@ def _shape_hint(ours: Any, expected: Any) -> str:
         return "read the error above from its end"
     if ours is None or ours is ...:
         return "a branch of your function returns nothing"
-    if _is_numeric(ours) and _is_numeric(expected) and np.shape(ours) != np.shape(expected):
-        return f"the shape is {np.shape(ours)}, expected {np.shape(expected)}"
+    if _is_numeric(ours) and _is_numeric(expected) and _array(ours).shape != _array(expected).shape:
+        return f"the shape is {_array(ours).shape}, expected {_array(expected).shape}"
     return "none of the usual ones; work the case by hand and compare each step"

@@ -5,7 +5,7 @@
 
 ``execute`` stores the outputs that CI compares, without timings or widget states, so that running twice
 changes nothing but what changed. ``student`` replaces what stands between ``### BEGIN SOLUTION`` and
-``### END SOLUTION`` and removes the outputs.
+``### END SOLUTION``, removes the outputs and ends with a cell that shows the student's progress.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from tiramisu_edu.errors import FileError, TiramisuError
 
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 BEGIN, END = "### BEGIN SOLUTION", "### END SOLUTION"
+PROGRESS = "from tiramisu_edu.teaching.progress import progress\n\nprogress({number})"
 
 
 def execute(path: Path) -> None:
@@ -89,6 +90,11 @@ def student(path: Path, folder: Path) -> Path:
     for cell in notebook.cells:
         if cell.cell_type == "code":
             cell.source, cell.outputs, cell.execution_count = student_source(cell.source), [], None
+    summary = PROGRESS.format(number=int(path.name[:2]))
+    notebook.cells += [
+        nbformat.v4.new_markdown_cell("## Your progress", id="progress"),
+        nbformat.v4.new_code_cell(summary, id="progress-summary"),
+    ]
     folder.mkdir(parents=True, exist_ok=True)
     target = folder / path.name
     if target.resolve() == path.resolve():

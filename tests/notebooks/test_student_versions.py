@@ -1,0 +1,123 @@
+"""Student and solution version agree; a newcomer who has solved nothing is told what is missing and meets no traceback.
+
+That solutions pass is proved twice: the solved notebooks run under nbval, and the rules ask for "correct" behind every
+check. The run of a newcomer takes as long as the notebook, so by default the short ones run whole, and for all others
+it is shown that no cell reads an answer; ``TIRAMISU_NEWCOMER=all`` runs all (``make newcomer``).
+"""
+
+from __future__ import annotations
+
+import ast
+import os
+from pathlib import Path
+
+import nbclient
+import nbformat
+import pytest
+
+from tiramisu_edu.errors import FileError
+from tiramisu_edu.teaching.lesson import notebook_paths, read_lesson
+from tiramisu_edu.teaching.notebooks import BEGIN, END, student
+from tiramisu_edu.teaching.progress import grade, main, progress
+
+PATHS = notebook_paths(Path(__file__).parents[2] / "notebooks")
+SHORT = 10  # seconds at toy scale, as the header says
+HAND = next(path for path in PATHS if path.stem.startswith("02"))
+
+quiet = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::DeprecationWarning:zmq")
+
+
+@pytest.fixture(params=PATHS, ids=lambda path: path.stem)
+def path(request):
+    return request.param
+
+
+def code_cells(notebook):
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def test_student_and_solution_differ_in_the_solutions_only(path, tmp_path):
+    """Every line outside the markers is in the student's version, in order, and nothing else but the stubs is."""
+    solved = nbformat.read(path, as_version=4).cells
+    stubs = nbformat.read(student(path, tmp_path), as_version=4).cells
+    assert [cell.id for cell in stubs[: len(solved)]] == [cell.id for cell in solved]
+    assert [cell.cell_type for cell in stubs[len(solved) :]] == ["markdown", "code"]
+    for ours, theirs in zip(solved, stubs, strict=False):
+        if BEGIN in ours.source:
+            lines = ours.source.splitlines()
+            begin, end = ([line.strip() for line in lines].index(marker) for marker in (BEGIN, END))
+            given = theirs.source.splitlines()
+            assert given[:begin] == lines[:begin]
+            assert given[len(given) - len(lines[end + 1 :]) :] == lines[end + 1 :]
+            assert all(
+                line.endswith("...  # your code here") for line in given[begin : len(given) - len(lines) + end + 1]
+            )
+        else:
+            assert theirs.source == ours.source
+
+
+def names(source, kind):
+    return {
+        node.id for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Name) and isinstance(node.ctx, kind)
+    }
+
+
+def bound(source):
+    """What the top level of a cell defines."""
+    functions = {s.name for s in ast.parse(source).body if isinstance(s, ast.FunctionDef | ast.ClassDef)}
+    assigned = [s for s in ast.parse(source).body if isinstance(s, ast.Assign | ast.AnnAssign)]
+    return functions.union(*(names(ast.unparse(s), ast.Store) for s in assigned))
+
+
+def test_no_other_cell_reads_an_answer(path):
+    """So an unsolved exercise leaves every other cell as it is in the solved notebook, which CI runs."""
+    cells = code_cells(nbformat.read(path, as_version=4))
+    answers = set().union(*(bound(cell.source) for cell in cells if BEGIN in cell.source))
+    for number, cell in enumerate(cells):
+        if BEGIN not in cell.source:
+            assert not answers & names(cell.source, ast.Load), f"code cell {number} reads an answer"
+
+
+@quiet
+def test_a_newcomer_meets_no_traceback(path, tmp_path):
+    """Run All before anything is solved: each check names what is missing, the summary counts none, no cell fails."""
+    lesson = read_lesson(path)
+    if lesson.running > SHORT and os.environ.get("TIRAMISU_NEWCOMER") != "all":
+        pytest.skip(f"takes {lesson.running} s; `make newcomer` runs it, and no cell of it reads an answer (see above)")
+    notebook = nbformat.read(student(path, tmp_path), as_version=4)
+    nbclient.NotebookClient(notebook, timeout=600, allow_errors=True).execute()
+    for number, cell in enumerate(code_cells(notebook)):
+        assert not [o for o in cell.outputs if o.output_type == "error"], f"code cell {number}: {cell.outputs}"
+        if "# your code here" in cell.source:
+            assert "nothing here yet. Missing: " in "".join(o.get("text", "") for o in cell.outputs)
+    said = notebook.cells[-1].outputs[0]["text"]
+    assert said.startswith(f"0 of {len(lesson.tasks)} exercises solved")
+    assert said.count("Missing: ") == len(lesson.tasks)
+
+
+@quiet
+def test_a_teacher_grades_what_the_student_wrote_and_nothing_else(tmp_path, capsys):
+    handed_in = tmp_path / "ada.ipynb"
+    notebook = nbformat.read(student(HAND, tmp_path), as_version=4)
+    one, two, three, four, five = (cell for cell in notebook.cells if "# your code here" in cell.source)
+    one.source = "def product_value(values):\n    return math.prod(values)\n\n\ncheck_product_value(product_value)"
+    two.source = "def sum_value(theta, values):\n    return sum(values)\n\n\ncheck_sum_value(sum_value)"
+    three.source = "print('forward: correct in all 6 cases')"  # the check is gone
+    four.source = "p_bright = 1 / 0"
+    five.source = "smooth_root = [None]\ncheck_smooth_root(smooth_root)"
+    nbformat.write(notebook, handed_in)
+    main([str(HAND), str(handed_in)])
+    printed = capsys.readouterr().out
+    assert printed.startswith(f"{handed_in}: 1 of 5\n")
+    assert "sum_value: not yet" in printed and "product_value" not in printed
+    assert "forward: not tried yet" in printed and "p_bright: not tried yet" in printed
+    assert "smooth_root: not yet" in printed
+
+
+def test_what_is_no_notebook_is_named(tmp_path):
+    broken = tmp_path / "bob.ipynb"
+    broken.write_text("<html>")
+    with pytest.raises(FileError, match=r"bob\.ipynb is no notebook"):
+        grade(read_lesson(HAND), broken)
+    with pytest.raises(FileError, match="notebook 99 has no exercises"):
+        progress(99)
