@@ -13,6 +13,7 @@ from PIL import Image
 from tiramisu_edu.cli import main
 from tiramisu_edu.worlds.pictures import load_image
 
+COMMANDS = ("inpaint", "fuse", "evaluate", "tune", "show", "train", "bench", "doctor")
 QUICK = ["--num-inference-steps", "3", "--batch", "3"]
 
 
@@ -118,7 +119,7 @@ def test_a_tampered_model_is_refused_without_a_traceback(tmp_path):
 
 
 def test_help_of_every_command(capsys):
-    for command in ([], ["inpaint"], ["evaluate"], ["train"], ["doctor"]):
+    for command in ([], *([name] for name in COMMANDS)):
         with pytest.raises(SystemExit, match="0"):
             main([*command, "--help"])
         assert "usage: tiramisu-edu" in capsys.readouterr().out
@@ -157,3 +158,67 @@ def test_the_digit_stays_where_it_is_known(tmp_path, mask_file):
     assert results[0].trajectory[0].circuit.shape == images[:2].shape
     assert 0 < results[0].guide_seconds < results[0].seconds
     assert load_image(mask_file, (8, 8), 1).notice == ""
+
+
+def test_the_help_lists_what_there_is():
+    from tiramisu_edu import cli
+    from tiramisu_edu.diffusion.samplers import SAMPLERS
+    from tiramisu_edu.evaluation.tuning import CANDIDATES, GRIDS
+    from tiramisu_edu.steering.guides import GUIDES
+    from tiramisu_edu.zoo import WORLDS
+
+    assert (tuple(SAMPLERS), tuple(WORLDS)) == (cli.SAMPLERS, cli.WORLDS)
+    assert ("none", *GUIDES) == cli.GUIDES
+    assert set(GRIDS) == set(SAMPLERS) - {"ddim", "ddpm"}
+    assert all(len(grid) == CANDIDATES for grid in GRIDS.values())  # the same effort for each
+
+
+def test_fuse_draws_digits_and_refuses_nonsense(tmp_path, capsys):
+    out = tmp_path / "fuse.png"
+    flags = ["--world", "digits", "--num-inference-steps", "2", "--coherence", "0.2,0.8", "--out", str(out)]
+    assert main(["fuse", *flags, "--pairs", "2"]) == 0
+    printed = capsys.readouterr().out
+    assert "contradiction" in printed and f"picture: {out}" in printed and out.exists()
+    labels = picture(tmp_path / "labels.png", np.kron([[0, 100], [200, 0]], np.ones((4, 4))))
+    assert main(["fuse", *flags, "--regions", labels]) == 0
+    for wrong, message in [
+        (["--regions", "magic"], "unknown regions 'magic'"),
+        (["--regions", picture(tmp_path / "black.png", np.zeros((8, 8)))], "black everywhere"),
+        (["--regions", picture(tmp_path / "large.png", np.eye(9) * 255)], "the label picture is (9, 9)"),
+        (["--coherence", "2"], "coherence must lie in [0, 1]"),
+        (["--coherence", "much"], "--coherence takes numbers"),
+        (["--pairs", "0"], "at least 1"),
+        (["--reference", labels, "--regions", "left-right"], "for 2 references, not 1"),
+        (["--model", "codes"], "no tokenizer"),
+    ]:
+        capsys.readouterr()
+        assert main(["fuse", *flags, *wrong]) == 2
+        error = capsys.readouterr().err
+        assert message in error and error.count("\n") == 1
+
+
+def test_show_draws_a_sheet_and_the_crossover(tmp_path, capsys, monkeypatch):
+    from tiramisu_edu.evaluation import contact, crossover
+
+    monkeypatch.setattr(contact.save_contact_sheet, "__kwdefaults__", {"columns": 2, "steps": 2, "seed": 0})
+    assert main(["show", "sheet", "--worlds", "digits", "--out", str(tmp_path / "sheet.png")]) == 0
+    quick = crossover.measure_crossover.__kwdefaults__ | {"images": 4, "levels": 3, "masks": ("left",)}
+    monkeypatch.setattr(crossover.measure_crossover, "__kwdefaults__", quick)
+    assert main(["show", "crossover", "--worlds", "digits", "--out", str(tmp_path / "crossover.png")]) == 0
+    assert len([line for line in capsys.readouterr().out.splitlines() if line.startswith("digits")]) == 3
+    assert all((tmp_path / name).stat().st_size > 5_000 for name in ("sheet.png", "crossover.png"))
+    assert main(["show", "sheet", "--worlds", "digits,faces"]) == 2
+
+
+def test_tune_keeps_what_it_finds(tmp_path, capsys, monkeypatch):
+    from tiramisu_edu.evaluation import tuning
+    from tiramisu_edu.evaluation.tuning import load_tuned
+
+    monkeypatch.setitem(tuning.GRIDS, "dps", tuning.GRIDS["dps"][:2])
+    flags = ["--masks", "left", "--steps", "2", "--images", "3", "--measure", "mse", "--out", str(tmp_path)]
+    assert main(["tune", "digits", "--samplers", "dps", *flags]) == 0
+    assert capsys.readouterr().out.count("<-") == 1
+    tuned = load_tuned(tmp_path / "digits" / "samplers.json")
+    assert tuned["dps"]["settings"].zeta in (0.1, 0.3)
+    assert main(["tune", "digits", "--samplers", "ddim", *flags]) == 2
+    assert "cannot tune with sampler 'ddim'" in capsys.readouterr().err

@@ -1,17 +1,30 @@
-"""The command line: `tiramisu-edu inpaint | evaluate | train | bench | doctor`."""
+"""The command line: `tiramisu-edu inpaint | fuse | evaluate | tune | show | train | bench | doctor`."""
 
 from __future__ import annotations
 
 import argparse
+import importlib
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from .errors import TiramisuError
 
-WORLDS = ("digits",)
-SAMPLERS = ("ddim", "replacement", "copaint")
-GUIDES = ("none", "mixture", "difference")
+# Repeated here so that `--help` need not import torch; tests/test_cli.py compares them with the registries.
+WORLDS = ("digits", "faces", "rooms")
+SAMPLERS = (
+    "ddim",
+    "ddpm",
+    "replacement",
+    "repaint",
+    "ddrm",
+    "ddnm",
+    "dps",
+    "resampling",
+    "copaint",
+    "copaint-tt",
+)
+GUIDES = ("none", "mixture", "difference", "precision", "learned", "latent", "latent-published")
 _STYLE = argparse.ArgumentDefaultsHelpFormatter
 SCALES = ("toy", "laptop", "gpu", "paper")
 
@@ -39,21 +52,8 @@ def _run(options: argparse.Namespace) -> int:
         import torch
 
         torch.set_num_threads(options.threads)
-    if options.command == "inpaint":
-        from .commands.inpaint import run_inpaint
-
-        return run_inpaint(options)
-    if options.command == "evaluate":
-        from .commands.evaluate import run_evaluate
-
-        return run_evaluate(options)
-    if options.command == "bench":
-        from .commands.bench import run_bench
-
-        return run_bench(options)
-    from .commands.train import run_train
-
-    return run_train(options)
+    module = importlib.import_module(f".commands.{options.command}", __package__)
+    return int(getattr(module, f"run_{options.command}")(options))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -65,6 +65,16 @@ def _parser() -> argparse.ArgumentParser:
     _add_evaluate(
         commands.add_parser("evaluate", help="compare samplers with and without a guide", formatter_class=_STYLE)
     )
+    _add_fuse(
+        commands.add_parser("fuse", help="one picture from several, each ruling its region", formatter_class=_STYLE)
+    )
+    _add_tune(commands.add_parser("tune", help="choose samplers' options on validation images", formatter_class=_STYLE))
+    show = commands.add_parser("show", help="a contact sheet, or circuit against denoiser", formatter_class=_STYLE)
+    show.add_argument("what", choices=("sheet", "crossover"), help="real and drawn pictures; errors by noise level")
+    show.add_argument("--worlds", default="faces", metavar="A,B", help=f"of {', '.join(WORLDS)}")
+    show.add_argument("--seed", type=int, default=0, help="of samples and noise")
+    _add_threads(show, 1)
+    show.add_argument("--out", type=Path, default=None, help="the PNG; None: in out/, named after what it shows")
     _add_train(commands.add_parser("train", help="make the models of a world again", formatter_class=_STYLE))
     bench = commands.add_parser("bench", help="time the engine beside its limit and its peers", formatter_class=_STYLE)
     bench.add_argument("what", choices=("circuits", "em"), help="queries beside their limit, or one EM epoch")
@@ -119,6 +129,40 @@ def _add_inpaint(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--sampler", default="replacement", help=f"one of {', '.join(SAMPLERS)}")
     parser.add_argument("--batch", type=int, default=64, help="how many held-out images, or completions of FILE")
     parser.add_argument("--out", type=Path, default=Path("out/inpaint.png"), help="the PNG to write")
+
+
+def _add_fuse(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--world", default="faces", help=f"one of {', '.join(WORLDS)}")
+    parser.add_argument(
+        "--reference", type=Path, nargs="+", metavar="FILE", help="pictures to fuse; None: pairs of held-out images"
+    )
+    parser.add_argument("--regions", default="left-right", metavar="NAME|FILE", help="a layout, or a label picture")
+    parser.add_argument("--coherence", default="0.1,0.3,0.5,0.7,0.9", metavar="X,X", help="0: ignore, 1: obey exactly")
+    parser.add_argument("--model", choices=("codes", "pixels"), default=None, help="None: codes where there are some")
+    parser.add_argument("--pairs", type=int, default=1, help="how many held-out pairs")
+    parser.add_argument("--images", type=int, default=1, help="completions per pair and level")
+    parser.add_argument("--sampler", default="ddim", help="that carries the guide")
+    parser.add_argument("--num-inference-steps", type=int, default=25, metavar="T", help="denoising steps")
+    parser.add_argument("--seed", type=int, default=0, help="of pairs and noise")
+    parser.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1, mps")
+    _add_threads(parser, 1)
+    parser.add_argument("--json", type=Path, default=None, metavar="FILE", help="also write the numbers to FILE")
+    parser.add_argument("--out", type=Path, default=Path("out/fuse.png"), help="the PNG to write")
+
+
+def _add_tune(parser: argparse.ArgumentParser) -> None:
+    tuned = ",".join(name for name in SAMPLERS if name not in ("ddim", "ddpm"))
+    masks = "left,top,expand1,expand2,vstrip,hstrip,wide"
+    parser.add_argument("world", help=f"one of {', '.join(WORLDS)}")
+    parser.add_argument("--samplers", default=tuned, metavar="A,B", help="each with eight tries")
+    parser.add_argument("--masks", default=masks, metavar="A,B", help="mask layouts")
+    parser.add_argument("--steps", type=int, default=12, help="denoising steps")
+    parser.add_argument("--images", type=int, default=16, help="validation images, each under each mask")
+    parser.add_argument("--measure", default="lpips", help="what is best")
+    parser.add_argument("--seed", type=int, default=0, help="of image choice and noise")
+    parser.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1, mps")
+    _add_threads(parser, 1)
+    parser.add_argument("--out", type=Path, default=None, help="folder for WORLD/samplers.json; None: the data folder")
 
 
 def _add_evaluate(parser: argparse.ArgumentParser) -> None:
