@@ -45,7 +45,7 @@ class PatchSettings:
     patch: int = 4
     num_codes: int = 64
     num_latents: int = 64
-    rounds: int = 6
+    rounds: int = 8
     epochs: int = 2
     batch_size: int = 256
     pseudocount: float = 0.2
@@ -134,7 +134,7 @@ def train_patch_circuit(
         "test_nats_one_gaussian_per_patch": round(one_gaussian_per_patch(train, test, s.patch), 2),
     }
     codebook.save(codebook_path, data=circuit.facts["data"], seed=seed)
-    circuit.save(circuit_path, **circuit.facts)
+    circuit.save(circuit_path, half=True, **circuit.facts)
     if progress:
         tqdm.write(f"{circuit.facts}, {time.perf_counter() - start:.0f} s")
     return circuit
@@ -150,7 +150,7 @@ def train_independent_circuit(
     circuit = independent_patches(codebook, train)
     nats = round(mean_log_likelihood(circuit, PatchRows(codebook, test)), 2)
     circuit.facts = {"data": f"{scene.name}", "structure": "independent patches", "seed": seed, "test_nats": nats}
-    circuit.save(path, **circuit.facts)
+    circuit.save(path, half=True, **circuit.facts)
     return circuit
 
 

@@ -92,7 +92,7 @@ def train_code_circuit(
         "seed": seed,
         "test_bits_per_code": round(bits_per_dimension(nats, circuit.num_variables), 4),
     }
-    circuit.save(path, **circuit.facts)
+    circuit.save(path, half=True, **circuit.facts)
     return circuit
 
 
