@@ -41,10 +41,10 @@ class TokenizerSettings:
     num_codes: int = 256
     code_size: int = 8
     width: int = 96
-    steps: int = 4000
+    steps: int = 6000
     unquantised_steps: int = 300
     batch_size: int = 32
-    learning_rate: float = 2e-3
+    learning_rate: float = 6e-3
     commitment: float = 0.25
     average_decay: float = 0.95
     revive_below: float = 0.5

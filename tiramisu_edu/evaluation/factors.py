@@ -97,7 +97,8 @@ def calibration(model: FactorModel, read: Tensor, truth: Tensor, seen: Tensor, h
 
         chance_f = sum_g n_g / n * 1/2 sum_v sqrt(2 p_gv (1 - p_gv) / (pi n_g))
 
-    is seen (the mean absolute deviation of a normal distribution). A method is off by what it shows beyond that.
+    is seen (the mean absolute deviation of a normal distribution). A method is off by what it shows beyond that. Masks
+    that all images share make large groups; with a mask of its own for every image, chance is nearly all there is.
 
     Args: as `determined`; several seeds of an image are several cases.
     """

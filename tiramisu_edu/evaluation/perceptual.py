@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -117,6 +118,7 @@ def _alexnet(path: Path) -> Perceptual:
     return Perceptual("LPIPS (AlexNet)", _in_chunks(distance))
 
 
+@lru_cache(maxsize=1)
 def _official_network(path: Path) -> lpips.LPIPS:
     """The lpips package's network and linear weights on AlexNet's features from a torchvision file.
 
