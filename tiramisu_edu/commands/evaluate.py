@@ -12,9 +12,19 @@ from pathlib import Path
 from ..errors import TiramisuError
 from ..evaluation.cells import Cell, CellResult, Method, cell_cases
 from ..evaluation.masks import MASKS
-from ..evaluation.measures import MEASURES
+from ..evaluation.measures import MEASURES, lpips_name
+from ..evaluation.paper import METHODS
 from ..evaluation.runner import run_cells
-from ..evaluation.table import Grid, Results, best_of_all, means, steered_against_base, write_per_image
+from ..evaluation.table import (
+    Grid,
+    Results,
+    best_of_all,
+    calibrations,
+    means,
+    papers_table,
+    steered_against_base,
+    write_per_image,
+)
 from ..files import atomic_path
 from .inpaint import chosen_device
 
@@ -79,6 +89,8 @@ def report(options: argparse.Namespace, done: list[CellResult]) -> None:
     grids = all_grids(results, options.measure)
     worlds = {name: load(name) for name in results.worlds}
     facts = machine_facts(options)
+    facts += "".join(f"\n{name}: {lpips_name(world)}" for name, world in worlds.items())
+    grids += [calibrations(results, w, t) for w in worlds.values() if w.scene is not None for t in results.steps]
     text = f"```\n{facts}\n```\n\n" + "\n".join(grid.markdown() for grid in grids)
     print("\n" + text)
     _write(options.out / "table.md", text)
@@ -102,7 +114,9 @@ def all_grids(results: Results, measure: str) -> list[Grid]:
     grids = [means(results, world, measure, steps) for world in results.worlds for steps in results.steps]
     if any(method.base != method and method.base in results.methods for method in results.methods):
         grids.append(steered_against_base(results, measure))
-    return grids + [best_of_all(results, measure, steps) for steps in results.steps]
+    grids += [best_of_all(results, measure, steps) for steps in results.steps]
+    published = {Method.parse(name) for name in METHODS if name != "tiramisu"}
+    return [*grids, papers_table()] if published <= set(results.methods) else grids
 
 
 def machine_facts(options: argparse.Namespace) -> str:

@@ -17,6 +17,7 @@ from ..evaluation.measures import MEASURES, measure
 from ..evaluation.sheet import damaged, save_sheet
 from ..evaluation.significance import paired_interval
 from ..files import atomic_path
+from ..steering.evidence import PixelCodebook
 from ..worlds.pictures import load_image
 
 if TYPE_CHECKING:
@@ -93,9 +94,11 @@ def _cases(world: World, options: argparse.Namespace) -> tuple[Cases, bool]:
     picture = load_image(options.image, (height, width), world.images("test")[0].shape[1])
     if picture.notice:
         print(f"notice: {picture.notice}")
-    image = world.codebook.image(world.codebook.categories(picture.image), picture.image.shape)
-    if not torch.equal(image, picture.image):
-        print(f"notice: {options.image}: its pixels are rounded to the world's {len(world.codebook.levels)} levels")
+    image, codebook = picture.image, world.codebook
+    if isinstance(codebook, PixelCodebook):
+        image = codebook.image(codebook.categories(image), image.shape)
+        if not torch.equal(image, picture.image):
+            print(f"notice: {options.image}: its pixels are rounded to the world's {len(codebook.levels)} levels")
     generator = torch.Generator().manual_seed(options.seed)
     known = mask_batch(options.mask, 1, height, width, generator=generator) if is_layout else None
     known = load_mask(options.mask, height, width)[None] if known is None else known

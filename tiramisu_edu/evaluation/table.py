@@ -5,16 +5,20 @@ from __future__ import annotations
 import csv
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
 
 from ..errors import TiramisuError
 from ..files import atomic_path
-from .cells import CellResult, Method
+from .cells import CellResult, Method, cell_cases
+from .factors import calibration
 from .measures import MEASURES
 from .significance import PairedInterval, paired_interval
+
+if TYPE_CHECKING:
+    from ..zoo import World
 
 
 class Setting(NamedTuple):
@@ -189,6 +193,37 @@ def best_of_all(results: Results, measure: str, steps: int) -> Grid:
             wins[method] += number == best
     rows = [[str(m), f"{n} of {len(results.settings)}"] for m, n in sorted(wins.items(), key=lambda item: -item[1])]
     return Grid(f"Best of all, {steps} steps: {MEASURES[measure].title}", ["method", "settings"], rows)
+
+
+def calibrations(results: Results, world: World, steps: int) -> Grid:
+    """How far each method's choices are from the exact conditional, pooled over masks and seeds; see `calibration`."""
+    scene = world.scene
+    assert scene is not None, "calibration needs a procedural world"
+    settings = results.of_world(world.name)
+    rows = []
+    for method in results.methods:
+        parts = []
+        for setting in settings:
+            for result in results.cells(setting, method, steps):
+                cases = cell_cases(world, result.cell)
+                read = world.judge.read(result.completions.float() / 127.5 - 1)
+                parts.append((read, cases.labels, *scene.seen(cases.known)))
+        found = calibration(scene.model, *(torch.cat(column) for column in zip(*parts)))
+        distance, chance = found.mean
+        rows.append([str(method), f"{distance:.3f}", f"{chance:.3f}", str(int(found.cases.sum()))])
+    title = f"{world.name}, {steps} steps: total variation from the exact conditional of open hidden factors"
+    return Grid(title, ["method", "distance", "of exact draws, about", "cases"], rows)
+
+
+def papers_table() -> Grid:
+    """The paper's Table 1, averages over its seven masks, for the ordering of the methods."""
+    from . import paper
+
+    rows = []
+    for data, numbers in paper.AVERAGES.items():
+        rows.append([data, *(f"**{x:.3f}**" if x == min(numbers) else f"{x:.3f}" for x in numbers)])
+    title = f"The paper's own averages: LPIPS (AlexNet), {paper.STEPS} steps, {paper.IMAGES} images a cell"
+    return Grid(title, ["data", *paper.METHODS], rows)
 
 
 def write_per_image(path: str | Path, results: Iterable[CellResult]) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -43,7 +44,7 @@ def train_digits_circuit(
         progress=progress,
     )
     nats = {split: mean_log_likelihood(circuit, categories(split)) for split in ("train", "validation", "test")}
-    circuit.facts = {
+    facts: dict[str, Any] = {
         "data": "digits, training split",
         "structure": f"HCLT, {NUM_LATENTS} latent states",
         "seed": seed,
@@ -51,5 +52,6 @@ def train_digits_circuit(
         "nats": {split: round(value, 3) for split, value in nats.items()},
         "test_bits_per_pixel": round(bits_per_dimension(nats["test"], circuit.num_variables), 4),
     }
-    circuit.save(out_path, **circuit.facts)
+    circuit.facts = facts
+    circuit.save(out_path, **facts)
     return circuit
