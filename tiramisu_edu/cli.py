@@ -69,8 +69,10 @@ def _parser() -> argparse.ArgumentParser:
         commands.add_parser("fuse", help="one picture from several, each ruling its region", formatter_class=_STYLE)
     )
     _add_tune(commands.add_parser("tune", help="choose samplers' options on validation images", formatter_class=_STYLE))
-    show = commands.add_parser("show", help="a contact sheet, or circuit against denoiser", formatter_class=_STYLE)
-    show.add_argument("what", choices=("sheet", "crossover"), help="real and drawn pictures; errors by noise level")
+    show = commands.add_parser(
+        "show", help="a contact sheet, what masks leave visible, circuit against denoiser", formatter_class=_STYLE
+    )
+    show.add_argument("what", choices=("sheet", "visibility", "crossover"), help="pictures; masks; errors by noise")
     show.add_argument("--worlds", default="faces", metavar="A,B", help=f"of {', '.join(WORLDS)}")
     show.add_argument("--seed", type=int, default=0, help="of samples and noise")
     _add_threads(show, 1)

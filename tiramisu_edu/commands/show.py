@@ -1,24 +1,36 @@
-"""`tiramisu-edu show`: a world's contact sheet, or where its circuit predicts better than its denoiser."""
+"""`tiramisu-edu show`: a contact sheet, what masks leave visible, or circuit against denoiser by noise level."""
 
 from __future__ import annotations
 
 import argparse
+from typing import TYPE_CHECKING
 
 from ..errors import TiramisuError
+from ..evaluation import paper
+
+if TYPE_CHECKING:
+    from ..zoo import World
 
 
 def run_show(options: argparse.Namespace) -> int:
-    """Draw one picture for the worlds asked for."""
+    """Draw one picture for the worlds asked for, and print what it cannot show."""
     from ..zoo import load
 
     worlds = {name: load(name) for name in options.worlds.split(",")}
     if options.what == "sheet":
-        from ..evaluation.contact import save_contact_sheet
+        from ..evaluation.contact import rules_broken, save_contact_sheet
 
         if len(worlds) > 1:
             raise TiramisuError("a contact sheet shows one world: give --worlds one name")
         (world,) = worlds.values()
         path = save_contact_sheet(options.out or f"out/sheet_{world.name}.png", world, seed=options.seed)
+        if world.scene is not None:
+            for kind, share in rules_broken(world, seed=options.seed).items():
+                print(f"{kind:20} {share:6.1%} of 256 pictures break a rule, as the judge reads them")
+    elif options.what == "visibility":
+        for name, world in worlds.items():
+            _print_visibility(name, world)
+        return 0
     else:
         from ..evaluation.crossover import measure_crossover, plot_crossover
 
@@ -30,3 +42,17 @@ def run_show(options: argparse.Namespace) -> int:
         path = plot_crossover(options.out or "out/crossover.png", found)
     print(f"picture: {path}")
     return 0
+
+
+def _print_visibility(name: str, world: World) -> None:
+    """A Markdown table: which factors each mask shows (S), hides (h), or shows in part (p)."""
+    if world.scene is None:
+        raise TiramisuError(f"{name} has no factors: choose a procedural world")
+    masks = [mask for mask in paper.MASKS if mask != "wide"]  # wide is drawn anew for each picture
+    table = world.scene.visibility(masks)
+    print(f"\n{name}: S seen, h hidden, p in part\n")
+    print("| factor | " + " | ".join(masks) + " |")
+    print("|" + "---|" * (1 + len(masks)))
+    letters = {"seen": "S", "hidden": "h", "part": "p"}
+    for factor in world.scene.model.names:
+        print(f"| {factor} | " + " | ".join(letters[table[mask][factor]] for mask in masks) + " |")

@@ -9,10 +9,12 @@ import torch
 from torch import Tensor
 
 from ..diffusion.samplers import ddpm
-from ..steering.evidence import Observation
+from .factors import violations
 from .sheet import save_sheet
 
 if TYPE_CHECKING:
+    from ..circuits.circuit import Circuit
+    from ..diffusion.denoiser import Denoiser
     from ..zoo import World
 
 
@@ -27,34 +29,53 @@ def save_contact_sheet(path: str | Path, world: World, *, columns: int = 12, ste
         seed: of all samples.
     """
     real = world.images("test")[0][: 2 * columns]
-    drawn = denoiser_samples(world, 2 * columns, steps=steps, seed=seed)
+    drawn = denoiser_samples(world.denoiser, real, steps=steps, seed=seed)
     rows = {"real": real[:columns], "real ": real[columns:]}
     rows |= {"denoiser": drawn[:columns], "denoiser ": drawn[columns:]}
-    rows["circuit"] = sampled_by_circuit(world, real[:columns], seed=seed)
+    rows["circuit"] = circuit_samples(world, world.circuit, real[:columns], seed=seed)
     if world.tokenizer is not None:
         rows["tokenizer"] = world.tokenizer.decode(world.tokenizer.encode(real[:columns]))
     return save_sheet(path, rows, f"{world.name}: real pictures, samples, and the real pictures through the tokenizer")
 
 
-def denoiser_samples(world: World, count: int, *, steps: int = 100, seed: int = 0, batch: int = 64) -> Tensor:
-    """Pictures (count, C, H, W) from the denoiser alone: nothing is known."""
-    shape = world.images("test")[0].shape[1:]
-    schedule = world.schedule.respace(steps)
-    parts, first = [], 0
-    while first < count:
-        size = min(batch, count - first)
-        nothing = torch.zeros(size, *shape)
-        generators = [torch.Generator().manual_seed(1_000_003 * seed + first + n) for n in range(size)]
-        known = torch.zeros(size, 1, *shape[1:], dtype=torch.bool)
-        parts.append(ddpm(world.denoiser, schedule, nothing, known, generator=generators))
-        first += size
+def rules_broken(world: World, *, count: int = 256, steps: int = 100, seed: int = 0) -> dict[str, float]:
+    """Share of pictures in which the judge reads a broken rule: real ones (its own mistakes), and samples.
+
+    Args:
+        world: a procedural one.
+        count: pictures of each kind.
+        steps: of the denoiser's ancestral sampling.
+        seed: of all samples.
+
+    Returns:
+        "real", "denoiser", "weak denoiser", "circuit", "independent patches" -> share from 0 to 1.
+    """
+    assert world.scene is not None, "rules need a procedural world"
+    real = world.images("test", count)[0]
+    kinds = {
+        "real": real,
+        "denoiser": denoiser_samples(world.denoiser, real, steps=steps, seed=seed),
+        "weak denoiser": denoiser_samples(world.weak_denoiser, real, steps=steps, seed=seed),
+        "circuit": circuit_samples(world, world.circuit, real, seed=seed),
+        "independent patches": circuit_samples(world, world.independent_circuit, real, seed=seed),
+    }
+    model = world.scene.model
+    return {kind: (violations(model, world.judge.read(x)) > 0).double().mean().item() for kind, x in kinds.items()}
+
+
+def denoiser_samples(denoiser: Denoiser, like: Tensor, *, steps: int = 100, seed: int = 0, batch: int = 64) -> Tensor:
+    """Pictures from a denoiser alone, as many and of the shape of `like` (N, C, H, W): nothing is known."""
+    schedule = denoiser.schedule.respace(steps)
+    parts = []
+    for first in range(0, len(like), batch):
+        nothing = torch.zeros_like(like[first : first + batch])
+        generators = [torch.Generator().manual_seed(1_000_003 * seed + first + n) for n in range(len(nothing))]
+        known = torch.zeros_like(nothing[:, :1], dtype=torch.bool)
+        parts.append(ddpm(denoiser, schedule, nothing, known, generator=generators))
     return torch.cat(parts)
 
 
-def sampled_by_circuit(world: World, like: Tensor, *, seed: int = 0) -> Tensor:
-    """Pictures from the circuit alone, of the shape of `like`."""
-    nothing = torch.zeros_like(like)
-    known = torch.zeros_like(like[:, :1], dtype=torch.bool)
-    weights = world.codebook.log_weights(Observation(nothing, 1e-9, nothing, known))
-    codes = world.circuit.sample(1, weights, generator=torch.Generator().manual_seed(seed))[0]
-    return world.codebook.image(codes, nothing.shape)
+def circuit_samples(world: World, circuit: Circuit, like: Tensor, *, seed: int = 0) -> Tensor:
+    """Pictures from a circuit over the world's codebook alone, of the shape of `like`; each code as its mean."""
+    codes = circuit.sample(len(like), generator=torch.Generator().manual_seed(seed))
+    return world.codebook.image(codes, like.shape)
