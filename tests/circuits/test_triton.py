@@ -26,7 +26,7 @@ from tests.circuits.oracle import (
 )
 from tests.circuits.triton_twins import Case, edge_flows, hard_edge_flows, hard_log_u, log_u_of, product_flows
 from tiramisu_edu.circuits import engines, structures
-from tiramisu_edu.circuits.engines import torch_engine
+from tiramisu_edu.circuits.engines import linear_engine, torch_engine
 from tiramisu_edu.circuits.engines.messages import Evidence
 from tiramisu_edu.circuits.regions import Region, RegionGraph
 from tiramisu_edu.errors import TiramisuError
@@ -219,12 +219,13 @@ def test_no_samples_are_no_work():
 def test_the_engine_is_chosen_by_device_and_dtype(monkeypatch):
     cpu, gpu = torch.device("cpu"), torch.device("cuda", 0)
     assert engines.choose("torch", gpu, torch.float32) is torch_engine
-    assert engines.choose(None, cpu, torch.float32) is torch_engine
-    assert engines.choose(None, gpu, torch.float64) is torch_engine
+    assert engines.choose("linear", gpu, torch.float32) is linear_engine
+    assert engines.choose(None, cpu, torch.float32) is linear_engine
+    assert engines.choose(None, gpu, torch.float64) is linear_engine
     assert engines.choose(None, gpu, torch.float32) is engine
     monkeypatch.setenv("TRITON_INTERPRET", "1")
     assert engines.choose("triton", cpu, torch.float32) is engine
-    with pytest.raises(TiramisuError, match="unknown engine 'jax'; known: torch, triton"):
+    with pytest.raises(TiramisuError, match="unknown engine 'jax'; known: linear, torch, triton"):
         engines.choose("jax", cpu, torch.float32)
     with pytest.raises(
         TiramisuError, match=r"triton engine cannot run here: .* float32, not float64. Use engine='torch'"
@@ -233,11 +234,11 @@ def test_the_engine_is_chosen_by_device_and_dtype(monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(torch.cuda, "is_available", lambda: True)
         patch.setattr(torch.cuda, "get_device_capability", lambda device: (7, 5))
-        assert engines.choose(None, gpu, torch.float32) is torch_engine
+        assert engines.choose(None, gpu, torch.float32) is linear_engine
         with pytest.raises(TiramisuError, match=r"compute capability 8\.0 or newer, not 7\.5"):
             engines.choose("triton", gpu, torch.float32)
     monkeypatch.setitem(sys.modules, "triton", None)
-    assert engines.choose(None, gpu, torch.float32) is torch_engine
+    assert engines.choose(None, gpu, torch.float32) is linear_engine
     with pytest.raises(TiramisuError, match="triton cannot be imported"):
         engines.choose("triton", gpu, torch.float32)
     monkeypatch.delenv("TRITON_INTERPRET")

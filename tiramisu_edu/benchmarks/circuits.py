@@ -16,7 +16,6 @@ from tqdm.auto import tqdm
 
 from ..circuits import structures
 from ..circuits.circuit import Circuit
-from ..circuits.engines.messages import Workspace
 from ..circuits.learning import accumulate
 from ..circuits.regions import RegionGraph
 from .timing import Timing, alternate, slope
@@ -80,9 +79,9 @@ class Setup(NamedTuple):
 
     def ours(self, query: str) -> Callable[[], object]:
         if query == EM:  # one batch of an E-step: the counts of many batches are added up in the same tensors
-            tables, workspace = self.circuit.tables(), Workspace()
+            tables = self.circuit.tables()
             gradients = [torch.zeros_like(table) for table in tables]
-            return lambda: accumulate(self.circuit, tables, self.x, gradients, workspace)
+            return lambda: accumulate(self.circuit, tables, self.x, gradients)
         return lambda: self.circuit.posterior_marginals(self.log_weights)
 
     def raw_products(self, query: str) -> Callable[[], object]:

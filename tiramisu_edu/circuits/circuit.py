@@ -6,16 +6,16 @@ import math
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ..errors import EvidenceError
 from .differentiable import LogPartition
-from .engines import choose, traceback
-from .engines.messages import Evidence, Messages, Workspace
+from .engines import choose, linear_engine, torch_engine, traceback
+from .engines.messages import Evidence, Workspace
 from .engines.plan import compile_plan
-from .engines.torch_engine import log_partition
 from .evidence_checks import check_log_weights, check_possible, checked_values
 from .inputs import get_family
 from .regions import RegionGraph
@@ -34,7 +34,7 @@ class Circuit(nn.Module):
         graph: the structure, from `structures`.
         generator: for the random start, theta proportional to exp(uniform); the default generator if None.
         dtype: float32, or float64 for exactness in small circuits.
-        engine: "torch", "triton", or None for the faster one wherever the parameters are.
+        engine: "linear", "torch" (log space), "triton", or None for the fastest one wherever the parameters are.
     """
 
     def __init__(
@@ -56,7 +56,8 @@ class Circuit(nn.Module):
                 start = _laid_out(start)
             self.parameter_list.append(nn.Parameter(start, requires_grad=family.is_learned))
         self.engine_name = engine
-        self._workspace = Workspace()  # the buffers of the last query, at most MESSAGE_BYTES, for the next one
+        self.workspace = Workspace()  # the buffers of the last query, at most MESSAGE_BYTES, for the next one
+        self.spare_workspaces: list[Workspace] = []  # likewise, of queries that autograd recorded
         self.facts: dict[str, object] = {}  # what is known of its making: data, seed, likelihood
 
     @property
@@ -103,8 +104,8 @@ class Circuit(nn.Module):
             EvidenceError: for a wrong shape or type, or a value that is no category.
         """
         x = checked_values(x, self.num_variables, self.num_categories).to(self.device)
-        tables = self.tables()
-        return torch.cat([LogPartition.apply(self, rows, None, *tables) for rows in self.chunks(x)])
+        tables, is_recorded = self.tables(), torch.is_grad_enabled()
+        return torch.cat([LogPartition.apply(self, is_recorded, rows, None, *tables) for rows in self.chunks(x)])
 
     def log_partition(self, log_weights: Tensor) -> Tensor:
         """log Z(w) = log sum_x p(x) prod_i w_i(x_i), differentiable in the log weights and the parameters.
@@ -122,8 +123,9 @@ class Circuit(nn.Module):
             EvidenceError: for NaN, +inf, a row of all -inf (names it), or Z = 0 (names the batch rows).
         """
         log_weights = self._check(log_weights)
-        tables = self.tables()
-        log_z = torch.cat([LogPartition.apply(self, None, rows, *tables) for rows in self.chunks(log_weights)])
+        tables, is_recorded = self.tables(), torch.is_grad_enabled()
+        chunks = self.chunks(log_weights)
+        log_z = torch.cat([LogPartition.apply(self, is_recorded, None, rows, *tables) for rows in chunks])
         check_possible(log_z.detach())
         return log_z
 
@@ -143,7 +145,7 @@ class Circuit(nn.Module):
         log_weights = self._check(log_weights)
         out = []
         for evidence, first_row in self._soft_chunks(log_weights):
-            messages = self._forward(evidence, first_row, keep=True)
+            messages = self._forward(self.engine, evidence, first_row, keep=True)
             assert evidence.log_weights is not None
             new = torch.empty_like if self.plan.is_tree else torch.zeros_like
             marginals = new(evidence.log_weights)
@@ -210,9 +212,10 @@ class Circuit(nn.Module):
             nothing_known = torch.zeros(1, self.num_variables, self.num_categories)
             return self.sample(n, nothing_known, generator=generator)[:, 0]
         log_weights = self._check(log_weights)
+        engine = torch_engine if self.engine is linear_engine else self.engine  # the walk reads log messages
         out = []
         for evidence, first_row in self._soft_chunks(log_weights, copies=n):
-            messages = self._forward(evidence, first_row)
+            messages = self._forward(engine, evidence, first_row)
             values = traceback.sample(self.plan, self.tables(), evidence, messages, n, generator)
             out.append(values.T.reshape(n, -1, self.num_variables))
         return torch.cat(out, 1)
@@ -233,7 +236,7 @@ class Circuit(nn.Module):
         log_weights = self._check(log_weights)
         out = []
         for evidence, first_row in self._soft_chunks(log_weights):
-            self._forward(evidence, first_row)
+            self._forward(self.engine, evidence, first_row)
             out.append(traceback.most_probable(self.plan, self.tables(), evidence).T)
         return torch.cat(out)
 
@@ -288,9 +291,10 @@ class Circuit(nn.Module):
         check_log_weights(log_weights, self.num_variables, self.num_categories)
         return log_weights.to(self.device, self.dtype)
 
-    def _forward(self, evidence: Evidence, first_row: int, *, keep: bool = False) -> Messages:
-        messages = self.engine.forward(self.plan, self.tables(), evidence, keep=keep, workspace=self._workspace)
-        check_possible(log_partition(self.plan, messages), first_row)
+    def _forward(self, engine: ModuleType, evidence: Evidence, first_row: int, *, keep: bool = False) -> Any:
+        messages = engine.forward(self.plan, self.tables(), evidence, keep=keep, workspace=self.workspace)
+        if not isinstance(messages, linear_engine.LinearMessages):  # those are never of Z(w) = 0
+            check_possible(engine.log_partition(self.plan, messages), first_row)
         return messages
 
     def _soft_chunks(self, log_weights: Tensor, copies: int = 1) -> Iterator[tuple[Evidence, int]]:

@@ -22,8 +22,7 @@ from tqdm.auto import tqdm
 from ..errors import FileError, TiramisuError
 from ..files import load_safetensors, save_safetensors
 from .circuit import Circuit, bits_per_dimension
-from .engines.messages import Evidence, Workspace
-from .engines.torch_engine import log_partition
+from .engines.messages import Evidence
 from .evidence_checks import check_log_weights, check_possible, checked_values
 from .inputs import get_family
 
@@ -247,13 +246,13 @@ def expected_counts(circuit: Circuit, data: Rows, index: Tensor | None = None) -
     Raises:
         EvidenceError: for rows of the wrong shape or range, or of probability zero, named by their place in the batch.
     """
-    tables, workspace = circuit.tables(), Workspace()
+    tables = circuit.tables()
     gradients = [torch.zeros_like(table) for table in tables]
     log_likelihood = torch.zeros((), dtype=torch.float64, device=circuit.device)
     for part in _share(torch.arange(len(data)) if index is None else index).split(READ):
         first_row = 0
         for rows in circuit.chunks(_checked(circuit, _rows(data, part))):
-            log_z = accumulate(circuit, tables, rows, gradients, workspace)
+            log_z = accumulate(circuit, tables, rows, gradients)
             check_possible(log_z, first_row)
             log_likelihood += log_z.double().sum()
             first_row += len(rows)
@@ -263,14 +262,13 @@ def expected_counts(circuit: Circuit, data: Rows, index: Tensor | None = None) -
 
 
 @torch.no_grad()
-def accumulate(
-    circuit: Circuit, tables: list[Tensor], rows: Tensor, gradients: list[Tensor], workspace: Workspace
-) -> Tensor:
+def accumulate(circuit: Circuit, tables: list[Tensor], rows: Tensor, gradients: list[Tensor]) -> Tensor:
     """One batch of the E-step: log p(x) or log Z(w) of the rows, (B,); d log Z / d table is added to `gradients`."""
     evidence = Evidence(rows.permute(1, 2, 0)) if rows.is_floating_point() else Evidence(values=rows.T)
-    messages = circuit.engine.forward(circuit.plan, tables, evidence, keep=True, workspace=workspace)
-    circuit.engine.backward(circuit.plan, tables, evidence, messages, gradients=gradients)
-    return log_partition(circuit.plan, messages)
+    engine = circuit.engine
+    messages = engine.forward(circuit.plan, tables, evidence, keep=True, workspace=circuit.workspace)
+    engine.backward(circuit.plan, tables, evidence, messages, gradients=gradients)
+    return engine.log_partition(circuit.plan, messages)
 
 
 @torch.no_grad()

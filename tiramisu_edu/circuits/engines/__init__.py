@@ -1,6 +1,10 @@
-"""How the levels of a circuit are executed: the tensor engine anywhere, its Triton form on a GPU.
+"""How the levels of a circuit are executed: three modules with the functions `forward`, `backward`, `log_partition`.
 
-Both are modules with the same functions, `forward`, `backward` and `log_partition`; `choose` says which one runs.
+    torch     any circuit, messages in log space
+    linear    trees with scaled linear messages, several times faster; all that these cannot hold it leaves to torch
+    triton    any circuit on a GPU in float32, as fused kernels
+
+`choose` says which one runs.
 """
 
 from __future__ import annotations
@@ -12,14 +16,14 @@ import torch
 
 from ...errors import TiramisuError
 
-ENGINES = ("torch", "triton")
+ENGINES = ("linear", "torch", "triton")
 
 
 def choose(engine: str | None, device: torch.device, dtype: torch.dtype) -> ModuleType:
     """The module that computes messages and flows for parameters of this device and dtype.
 
     Args:
-        engine: `torch`, `triton`, or None for the faster one that runs here: triton on a GPU in float32, else torch.
+        engine: one of ENGINES, or None for the fastest that runs here: triton on a GPU in float32, else linear.
         device: of the parameters.
         dtype: of the parameters.
 
@@ -28,16 +32,16 @@ def choose(engine: str | None, device: torch.device, dtype: torch.dtype) -> Modu
     """
     if engine not in (None, *ENGINES):
         raise TiramisuError(f"unknown engine {engine!r}; known: {', '.join(ENGINES)}")
-    obstacle = "" if engine == "torch" else _obstacle_to_triton(device, dtype)
+    obstacle = "" if engine in ("linear", "torch") else _obstacle_to_triton(device, dtype)
     if engine == "triton" and obstacle:
         raise TiramisuError(f"the triton engine cannot run here: {obstacle}. Use engine='torch'")
     if engine == "triton" or (engine is None and device.type == "cuda" and not obstacle):
         from . import triton_engine
 
         return triton_engine
-    from . import torch_engine
+    from . import linear_engine, torch_engine
 
-    return torch_engine
+    return torch_engine if engine == "torch" else linear_engine
 
 
 def _obstacle_to_triton(device: torch.device, dtype: torch.dtype) -> str:

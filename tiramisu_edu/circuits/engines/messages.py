@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from .plan import Level, Plan
+from .tape import Tape
 
 Parameters = list[Tensor]
 
@@ -38,12 +39,17 @@ class Workspace:
     def __init__(self) -> None:
         self._made_for: object = None
         self._buffers: dict[object, Tensor] = {}
+        self._tapes: dict[tuple[bool, bool], Tape] = {}
+
+    def __reduce__(self) -> tuple[type[Workspace], tuple[()]]:
+        return Workspace, ()  # a copy starts empty
 
     def start(self, batch: int, like: Tensor) -> None:
         """Make ready for a query; buffers of another batch size, dtype or device are given up."""
         if self._made_for != (batch, like.dtype, like.device):
             self._made_for = (batch, like.dtype, like.device)
             self._buffers.clear()
+            self._tapes.clear()
 
     def get(self, key: object, shape: tuple[int, ...], like: Tensor) -> Tensor:
         """A tensor of this shape holding anything, the same one at every call with the same key and shape."""
@@ -51,6 +57,13 @@ class Workspace:
         if held is None:
             held = self._buffers[key, shape] = like.new_empty(shape)
         return held
+
+    def tape(self, plan: Plan, batch: int, like: Tensor, keep: bool, is_hard: bool) -> Tape:
+        """The tape of the linear engine for this batch size and kind of evidence."""
+        self.start(batch, like)
+        if (keep, is_hard) not in self._tapes:
+            self._tapes[keep, is_hard] = Tape(plan, batch, like.detach(), keep, is_hard)
+        return self._tapes[keep, is_hard]
 
     def products(self, key: object, level: Level, batch: int, like: Tensor) -> Tensor:
         """(R, M, B) for the product units of a level; categories innermost in memory, as log weights come."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -16,6 +17,7 @@ from torch import Tensor
 from ..regions import RegionGraph
 
 Rows = slice | Tensor  # a run of rows, or their indices (n,) long
+WIDEST = 16  # factors of a product that is still multiplied as linear values
 
 
 @dataclass(frozen=True)
@@ -76,10 +78,15 @@ class Plan:
     num_rows: dict[int, int]  # K -> regions with K units
     region_parameter: tuple[tuple[int, int], ...]  # per region (parameter, row)
 
-    @property
+    @cached_property
     def is_tree(self) -> bool:
         """Whether no region has two parents and no variable two input regions."""
         return all(level.exclusive for level in self.levels)
+
+    @cached_property
+    def is_scalable(self) -> bool:
+        """Whether products are simple and narrow enough to be multiplied as scaled linear values."""
+        return self.is_tree and all(x.num_partitions == 1 and len(x.children) <= WIDEST for x in self.levels)
 
     @property
     def floats_per_sample(self) -> int:
@@ -182,11 +189,12 @@ def _children(
 ) -> tuple[Rows, ...]:
     """Per slot the rows of all partitions' children, the constant row where a partition has fewer."""
     if graph.regions[members[0]].is_input:
-        return (_as_rows([graph.regions[i].scope[0] for i in members]),)
+        return (as_rows([graph.regions[i].scope[0] for i in members]),)
     width = max(map(len, partitions))
-    return tuple(_as_rows([row[p[slot]] if slot < len(p) else constant for p in partitions]) for slot in range(width))
+    return tuple(as_rows([row[p[slot]] if slot < len(p) else constant for p in partitions]) for slot in range(width))
 
 
-def _as_rows(rows: list[int]) -> Rows:
+def as_rows(rows: list[int]) -> Rows:
+    """A slice where the rows follow one another, else a tensor of them."""
     is_run = rows == list(range(rows[0], rows[0] + len(rows)))
     return slice(rows[0], rows[0] + len(rows)) if is_run else torch.tensor(rows)
