@@ -14,6 +14,7 @@ from tiramisu_edu.steering.codes import covered_fraction, decoded_moments, indep
 from tiramisu_edu.steering.guides import LatentGuide, LatentSettings, make_guide
 from tiramisu_edu.steering.mixing import ONE_LEVEL, AlphaSchedule, gaussian_on_grid
 from tiramisu_edu.steering.replicates import with_replicates
+from tiramisu_edu.tokenizer import Tokenizer
 
 SIZE = GRID * SIDE
 
@@ -152,3 +153,23 @@ def test_settings_and_worlds():
     assert published.replicated.num_variables == 8 == with_replicates(circuits["hclt"]).num_variables
     with pytest.raises(TiramisuError, match="no circuit 'tree' over codes: hclt, quad_tree"):
         make_guide("latent", world, structure="tree")
+
+
+def test_with_the_package_s_own_tokenizer():
+    """Its encoder sees one patch at a time: a hidden patch cannot move the evidence of a known one."""
+    torch.manual_seed(0)
+    tokenizer = Tokenizer(num_codes=NUM_CODES, code_size=2, width=8, channels=1).eval()
+    tokenizer.codebook.copy_(torch.randn(NUM_CODES, 2, generator=torch.Generator().manual_seed(1)) * 0.1)
+    g = torch.Generator().manual_seed(2)
+    image, x_0, x_t = (torch.rand(2, 1, 8, 8, generator=g) * 1.8 - 0.9 for _ in range(3))
+    known = torch.zeros(2, 1, 8, 8, dtype=torch.bool)
+    known[..., :4] = True
+    now = Step(4, 5, 0.1, x_t, Prediction(x_0, x_t), 0.3, torch.where(known, image, 0.0), known, 0.05)
+    steered = LatentGuide(code_circuit(), tokenizer, 1.0, generator=g)
+    found = steered(now)
+    assert found.shape == image.shape and torch.equal(found[known], image[known])
+    log_p = [tokenizer.log_probabilities(torch.where(known, image, hidden)) for hidden in (x_0, -x_0)]
+    shares = covered_fraction(known, 4)
+    evidence = [steered.evidence(p.detach(), shares) for p in log_p]
+    assert torch.allclose(evidence[0][:, [0, 2]], evidence[1][:, [0, 2]], atol=1e-5)
+    assert not torch.allclose(evidence[0][:, [1, 3]], evidence[1][:, [1, 3]], atol=1e-3)
