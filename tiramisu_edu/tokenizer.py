@@ -7,7 +7,9 @@ reaches it as a distribution over codes, `log_probabilities`.
 
 The encoder looks at one patch of 4 x 4 pixels at a time, so the code of a patch that is fully known does not depend
 on what is hidden beside it. The decoder looks at the neighbours too, and smooths the seams. Both are told where in
-the picture a patch lies: a code may be an eye in one place and a stripe of a shirt in another.
+the picture a patch lies: a code may be an eye in one place and a stripe of a shirt in another. diffusers has a VQModel
+too; with 0.4 million weights it trains at a fifth of the rate (230 against 1200 images of 32 x 32 a second and core),
+and its normalisation and attention make every code depend on the whole picture.
 
 Letters: N images, n = H W / 16 patches in reading order, V codes, D numbers per code.
 Source: van den Oord, Vinyals, Kavukcuoglu, Neural Discrete Representation Learning, NeurIPS 2017.
@@ -112,7 +114,10 @@ class Tokenizer(nn.Module):
 
             log P_j(c) = log softmax_c( -d_jc / temperature ),   d_jc = |h_j - e_c| / (sqrt(D) spread)
 
-        A distance of 1 is the usual rounding error of training images. At temperature 0 only the nearest code counts.
+        A distance of 1 is the usual rounding error of training images, so a temperature near 1 suits patches that are
+        guessed, one near 0 (only the nearest code counts) patches that are known. Distances serve better than their
+        squares: where faces were filled with a posterior mean, the true codes were likelier by 0.1 to 0.2 nats a
+        patch, both at their best temperature (1, and 2 under heavy noise).
 
         Args:
             images: (N, C, H, W) in [-1, 1], the known pixels and a guess of the hidden ones.
