@@ -17,7 +17,7 @@ from tests.circuits.oracle import (
 from tiramisu_edu.circuits import structures
 from tiramisu_edu.circuits.circuit import Circuit
 from tiramisu_edu.circuits.interchange import to_reference
-from tiramisu_edu.errors import EvidenceError
+from tiramisu_edu.errors import EvidenceError, StructureError
 
 TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-12}
 seeds = st.integers(0, 2**31)
@@ -257,3 +257,17 @@ def test_pairs_and_moments_equal_enumeration(graph, seed, kind):
 def test_a_pair_needs_two_variables():
     with pytest.raises(EvidenceError, match="two different variables"):
         small().pairwise_marginals(1, 1, torch.zeros(1, 3, 2))
+
+
+def test_a_table_that_is_set_is_the_one_that_is_used():
+    circuit = Circuit(structures.hmm(4, num_categories=3, num_latents=2, tied=True), dtype=torch.float64)
+    tied = next(i for i, region in enumerate(circuit.graph.regions) if region.tied_to == 0)
+    emission = torch.tensor([[0.5, 0.25, 0.25], [0.0, 0.1, 0.9]])
+    circuit.set_region_table(tied, emission)
+    assert torch.allclose(circuit.region_table(0).float(), emission)
+    x = torch.tensor([[-1, -1, -1, 2]])
+    expected = torch.tensor(joint_table(circuit).sum((0, 1, 2))[2].item()).log()
+    assert torch.isclose(circuit.log_likelihood(x).float(), expected)
+    for wrong in (emission[:1], emission + 1, torch.tensor([[1.5, -0.5, 0.0]] * 2)):
+        with pytest.raises(StructureError, match=f"region {tied}"):
+            circuit.set_region_table(tied, wrong)

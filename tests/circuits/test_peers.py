@@ -1,6 +1,7 @@
 """The same circuit in other libraries, our parameters copied in: the same answers. `pip install -e '.[peers]'`."""
 
 import importlib.util
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -127,10 +128,23 @@ def test_dynamax_smooths_and_counts_alike():
         np.testing.assert_allclose(np.asarray(found).reshape(shape), by_shape[shape], rtol=1e-4, atol=1e-4)
 
 
-def test_the_states_that_dynamax_smooths_sum_to_one():
+def test_the_states_that_dynamax_smooths_are_ours():
     states = need("dynamax").prepare("tied_hmm", **SIZES, generator=seeded())["smoothing"]()
-    assert states.shape == (SIZES["B"], SIZES["D"], SIZES["K"])
-    close(np.asarray(states).sum(-1), np.ones((SIZES["B"], SIZES["D"])))
+    close(states, ours().prepare("tied_hmm", **SIZES, generator=seeded())["smoothing"]())
+
+
+@pytest.mark.parametrize("structure", ["tied_hmm", "latent_tree"])
+def test_smoothed_states_mix_the_emissions_to_the_marginals(structure):
+    """With the last variable missing, p(x_D = v | rest) = sum_k p(z_D = k | rest) f_k(v)."""
+    problem = make_problem(structure, **SIZES, generator=seeded())
+    circuit, last = problem.circuit, SIZES["D"] - 1
+    x = problem.x.index_fill(1, torch.tensor([last]), -1)
+    states = ours().build(replace(problem, x=x))["smoothing"]()
+    leaf = next(i for i, region in enumerate(circuit.graph.regions) if region.is_input and region.scope == (last,))
+    one_hot = torch.nn.functional.one_hot(x.clamp_min(0), SIZES["C"]).log().masked_fill((x < 0)[..., None], 0.0)
+    close(states.sum(-1), np.ones((SIZES["B"], SIZES["D"])))
+    found = states[:, last] @ circuit.region_table(leaf).detach()
+    close(found, circuit.posterior_marginals(one_hot)[:, last])
 
 
 def test_simple_einet_needs_a_power_of_two():

@@ -32,6 +32,8 @@ from torch import Tensor
 
 from ..circuits import structures
 from ..circuits.circuit import Circuit
+from ..circuits.engines import linear_engine
+from ..circuits.engines.messages import Evidence
 from ..circuits.learning import expected_counts
 from ..circuits.regions import RegionGraph
 from ..errors import TiramisuError
@@ -148,12 +150,27 @@ def differentiate(log_likelihood: Callable[[], Tensor], module: torch.nn.Module)
 
 def _our_calls(problem: Problem) -> Calls:
     circuit, x = problem.circuit, problem.x
-    return {
+    calls = {
         "log_likelihood": torch.no_grad()(lambda: circuit.log_likelihood(x)),
         "forward_backward": lambda: differentiate(lambda: circuit.log_likelihood(x), circuit),
         "marginals": lambda: circuit.posterior_marginals(problem.log_weights),
         "e_step": lambda: expected_counts(circuit, x),
     }
+    levels = [level for level in circuit.plan.levels if level.is_input]
+    if len(levels) == 1 and circuit.plan.is_scalable:
+        calls["smoothing"] = lambda: _states(circuit, x)
+    return calls
+
+
+@torch.no_grad()
+def _states(circuit: Circuit, x: Tensor) -> Tensor:
+    """Posterior of the unit reached at each variable's input, (B, D, K): of an HMM its smoothed states."""
+    evidence, tables = Evidence(values=x.T), circuit.tables()
+    messages = linear_engine.forward(circuit.plan, tables, evidence, keep=True, workspace=circuit.workspace)
+    linear_engine.backward(circuit.plan, tables, evidence, messages)
+    assert isinstance(messages, linear_engine.LinearMessages)
+    (inputs,) = messages.tape.inputs
+    return inputs.flow[inputs.variables.argsort()].transpose(0, 1)
 
 
 def _readable_calls(problem: Problem) -> Calls:

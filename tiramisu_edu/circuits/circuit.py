@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..errors import EvidenceError
+from ..errors import EvidenceError, StructureError
 from .differentiable import LogPartition
 from .engines import choose, linear_engine, torch_engine, traceback
 from .engines.messages import Evidence, Workspace
@@ -264,6 +264,28 @@ class Circuit(nn.Module):
         """theta (K_out, M) of region `index` of the graph."""
         parameter, row = self.plan.region_parameter[index]
         return self.tables()[parameter][row]
+
+    @torch.no_grad()
+    def set_region_table(self, index: int, table: Tensor) -> None:
+        """Give region `index` of the graph, and all regions tied to it, the probabilities theta.
+
+        Args:
+            index: of a sum or a categorical input.
+            table: (K_out, M), non-negative, each row summing to one.
+
+        Raises:
+            StructureError: for another shape, for rows that are no distributions, or a region of another family.
+        """
+        parameter, row = self.plan.region_parameter[index]
+        family, own = self.plan.parameters[parameter].family, self.parameter_list[parameter]
+        if family not in (None, "categorical"):
+            raise StructureError(f"region {index} holds the parameters of its family {family!r}, not a table")
+        if table.shape != own.shape[1:]:
+            raise StructureError(f"region {index} needs a table of {tuple(own.shape[1:])}, not {tuple(table.shape)}")
+        sums = table.double().sum(-1)
+        if not (table >= 0).all() or not torch.allclose(sums, torch.ones_like(sums), atol=1e-5):
+            raise StructureError(f"the table of region {index} must be non-negative, and each row sum to one")
+        own[row] = table.to(own)
 
     def save(self, path: str | Path, *, half: bool = False, **facts: object) -> None:
         """Write structure, parameters and any `facts` (JSON values: data, seed, likelihood) to one safetensors file.
