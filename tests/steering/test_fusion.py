@@ -132,7 +132,7 @@ def test_fusion_in_codes_follows_both_references():
         ruled=torch.zeros(4),
     )
     log_p = world.tokenizer.log_probabilities(torch.zeros(1, 1, 4, 4))
-    assert torch.allclose(guide.evidence(log_p, torch.zeros(1, 4)), torch.log_softmax(log_p / 0.1, -1))
+    assert torch.allclose(guide.evidence(log_p, torch.zeros(1, 4)), torch.log_softmax(log_p, -1))
 
     references = torch.stack([torch.full((1, 4, 4), -0.9), torch.full((1, 4, 4), 0.9)])
     demands = code_demands(world.tokenizer, references, check_regions("left-right", 2, (4, 4)), math.inf)

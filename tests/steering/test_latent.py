@@ -49,7 +49,7 @@ def test_evidence_is_sharp_where_known_and_soft_where_hidden(step):
     assert torch.equal(w[:, 0].argmax(-1), truth) and w[:, 0].max(-1).values.min() > 0.99
     # tau is linear in the known share, between its two ends.
     for patch, share in enumerate([1.0, 0.0, 0.75, 0.0]):
-        tau = 0.1 + share * (0.01 - 0.1)
+        tau = 1.0 + share * (0.01 - 1.0)
         assert torch.allclose(w[:, patch], torch.softmax(log_p[:, patch] / tau, -1), atol=1e-6)
     nothing = guide(LatentSettings(hidden_evidence=False)).evidence(log_p, known)
     assert (nothing[:, [1, 3]] == 0).all() and torch.equal(nothing[:, [0, 2]].exp(), w[:, [0, 2]])

@@ -23,6 +23,7 @@ __all__ = [
     "DifferenceGuide",
     "Guide",
     "LatentGuide",
+    "LatentSettings",
     "LearnedGuide",
     "MixtureGuide",
     "PrecisionGuide",

@@ -36,6 +36,8 @@ class LatentSettings:
     Attributes:
         samples: S, code samples that are decoded; at least 2.
         tau_hidden, tau_known: temperature of the encoder's beliefs about a patch that is wholly hidden, wholly known.
+            In the tokenizer's units 1 is its usual rounding error, and sharper beliefs about a blurred prediction are
+            wrong ones. The published 0.1 is about distances that are not so scaled.
         codes: "joint" samples of the circuit's posterior, or "independent" draws from its marginals, as published.
         readout: "posterior", or "replicate-predictive", which the published code takes for it (see `replicates`) and
             blends with the evidence by the known share of a patch.
@@ -48,7 +50,7 @@ class LatentSettings:
     """
 
     samples: int = 8
-    tau_hidden: float = 0.1
+    tau_hidden: float = 1.0
     tau_known: float = 0.01
     codes: Literal["joint", "independent"] = "joint"
     readout: Literal["posterior", "replicate-predictive"] = "posterior"
@@ -82,7 +84,7 @@ class LatentSettings:
             case "default":
                 return cls()
             case "published":
-                return cls(codes="independent", readout="replicate-predictive", top_k=20, grid=True)
+                return cls(tau_hidden=0.1, codes="independent", readout="replicate-predictive", top_k=20, grid=True)
         raise TiramisuError(f"unknown latent preset {name!r}: choose one of default, published")
 
 
