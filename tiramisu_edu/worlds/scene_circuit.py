@@ -45,7 +45,7 @@ class PatchSettings:
     patch: int = 4
     num_codes: int = 64
     num_latents: int = 64
-    rounds: int = 8
+    rounds: int = 12
     epochs: int = 2
     batch_size: int = 256
     pseudocount: float = 0.2
@@ -104,7 +104,7 @@ def train_patch_circuit(
     teach(circuit, codes, train, generator)
 
     for r in range(s.rounds):
-        first = 0.3 / (1 + r)
+        first = 0.3 / (1 + r / 4)
 
         def shrinking(done: float, first: float = first) -> float:
             return first / (1 + 2 * done)
