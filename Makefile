@@ -1,6 +1,11 @@
 # make demo    repairs a damaged digit and prints where the picture is
 # make test    everything CI checks: style, types, tests, executed notebooks
 # make lab     the course in JupyterLab
+# make student the notebooks without solutions, in out/student
+# make site    the course, the paper's map and the library's documentation as HTML, in build/site
+# make report  every rule's number for every notebook, and every wrong answer tried
+# make newcomer     the student's version of every notebook, run with nothing solved
+# make test-laptop  every notebook at laptop scale
 # make data    builds the digits and trains every shipped model again (see data/README.md for the durations)
 # make clean   removes the environment and what runs left behind
 #
@@ -16,7 +21,7 @@ BIN = .venv/bin
 INSTALLED = .venv/installed
 NOTEBOOKS = $(wildcard notebooks/*.ipynb)
 
-.PHONY: demo test lint notebooks lab data clean
+.PHONY: demo test lint notebooks lab student site report newcomer test-laptop data clean
 
 demo: $(INSTALLED)
 	$(BIN)/tiramisu-edu inpaint
@@ -40,6 +45,25 @@ lint: $(INSTALLED)
 notebooks: $(INSTALLED)
 	$(if $(NOTEBOOKS),$(BIN)/python -m pytest --nbval --nbval-current-env \
 		--nbval-sanitize-with notebooks/sanitize.cfg $(NOTEBOOKS),@echo 'no notebooks yet')
+
+# The cells and their assertions at laptop scale; stored outputs are those of toy scale, so they are not compared.
+test-laptop: $(INSTALLED)
+	TIRAMISU_SCALE=laptop $(BIN)/python -m pytest --nbval-lax --nbval-current-env $(NOTEBOOKS)
+
+student: $(INSTALLED)
+	$(BIN)/python -m tiramisu_edu.teaching.notebooks student $(NOTEBOOKS) out/student
+
+newcomer: $(INSTALLED)
+	TIRAMISU_NEWCOMER=all $(BIN)/python -m pytest tests/notebooks/test_student_versions.py
+
+report: $(INSTALLED)
+	$(BIN)/python -m tiramisu_edu.teaching.report
+
+# REPOSITORY=owner/name adds buttons that open the notebooks of that GitHub repository in Colab and on Binder.
+site: $(INSTALLED)
+	$(BIN)/python -m pip install --quiet $(PIP_OPTIONS) -e '.[site]'
+	$(if $(REPOSITORY),GITHUB_REPOSITORY=$(REPOSITORY)) $(BIN)/sphinx-build -q -W --keep-going docs build/site
+	@echo 'open build/site/index.html'
 
 lab: $(INSTALLED)
 	$(BIN)/jupyter lab notebooks

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 from docutils import nodes
+from latex2mathml.converter import convert
 from sphinx import addnodes
 from sphinx.ext import apidoc
 
@@ -32,7 +33,8 @@ html_title = "Tiramisu: inpainting by tractable steering"
 html_theme = "furo"
 html_static_path = ["static"]
 html_css_files = ["site.css"]
-exclude_patterns = ["generated"]  # included by other pages
+html_math_renderer = "mathml"  # the page needs no network to show a formula
+exclude_patterns = ["generated", "benchmarks"]  # included by other pages
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode"]
 nb_execution_mode = "off"  # the notebooks are stored with the outputs that CI compares
 myst_enable_extensions = ["dollarmath", "amsmath", "deflist"]
@@ -67,13 +69,24 @@ def indent_formulas(app, what, name, obj, options, lines):
             lines[number:number] = ["::", ""]
 
 
+def mathml(display):
+    """A visitor that writes a formula as MathML, which browsers draw by themselves."""
+
+    def visit(translator, node):
+        translator.body.append(convert(node.astext(), display=display))
+        raise nodes.SkipNode
+
+    return visit, None
+
+
 def skip_fields(app, what, name, obj, skip, options):
     """The fields of a named tuple are described in its docstring."""
     return True if (getattr(obj, "__doc__", None) or "").startswith("Alias for field number") else None
 
 
 def setup(app):
-    """Add the role and read docstrings as they are meant."""
+    """Add the role, draw formulas, and read docstrings as they are meant."""
+    app.add_html_math_renderer("mathml", mathml("inline"), mathml("block"))
     app.add_role("nb", notebook_role)
     app.connect("autodoc-skip-member", skip_fields)
     app.connect("autodoc-process-docstring", indent_formulas, priority=900)  # after napoleon

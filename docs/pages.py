@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import itertools
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -40,10 +41,8 @@ def write_pages(notebooks: Path, docs: Path, repository: str) -> list[Lesson]:
         "notebooks.md": contents(lessons),
         "timings.md": timings(lessons),
         "mistakes.md": "\n".join(mistakes(lesson) for lesson in lessons),
-        "buttons.md": "\n".join(f"- {lesson.number} · {lesson.title}: {buttons(lesson, repository)}" for lesson in lessons)
-        if repository
-        else "This copy of the site was built without the name of a repository, so it has no buttons.",
-    }  # fmt: skip
+        "buttons.md": button_list(lessons, repository),
+    }
     for name, text in pages.items():
         (docs / "generated" / name).write_text(text + "\n", encoding="utf-8")
     return lessons
@@ -53,6 +52,13 @@ def buttons(lesson: Lesson, repository: str) -> str:
     """Links that open a notebook elsewhere."""
     at = {"repository": repository, "branch": BRANCH, "name": lesson.path.name}
     return " · ".join(f"[Open in {place}]({address.format(**at)})" for place, address in BADGES.items())
+
+
+def button_list(lessons: Sequence[Lesson], repository: str) -> str:
+    """The buttons of all notebooks, or why there are none."""
+    if not repository:
+        return "This copy of the site was built without the name of a repository, so it has no buttons."
+    return "\n".join(f"- {lesson.number} · {lesson.title}: {buttons(lesson, repository)}" for lesson in lessons)
 
 
 def with_buttons(lesson: Lesson, repository: str) -> nbformat.NotebookNode:
@@ -122,7 +128,7 @@ def reading_order(lessons: Sequence[Lesson]) -> str:
     width = COLUMNS * (BOX[0] + GAP[0])
     height = (1 + (len(lessons) - 1) // COLUMNS) * (BOX[1] + GAP[1])
     lines = []
-    for before, lesson in zip(lessons, lessons[1:]):
+    for before, lesson in itertools.pairwise(lessons):
         lines.append(_arrow(place[before.number], place[lesson.number], "next"))
     for lesson in lessons:
         earlier = [n for n in lesson.needs if n in place and lessons.index(lesson) - list(place).index(n) > 1]
