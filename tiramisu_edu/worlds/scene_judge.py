@@ -19,7 +19,6 @@ from .judge import Judge, accuracy, fit_judge
 from .scene import Scene
 
 IMAGES = 65_536  # training pictures, made for this purpose
-ARCHITECTURE = {"size": 32, "channels": 3, "patch": 2, "widths": (48, 96, 128), "num_features": 256}
 
 
 class JudgeReport(NamedTuple):
@@ -64,7 +63,7 @@ def train_scene_judge(
     images, states = scene.sample(num_images, generator=generator, independent=True)
     with torch.random.fork_rng(devices=[]):  # nn layers draw from the global generator; leave it as it was
         torch.manual_seed(seed)
-        judge = Judge(scene.model.cardinalities, **ARCHITECTURE)
+        judge = Judge(scene.model.cardinalities, size=32, channels=3, patch=2, widths=(48, 96, 128), num_features=256)
         fit_judge(
             judge,
             images,
