@@ -14,6 +14,7 @@ from ..errors import TiramisuError
 from ..files import atomic_path
 from .cells import CellResult, Method, cell_cases
 from .factors import calibration
+from .masks import BOXES, PAPER_COLUMNS
 from .measures import MEASURES
 from .significance import PairedInterval, paired_interval
 
@@ -196,10 +197,13 @@ def best_of_all(results: Results, measure: str, steps: int) -> Grid:
 
 
 def calibrations(results: Results, world: World, steps: int) -> Grid:
-    """How far each method's choices are from the exact conditional, pooled over masks and seeds; see `calibration`."""
+    """How far each method's choices are from the exact conditional, pooled over masks and seeds; see `calibration`.
+
+    Masks drawn anew for each image are left out: frequencies need cases that share their evidence.
+    """
     scene = world.scene
     assert scene is not None, "calibration needs a procedural world"
-    settings = results.of_world(world.name)
+    settings = [s for s in results.of_world(world.name) if PAPER_COLUMNS.get(s.mask, s.mask) in BOXES]
     rows = []
     for method in results.methods:
         parts = []
