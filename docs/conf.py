@@ -6,12 +6,12 @@ it) every notebook gets buttons that open it in Colab and on Binder.
 
 import os
 import sys
+from importlib.resources import files
 from pathlib import Path
 
 from docutils import nodes
 from latex2mathml.converter import convert
 from sphinx import addnodes
-from sphinx.ext import apidoc
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent
@@ -19,6 +19,7 @@ os.environ["SPHINX_APIDOC_OPTIONS"] = "members,show-inheritance"
 sys.path[:0] = [str(HERE), str(ROOT)]
 
 from pages import write_pages  # noqa: E402  (needs the path above)
+from sphinx.ext import apidoc  # noqa: E402  (reads the options above)
 
 LESSONS = write_pages(ROOT / "notebooks", HERE, os.environ.get("GITHUB_REPOSITORY", ""))
 NOT_SHOWN = ["benchmarks", "commands", "teaching/exercises"]  # commands and answers, not an interface
@@ -31,7 +32,7 @@ project = "tiramisu_edu"
 author = "the tiramisu_edu authors"
 html_title = "Tiramisu: inpainting by tractable steering"
 html_theme = "furo"
-html_static_path = ["static"]
+html_static_path = ["static", str(files("ziamath") / "fonts" / "STIXTwoMath-Regular.ttf")]
 html_css_files = ["site.css"]
 html_math_renderer = "mathml"  # the page needs no network to show a formula
 exclude_patterns = ["generated", "benchmarks"]  # included by other pages
@@ -40,6 +41,7 @@ nb_execution_mode = "off"  # the notebooks are stored with the outputs that CI c
 myst_enable_extensions = ["dollarmath", "amsmath", "deflist"]
 myst_heading_anchors = 3
 autodoc_member_order = "bysource"
+autodoc_default_options = {"ignore-module-all": True}  # each name once, in the module that defines it
 autodoc_typehints = "signature"
 napoleon_use_ivar = True  # fields stand in one list, not once more as members
 default_role = "code"  # a name in single backticks is code, as in the docstrings

@@ -12,6 +12,7 @@ import nbformat
 
 from tiramisu_edu.teaching.lesson import Lesson, notebook_paths, read_lesson
 from tiramisu_edu.teaching.mutants import Trial, try_mistakes
+from tiramisu_edu.teaching.notebooks import BEGIN
 
 BRANCH = "main"
 BADGES = {
@@ -34,7 +35,7 @@ def write_pages(notebooks: Path, docs: Path, repository: str) -> list[Lesson]:
         shutil.rmtree(docs / name, ignore_errors=True)
         (docs / name).mkdir()
     for lesson in lessons:
-        nbformat.write(with_buttons(lesson, repository), docs / "notebooks" / lesson.path.name)
+        nbformat.write(page_of(lesson, repository), docs / "notebooks" / lesson.path.name)
     pages = {
         "graph.md": reading_order(lessons),
         "lessons.md": lesson_table(lessons),
@@ -61,9 +62,12 @@ def button_list(lessons: Sequence[Lesson], repository: str) -> str:
     return "\n".join(f"- {lesson.number} · {lesson.title}: {buttons(lesson, repository)}" for lesson in lessons)
 
 
-def with_buttons(lesson: Lesson, repository: str) -> nbformat.NotebookNode:
-    """A copy of the notebook with the buttons below its header."""
+def page_of(lesson: Lesson, repository: str) -> nbformat.NotebookNode:
+    """A copy of the notebook with solutions folded away, and with the buttons below its header."""
     notebook = nbformat.read(lesson.path, as_version=4)
+    for cell in notebook.cells:
+        if cell.cell_type == "code" and BEGIN in cell.source:
+            cell.metadata.update({"tags": ["hide-cell"], "mystnb": {"code_prompt_show": "Show a solution"}})
     if repository:
         notebook.cells.insert(1, nbformat.v4.new_markdown_cell(buttons(lesson, repository), id="buttons"))
     return notebook

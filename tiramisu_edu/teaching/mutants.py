@@ -57,7 +57,7 @@ def _mistakes_in_source(number: int) -> dict[str, dict[str, str]]:
             for keyword in statement.value.keywords:
                 if keyword.arg == "mistakes" and isinstance(keyword.value, ast.Dict):
                     pairs = zip(keyword.value.keys, keyword.value.values)
-                    texts = {key.value: _text(value) for key, value in pairs if isinstance(key, ast.Constant)}
+                    texts = {str(key.value): _text(value) for key, value in pairs if isinstance(key, ast.Constant)}
                     found.update({name.id: texts for name in statement.targets if isinstance(name, ast.Name)})
     return found
 
