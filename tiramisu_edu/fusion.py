@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 class FusionResult(NamedTuple):
     """What `fuse` found.
 
-    images: (N, C, H, W) in [-1, 1]. log_z: log probability, in nats, that the circuit gives to all demands together.
-    log_z_each: and to each reference's alone. contradiction: sum of log_z_each minus log_z; 0 where the demands are
+    images: (N, C, H, W) in [-1, 1]. log_z: log Z, in nats, of all demands together under the circuit (of pixels it is a
+    density, and may be positive). log_z_each: that of each reference's alone. contradiction: sum of log_z_each minus log_z; 0 where the demands are
     independent, above where they contradict each other, below where they support each other. seconds: wall time of
     sampling.
     """
@@ -69,7 +69,7 @@ def fuse(
             labels (H, W) long, the number of the reference that rules a pixel and -1 for none, or (R, H, W) bool.
         coherence: how strictly references are followed, 0 (not at all) to 1 (without exception); demands are raised
             to the power coherence / (1 - coherence). 0.5 is the published temperature for codes, and the exact
-            likelihood of the pixels for circuits about pixels.
+            likelihood of the pixels for circuits about pixels, where many pixels make even 0.01 a strict demand.
         model: "codes", the paper's tokenizer and circuit over codes; "pixels", the world's circuit about pixels; the
             first that the world has if None.
         structure: which of the world's circuits over codes; its first if None.
