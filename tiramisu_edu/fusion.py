@@ -33,9 +33,9 @@ class FusionResult(NamedTuple):
     """What `fuse` found.
 
     images: (N, C, H, W) in [-1, 1]. log_z: log Z, in nats, of all demands together under the circuit (of pixels it is a
-    density, and may be positive). log_z_each: that of each reference's alone. contradiction: sum of log_z_each minus log_z; 0 where the demands are
-    independent, above where they contradict each other, below where they support each other. seconds: wall time of
-    sampling.
+    density, and may be positive). log_z_each: that of each reference's alone. contradiction: sum of log_z_each minus
+    log_z; 0 where the demands are independent, above where they contradict each other, below where they support each
+    other. seconds: wall time of sampling.
     """
 
     images: Tensor
