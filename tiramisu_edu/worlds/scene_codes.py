@@ -26,13 +26,15 @@ class CodeSettings:
 
     Attributes:
         images: of the training split.
+        structure_images: of these, for the mutual information of a Chow-Liu tree, which costs (64 x 256)^2 per image.
         num_latents: K, states per latent.
         epochs: passes of EM over the codes.
         batch_size: pictures per EM step.
         pseudocount: samples' worth of evenness added to each node's edges.
     """
 
-    images: int = 32_768
+    images: int = 16_384
+    structure_images: int = 4_096
     num_latents: int = 32
     epochs: int = 12
     batch_size: int = 256
@@ -72,7 +74,9 @@ def train_code_circuit(
     codes = encode(tokenizer, train)
     held_out = {split: encode(tokenizer, scene.images(split, size=size)[0]) for split in ("validation", "test")}
     generator = torch.Generator().manual_seed(seed)
-    circuit = Circuit(code_graph(structure, codes, tokenizer.num_codes, s.num_latents), generator=generator)
+    circuit = Circuit(
+        code_graph(structure, codes[: s.structure_images], tokenizer.num_codes, s.num_latents), generator=generator
+    )
     teach(circuit, codes, train, generator)
     fit_em(
         circuit,
