@@ -29,15 +29,15 @@ COLUMNS = 12  # images shown in the picture
 def run_inpaint(options: argparse.Namespace) -> int:
     """Complete the images with the plain and the steered sampler and with the circuit alone; print and draw it all."""
     from ..diffusion.samplers import get_sampler
-    from ..steering.guides import check_guide_name
+    from ..steering.guides import make_guide
     from ..zoo import load
 
     get_sampler(options.sampler)
-    check_guide_name(options.guide)
     if options.batch < 1:
         raise TiramisuError(f"--batch must be at least 1, not {options.batch}")
     device = chosen_device(options.device)
     world = load(options.world).to(device)
+    make_guide(options.guide, world)  # what is missing or damaged shows before the work
     cases, has_truth = _cases(world, options)
     print(f"world {options.world}, seed {options.seed}, {len(cases.images)} images, mask {options.mask}")
 
