@@ -72,5 +72,5 @@ data: $(INSTALLED)
 	$(BIN)/tiramisu-edu train digits
 
 clean:
-	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist out runs
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist out runs docs/api docs/generated docs/notebooks
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

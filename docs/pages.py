@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import itertools
+import re
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -112,7 +113,8 @@ def mistakes(lesson: Lesson) -> str:
     for task in lesson.tasks:
         exercise = lesson.exercises[task.check]
         own = [trial for trial in trials if trial.check == task.check]
-        parts.append(f"**Exercise {task.number} · {task.title}.** `{exercise.name}`: {exercise.task}.\n")
+        asked = re.sub(r"([*_|$`<\\])", r"\\\1", exercise.task)  # as plain text
+        parts.append(f"**Exercise {task.number} · {task.title}.** `{exercise.name}`: {asked}.\n")
         parts.append(_folded(f"{len(own)} wrong answers and what each is told", "".join(map(_trial, own))))
     return "\n".join(parts)
 
