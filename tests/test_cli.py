@@ -14,7 +14,7 @@ from tiramisu_edu.cli import main
 from tiramisu_edu.worlds.pictures import load_image
 
 COMMANDS = ("inpaint", "fuse", "evaluate", "tune", "show", "train", "bench", "doctor")
-QUICK = ["--num-inference-steps", "3", "--batch", "3"]
+QUICK = ["--world", "digits", "--num-inference-steps", "3", "--batch", "3"]
 
 
 def picture(path, pixels):
@@ -91,7 +91,7 @@ def test_mistakes_are_one_line_and_exit_code_2(tmp_path, capsys, arguments, mess
     picture(tmp_path / "colour.png", np.random.default_rng(0).integers(0, 255, (8, 8, 3)))
     out = tmp_path / "out.png"
     arguments = [a.replace("{tmp}", str(tmp_path)) for a in arguments]
-    assert main(["inpaint", "--num-inference-steps", "3", "--out", str(out), *arguments]) == 2
+    assert main(["inpaint", "--world", "digits", "--num-inference-steps", "3", "--out", str(out), *arguments]) == 2
     captured = capsys.readouterr()
     assert message in captured.err
     assert captured.err.startswith("tiramisu-edu: ") and captured.err.count("\n") == 1
@@ -105,7 +105,7 @@ def test_a_tampered_model_is_refused_without_a_traceback(tmp_path):
     from tiramisu_edu.zoo import data_root
 
     shutil.copytree(data_root(), tmp_path / "data")
-    circuit = tmp_path / "data" / "digits" / "circuit.safetensors"
+    circuit = tmp_path / "data" / "faces" / "circuit.safetensors"
     whole = circuit.read_bytes()
     flipped = whole[:-5] + bytes([whole[-5] ^ 1]) + whole[-4:]
     for broken in (flipped, whole[:1000]):
@@ -198,12 +198,14 @@ def test_fuse_draws_digits_and_refuses_nonsense(tmp_path, capsys):
 
 
 def test_show_draws_a_sheet_and_the_crossover(tmp_path, capsys, monkeypatch):
+    from functools import partial
+
     from tiramisu_edu.evaluation import contact, crossover
 
-    monkeypatch.setattr(contact.save_contact_sheet, "__kwdefaults__", {"columns": 2, "steps": 2, "seed": 0})
+    monkeypatch.setattr(contact, "save_contact_sheet", partial(contact.save_contact_sheet, columns=2, steps=2))
     assert main(["show", "sheet", "--worlds", "digits", "--out", str(tmp_path / "sheet.png")]) == 0
-    quick = crossover.measure_crossover.__kwdefaults__ | {"images": 4, "levels": 3, "masks": ("left",)}
-    monkeypatch.setattr(crossover.measure_crossover, "__kwdefaults__", quick)
+    quick = partial(crossover.measure_crossover, images=4, levels=3, masks=("left",))
+    monkeypatch.setattr(crossover, "measure_crossover", quick)
     assert main(["show", "crossover", "--worlds", "digits", "--out", str(tmp_path / "crossover.png")]) == 0
     assert len([line for line in capsys.readouterr().out.splitlines() if line.startswith("digits")]) == 3
     assert all((tmp_path / name).stat().st_size > 5_000 for name in ("sheet.png", "crossover.png"))
@@ -219,6 +221,6 @@ def test_tune_keeps_what_it_finds(tmp_path, capsys, monkeypatch):
     assert main(["tune", "digits", "--samplers", "dps", *flags]) == 0
     assert capsys.readouterr().out.count("<-") == 1
     tuned = load_tuned(tmp_path / "digits" / "samplers.json")
-    assert tuned["dps"]["settings"].zeta in (0.1, 0.3)
+    assert tuned["dps"]["settings"].zeta in (0.5, 1.0)
     assert main(["tune", "digits", "--samplers", "ddim", *flags]) == 2
     assert "cannot tune with sampler 'ddim'" in capsys.readouterr().err

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ..zoo import World
 
 
-def save_contact_sheet(path: str | Path, world: World, *, columns: int = 12, steps: int = 100, seed: int = 0) -> Path:
+def save_contact_sheet(path: str | Path, world: World, *, columns: int = 12, steps: int = 50, seed: int = 0) -> Path:
     """One PNG with test pictures, samples of the denoiser and of the circuit, and the tokenizer's reconstructions.
 
     Args:
@@ -38,7 +38,7 @@ def save_contact_sheet(path: str | Path, world: World, *, columns: int = 12, ste
     return save_sheet(path, rows, f"{world.name}: real pictures, samples, and the real pictures through the tokenizer")
 
 
-def rules_broken(world: World, *, count: int = 256, steps: int = 100, seed: int = 0) -> dict[str, float]:
+def rules_broken(world: World, *, count: int = 256, steps: int = 50, seed: int = 0) -> dict[str, float]:
     """Share of pictures in which the judge reads a broken rule: real ones (its own mistakes), and samples.
 
     Args:
@@ -63,7 +63,7 @@ def rules_broken(world: World, *, count: int = 256, steps: int = 100, seed: int 
     return {kind: (violations(model, world.judge.read(x)) > 0).double().mean().item() for kind, x in kinds.items()}
 
 
-def denoiser_samples(denoiser: Denoiser, like: Tensor, *, steps: int = 100, seed: int = 0, batch: int = 64) -> Tensor:
+def denoiser_samples(denoiser: Denoiser, like: Tensor, *, steps: int = 50, seed: int = 0, batch: int = 64) -> Tensor:
     """Pictures from a denoiser alone, as many and of the shape of `like` (N, C, H, W): nothing is known."""
     schedule = denoiser.schedule.respace(steps)
     parts = []

@@ -43,7 +43,7 @@ GRIDS: dict[str, list[Options]] = {
     "ddnm": _ETAS,
     "ddrm": [{"eta": eta, "settings": {"clip": clip}} for clip in (False, True) for eta in (0.5, 0.7, 0.85, 1.0)],
     "repaint": [{"settings": {"jump_length": j, "repeats": r}} for j in (1, 2, 4, 8) for r in (2, 5)],
-    "dps": [{"settings": {"zeta": zeta}} for zeta in (0.1, 0.3, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)],
+    "dps": [{"settings": {"zeta": zeta}} for zeta in (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0)],
     "resampling": [
         {"settings": {"particles": 8, "resample_below": share}} for share in (0.1, 0.25, 0.4, 0.5, 0.6, 0.75, 0.9, 1.0)
     ],
