@@ -35,10 +35,10 @@ def run_show(options: argparse.Namespace) -> int:
         from ..evaluation.crossover import measure_crossover, plot_crossover
 
         found = {name: measure_crossover(world, seed=options.seed) for name, world in worlds.items()}
-        print("world    noise  denoiser   circuit   mixture  weight of the circuit")
+        print("world      t/T  denoiser   circuit   mixture  weight of the circuit")
         for name, c in found.items():
-            for a, dm, pc, mix, w in zip(*(column.tolist() for column in c)):
-                print(f"{name:8} {(1 - a) ** 0.5:5.3f}  {dm:8.5f}  {pc:8.5f}  {mix:8.5f}  {w:6.3f}")
+            for t, dm, pc, mix, w in zip(*(column.tolist() for column in c)):
+                print(f"{name:8} {t:5.3f}  {dm:8.5f}  {pc:8.5f}  {mix:8.5f}  {w:6.3f}")
         path = plot_crossover(options.out or "out/crossover.png", found)
     print(f"picture: {path}")
     return 0

@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 class Crossover(NamedTuple):
     """Mean squared errors on hidden pixels at each noise level, and what the best mixture is.
 
-    alpha_bar: (S,). denoiser, circuit, mixture: (S,) errors. weight: (S,) of the circuit in the best
-    x_DM + w (x_PC - x_DM), by least squares on half of the images; the errors are those of the other half.
+    time: (S,) t / T, 0 clean and 1 noise. denoiser, circuit, mixture: (S,) errors. weight: (S,) of the circuit in the
+    best x_DM + w (x_PC - x_DM), by least squares on half of the images; the errors are those of the other half.
     """
 
-    alpha_bar: Tensor
+    time: Tensor
     denoiser: Tensor
     circuit: Tensor
     mixture: Tensor
@@ -71,7 +71,7 @@ def measure_crossover(
         errors = [
             float(((x - cases.images) * hidden)[~fit].square().sum() / count) for x in (dm, pc, dm + weight * (pc - dm))
         ]
-        rows.append([float(world.schedule.alpha_bar[i]), *errors, weight])
+        rows.append([i / (len(world.schedule) - 1), *errors, weight])
     return Crossover(*torch.tensor(rows, dtype=torch.float64).T)
 
 
@@ -88,25 +88,24 @@ def _predictions(world: World, cases: Cases, x_t: Tensor, i: int) -> tuple[Tenso
 
 
 def plot_crossover(path: str | Path, found: dict[str, Crossover]) -> Path:
-    """Two panels per world: the three errors, and the circuit's weight in the best mixture, against the noise."""
+    """Two panels per world: the three errors, and the circuit's weight in the best mixture, against time."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(9.4, 3.3 * len(found)), dpi=130, layout="constrained")
     FigureCanvasAgg(figure)
     for row, (name, c) in zip(figure.subplots(len(found), 2, squeeze=False), found.items()):
-        noise = (1 - c.alpha_bar).sqrt()
         lines = [("denoiser", c.denoiser, "#0072B2", "o"), ("circuit, exact", c.circuit, "#D55E00", "s")]
         for label, error, colour, marker in [*lines, ("best mixture", c.mixture, "#009E73", "D")]:
-            row[0].plot(noise, error, color=colour, marker=marker, markersize=4, label=label)
+            row[0].plot(c.time, error, color=colour, marker=marker, markersize=4, label=label)
         row[0].set_yscale("log")
         row[0].set_ylabel(f"{name}: squared error of hidden pixels")
         row[0].legend(frameon=False)
-        row[1].plot(noise, c.weight, color="#009E73", marker="D", markersize=4)
+        row[1].plot(c.time, c.weight, color="#009E73", marker="D", markersize=4)
         row[1].set_ylim(0, max(1.1, float(c.weight.max()) * 1.05))
         row[1].set_ylabel("weight of the circuit in the best mixture")
         for axis in row:
-            axis.set_xlabel("noise level, sqrt(1 - ᾱ)")
+            axis.set_xlabel("time t / T: clean picture to noise")
             axis.grid(alpha=0.25)
             axis.spines[["top", "right"]].set_visible(False)
     path = Path(path)
