@@ -7,12 +7,14 @@ import numpy as np
 import pytest
 import torch
 
+from tiramisu_edu.benchmarks import rivals
 from tiramisu_edu.benchmarks.peers import STRUCTURES, available_peers, make_problem, ours, region_graph
 from tiramisu_edu.circuits.learning import expected_counts, maximise
 from tiramisu_edu.errors import TiramisuError
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # what other libraries warn of is not ours
 SIZES = {"D": 8, "C": 5, "K": 4, "B": 16}
+QUERIES = ("log_likelihood", "forward_backward", "marginals")
 MODULES = {"cirkit": "cirkit", "spflow": "spflow", "simple-einet": "simple_einet", "dynamax": "dynamax"}
 
 
@@ -145,6 +147,28 @@ def test_smoothed_states_mix_the_emissions_to_the_marginals(structure):
     close(states.sum(-1), np.ones((SIZES["B"], SIZES["D"])))
     found = states[:, last] @ circuit.region_table(leaf).detach()
     close(found, circuit.posterior_marginals(one_hot)[:, last])
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="PyJuice computes on a CUDA device only")
+@pytest.mark.parametrize("structure", ["quad", "latent_tree", "rat"])
+def test_pyjuice_agrees(structure):
+    pytest.importorskip("pyjuice", reason="PyJuice is not installed")
+    calls = available_peers()["pyjuice"].prepare(structure, **SIZES, generator=seeded(), device="cuda")
+    expected = ours().prepare(structure, **SIZES, generator=seeded())["log_likelihood"]()
+    close(calls["log_likelihood"]().detach().cpu(), expected)
+    close(calls["e_step"]().detach().cpu(), expected)
+    assert calls["marginals"]().shape == (SIZES["B"], SIZES["D"], SIZES["C"])
+
+
+def test_peers_are_timed_beside_ours_on_the_device_they_need(monkeypatch):
+    monkeypatch.setattr(rivals, "available_peers", lambda: {"readable": available_peers()["readable"]})
+    monkeypatch.setattr(rivals, "CASES", (("quad", 4), ("tied_hmm", 3)))
+    sizes = {"num_categories": 3, "batch": 2, "budget": 0.0, "progress": False}
+    rows = rivals.measure_peers([2], **sizes)
+    assert {(row.structure, row.query) for row in rows} == {
+        (structure, query) for structure in ("quad", "tied_hmm") for query in QUERIES
+    }
+    assert rivals.measure_peers([2], **sizes, device=torch.device("cuda")) == []
 
 
 def test_simple_einet_needs_a_power_of_two():

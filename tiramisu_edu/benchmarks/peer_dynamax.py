@@ -1,13 +1,17 @@
 """Dynamax: the hidden Markov model with tied transitions and emissions, compiled by XLA over the whole batch.
 
 Its smoother computes states; the marginals of the emissions are one more matrix product, done here in JAX as well. XLA
-has threads of its own, which OMP_NUM_THREADS does not bound: XLA_FLAGS=--xla_cpu_multi_thread_eigen=false does.
+has threads of its own, which neither OMP_NUM_THREADS nor torch.set_num_threads bounds: where PyTorch has one thread,
+XLA_FLAGS are set to give XLA one too.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Any
+
+import torch
 
 from ..circuits.circuit import Circuit
 from .peers import Calls, Problem
@@ -26,6 +30,8 @@ def parameters(circuit: Circuit) -> tuple[Any, Any, Any]:
 
 
 def calls(problem: Problem) -> Calls:
+    if torch.get_num_threads() == 1:  # read when XLA computes for the first time
+        os.environ.setdefault("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false")
     import jax
     import jax.numpy as jnp
     from dynamax.hidden_markov_model import CategoricalHMM, hmm_filter, hmm_smoother

@@ -13,9 +13,10 @@ A peer that is not installed is absent. The adapters copy the parameters of our 
     spflow        without ties                         -
     simple-einet  binary, D a power of two             -
     dynamax       tied_hmm                             marginals, smoothing (of the states), e_step
+    pyjuice       without ties, on a CUDA device       marginals, e_step
 
 cirkit, SPFlow and simple-einet keep logits and take a softmax of all their parameters at every call, as their users'
-models do. simple-einet is not on PyPI; it is used when it can be imported.
+models do. simple-einet is not on PyPI; it is used when it can be imported. ON_CUDA names those that need a GPU.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ from ..circuits.regions import RegionGraph
 from ..errors import TiramisuError
 
 Calls = dict[str, Callable[[], Any]]
+ON_CUDA = ("pyjuice",)
 STRUCTURES = ("quad", "binary", "latent_tree", "hmm", "tied_hmm", "rat")
 
 
@@ -73,7 +75,9 @@ class Peer:
     structures: tuple[str, ...]
     build: Callable[[Problem], Calls]
 
-    def prepare(self, structure: str, D: int, C: int, K: int, B: int, generator: torch.Generator) -> Calls:
+    def prepare(
+        self, structure: str, D: int, C: int, K: int, B: int, generator: torch.Generator, device: str = "cpu"
+    ) -> Calls:
         """What can be timed; calling one runs it to the end and hands back its result.
 
         log_likelihood: log p(x), (B,), without gradients.
@@ -89,13 +93,14 @@ class Peer:
             K: units per region.
             B: rows of data and of evidence.
             generator: for parameters, data and evidence: the same seed gives every peer the same problem.
+            device: where the circuit, data and evidence are.
 
         Raises:
             TiramisuError: when the peer cannot express the structure.
         """
         if structure not in self.structures:
             raise TiramisuError(f"{self.name} cannot express {structure!r}, only {', '.join(self.structures)}")
-        return self.build(make_problem(structure, D, C, K, B, generator))
+        return self.build(make_problem(structure, D, C, K, B, generator, device))
 
 
 def region_graph(structure: str, D: int, C: int, K: int, generator: torch.Generator) -> RegionGraph:
@@ -123,11 +128,14 @@ def region_graph(structure: str, D: int, C: int, K: int, generator: torch.Genera
     raise TiramisuError(f"unknown structure {structure!r}; known: {', '.join(STRUCTURES)}")
 
 
-def make_problem(structure: str, D: int, C: int, K: int, B: int, generator: torch.Generator) -> Problem:
-    """A random circuit of that structure, random data and random soft evidence."""
+def make_problem(
+    structure: str, D: int, C: int, K: int, B: int, generator: torch.Generator, device: str = "cpu"
+) -> Problem:
+    """A random circuit of that structure, random data and random soft evidence; the same on every device."""
     circuit = Circuit(region_graph(structure, D, C, K, generator), generator=generator)
     x = torch.randint(C, (B, D), generator=generator)
-    return Problem(circuit, x, torch.randn(B, D, C, generator=generator))
+    log_weights = torch.randn(B, D, C, generator=generator)
+    return Problem(circuit.to(device), x.to(device), log_weights.to(device))
 
 
 def available_peers() -> dict[str, Peer]:
@@ -193,6 +201,7 @@ _ADAPTERS: tuple[tuple[str, str, str, tuple[str, ...], str], ...] = (
     ("spflow", "spflow.modules.sums", "spflow", _UNTIED, "peer_spflow:calls"),
     ("simple-einet", "simple_einet.einet", "simple-einet", ("binary",), "peer_simple_einet:calls"),
     ("dynamax", "dynamax.hidden_markov_model", "dynamax", ("tied_hmm",), "peer_dynamax:calls"),
+    ("pyjuice", "pyjuice", "pyjuice", _UNTIED, "peer_pyjuice:calls"),
 )
 
 

@@ -61,10 +61,10 @@ def _bench_circuits(options: argparse.Namespace) -> int:
     if options.peers:
         from ..benchmarks.rivals import measure_peers
 
-        rivals = measure_peers(
-            latents[1:3] if not options.quick else latents[:1], num_categories=C, batch=B, budget=budget
-        )
-        sections.append("The peer's time over ours (larger is better):\n\n" + markdown(rivals))
+        among = latents[:1] if options.quick else [256, 1024] if device.type == "cuda" else latents[1:3]
+        rivals = measure_peers(among, num_categories=C, batch=B, budget=budget, device=device)
+        table = markdown(rivals) if rivals else f"No peer that computes on the {device.type} is installed."
+        sections.append("The peer's time over ours (larger is better):\n\n" + table)
         print("\n" + sections[-1], flush=True)
     growth = measure_growth(device=device, budget=budget, quick=options.quick)
     sections.append(_growth_table(growth))
