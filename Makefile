@@ -1,4 +1,4 @@
-# make demo    repairs a damaged digit and prints where the picture is
+# make demo    repairs damaged faces and prints where the picture is
 # make test    everything CI checks: style, types, tests, executed notebooks
 # make lab     the course in JupyterLab
 # make student the notebooks without solutions, in out/student
@@ -6,7 +6,7 @@
 # make report  every rule's number for every notebook, and every wrong answer tried
 # make newcomer     the student's version of every notebook, run with nothing solved
 # make test-laptop  every notebook at laptop scale
-# make data    builds the digits and trains every shipped model again (see data/README.md for the durations)
+# make data    builds the digits and trains every shipped model again (hours: see data/README.md)
 # make clean   removes the environment and what runs left behind
 #
 # PYTHON=python3.12 chooses the interpreter. On a machine without a GPU, the CPU build of PyTorch is a tenth of
@@ -70,6 +70,8 @@ lab: $(INSTALLED)
 
 data: $(INSTALLED)
 	$(BIN)/tiramisu-edu train digits
+	$(BIN)/tiramisu-edu train faces
+	$(BIN)/tiramisu-edu train rooms
 
 clean:
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist out runs docs/api docs/generated docs/notebooks
