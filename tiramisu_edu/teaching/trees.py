@@ -37,7 +37,8 @@ def spanning_trees(n: int) -> Iterator[Edges]:
             leaf = degree.index(1)
             edges.append((min(leaf, j), max(leaf, j)))
             degree[leaf], degree[j] = 0, degree[j] - 1
-        edges.append(tuple(i for i in range(n) if degree[i] == 1))
+        last, other = (i for i in range(n) if degree[i] == 1)
+        edges.append((last, other))
         yield frozenset(edges)
 
 
