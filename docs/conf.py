@@ -42,6 +42,7 @@ myst_enable_extensions = ["dollarmath", "amsmath", "deflist"]
 myst_heading_anchors = 3
 autodoc_member_order = "bysource"
 autodoc_default_options = {"ignore-module-all": True}  # each name once, in the module that defines it
+autodoc_inherit_docstrings = False  # those of PyTorch refer to PyTorch's own pages
 autodoc_typehints = "signature"
 napoleon_use_ivar = True  # fields stand in one list, not once more as members
 default_role = "code"  # a name in single backticks is code, as in the docstrings
