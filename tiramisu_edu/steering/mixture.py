@@ -40,11 +40,12 @@ class MixtureGuide(CircuitGuide):
 
     def steer(self, step: Step) -> Tensor:
         alpha = self.alpha(step.index, step.num_steps)
-        if alpha == 1 and not self.draw:
-            return step.prediction.x_0
-        seen, variance = observed(step), calibrated_variance(step)
+        seen = observed(step)
         marginals, moments = self.posterior(seen)
         self.circuit_mean = moments.mean
+        if alpha == 1 and not self.draw:
+            return step.prediction.x_0
+        variance = calibrated_variance(step)
         if isinstance(self.codebook, PixelCodebook):
             levels = self.codebook.levels.to(step.x_t)
             log_dm = gaussian_on_grid(step.prediction.x_0.flatten(1), variance, levels)
