@@ -109,6 +109,7 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
 
 def _add_sampling(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--world", default="faces", help=f"one of {', '.join(WORLDS)}, or folder:PATH")
+    parser.add_argument("--size", type=int, default=None, help="of a folder's pictures: 32, 64, 128, ...; None: 64")
     parser.add_argument("--guide", default="difference", help=f"one of {', '.join(GUIDES)}")
     parser.add_argument("--num-inference-steps", type=int, default=25, metavar="T", help="denoising steps")
     parser.add_argument(

@@ -130,3 +130,14 @@ def test_a_denoiser_of_ones_own(folder, tmp_path, monkeypatch):
     assert torch.equal(elsewhere.schedule.residual_variance, world.schedule.residual_variance)
     assert elsewhere.read_all() == ["denoiser"] and elsewhere.sampler_options == {}
     assert main(["train", name, "--part", "circuit"]) == 2
+
+
+def test_a_folder_is_trained_and_repaired_like_any_world(folder, tmp_path, capsys):
+    world, out = f"folder:{folder}", tmp_path / "repaired.png"
+    for part in ("circuit", "circuit_independent", "denoiser"):
+        assert main(["train", world, "--size", "32", "--scale", "toy", "--part", part]) == 0
+    flags = ["--world", world, "--size", "32", "--batch", "1", "--num-inference-steps", "2", "--out", str(out)]
+    assert main(["inpaint", *flags]) == 0
+    assert "hidden-pixel MSE" in capsys.readouterr().out and out.exists()
+    assert main(["inpaint", *flags, "--world", "faces"]) == 2
+    assert "size and models are for folders" in capsys.readouterr().err

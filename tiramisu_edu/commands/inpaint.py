@@ -36,7 +36,7 @@ def run_inpaint(options: argparse.Namespace) -> int:
     if options.batch < 1:
         raise TiramisuError(f"--batch must be at least 1, not {options.batch}")
     device = chosen_device(options.device)
-    world = load(options.world).to(device)
+    world = load(options.world, size=options.size).to(device)
     make_guide(options.guide, world)  # what is missing or damaged shows before the work
     cases, has_truth = _cases(world, options)
     print(f"world {options.world}, seed {options.seed}, {len(cases.images)} images, mask {options.mask}")
@@ -63,7 +63,8 @@ def _rows(cases: Cases, methods: dict[str, Completed], measured: dict[str, dict[
     rows = {"truth": cases.images[:COLUMNS]} if measured else {}
     rows["damaged"] = damaged(cases.images, cases.known)[:COLUMNS]
     for label, done in methods.items():
-        score = f"\n{float(next(iter(measured[label].values())).nanmean()):.0%} right" if measured else ""
+        right = [measured[label][name] for name in ("determined", "agreement") if name in measured.get(label, {})]
+        score = f"\n{float(right[0].nanmean()):.0%} right" if right else ""
         rows[label.replace(" + ", "\n+ ") + score] = done.images[:COLUMNS]
     return rows
 
@@ -82,7 +83,7 @@ def sampling_settings(options: argparse.Namespace, device: torch.device) -> dict
 
 def _cases(world: World, options: argparse.Namespace) -> tuple[Cases, bool]:
     """The damaged images, and whether the truth under the damage is known."""
-    height, width = world.images("test")[0].shape[-2:]
+    height, width = world.images("test", 1)[0].shape[-2:]
     is_layout = options.mask in MASKS
     if not is_layout and not Path(options.mask).exists():
         raise TiramisuError(f"unknown mask {options.mask!r}: choose one of {', '.join(MASKS)}, or a picture file")
@@ -91,7 +92,7 @@ def _cases(world: World, options: argparse.Namespace) -> tuple[Cases, bool]:
             return make_cases(world, [options.mask], options.batch, seed=options.seed), True
         cases = make_cases(world, ["left"], options.batch, seed=options.seed)
         return cases._replace(known=load_mask(options.mask, height, width).expand_as(cases.known)), True
-    picture = load_image(options.image, (height, width), world.images("test")[0].shape[1])
+    picture = load_image(options.image, (height, width), world.images("test", 1)[0].shape[1])
     if picture.notice:
         print(f"notice: {picture.notice}")
     image, codebook = picture.image, world.codebook

@@ -49,7 +49,9 @@ def plan(options: argparse.Namespace) -> tuple[Path, dict[str, Maker]]:
         from ..worlds.folder import FolderWorld
 
         world = FolderWorld(options.world, size=options.size, models=options.out)
-        return world.models, _denoisers(world.name, world.images, options)
+        return world.models, _patch_circuits(world.name, world.images, options) | _denoisers(
+            world.name, world.images, options
+        )
     if options.size is not None:
         raise TiramisuError(f"--size is for folders, such as {FOLDER}PATH; {options.world} has its own")
     makers = _digits(options) if options.world == "digits" else _scene(options)
@@ -78,20 +80,12 @@ def _scene(options: argparse.Namespace) -> dict[str, Maker]:
 
     Only the denoisers grow beyond the scale laptop: the other parts have two sizes, toy and what ships.
     """
-    from ..worlds import scene_circuit, scene_codes, scene_judge, scene_tokenizer
+    from ..worlds import scene_codes, scene_judge, scene_tokenizer
     from ..worlds.scenes import SCENES
 
     if options.world not in SCENES:
         raise TiramisuError(f"unknown world {options.world!r}; choose one of digits, {', '.join(SCENES)}, {FOLDER}PATH")
     scene, seed, toy = SCENES[options.world], options.seed, options.scale == "toy"
-
-    def circuit(path: Path) -> None:
-        sizes = {"images": 256, "num_codes": 8, "num_latents": 4, "rounds": 1, "epochs": 1} if toy else {}
-        settings = scene_circuit.PatchSettings(**sizes)
-        scene_circuit.train_patch_circuit(scene, path, beside(path, "codebook"), seed=seed, settings=settings)
-
-    def circuit_independent(path: Path) -> None:
-        scene_circuit.train_independent_circuit(scene, path, beside(path, "codebook"), seed=seed)
 
     def tokenizer(path: Path) -> None:
         sizes = {"num_codes": 16, "width": 16, "steps": 20, "unquantised_steps": 5} if toy else {}
@@ -112,13 +106,28 @@ def _scene(options: argparse.Namespace) -> dict[str, Maker]:
 
     return {
         "judge": judge,
-        "circuit": circuit,  # and the codebook
-        "circuit_independent": circuit_independent,
+        **_patch_circuits(scene.name, scene.images, options),
         "tokenizer": tokenizer,
         "codes_hclt": codes,
         "codes_quad_tree": codes,
         **_denoisers(scene.name, scene.images, options),
     }
+
+
+def _patch_circuits(world: str, images: Images, options: argparse.Namespace) -> dict[str, Maker]:
+    """Of any world of colour pictures; the circuit's maker writes the codebook too."""
+    from ..worlds.scene_circuit import PatchSettings, train_independent_circuit, train_patch_circuit
+
+    toy = {"images": 256, "num_codes": 8, "num_latents": 4, "rounds": 1, "epochs": 1}
+    settings = PatchSettings(**(toy if options.scale == "toy" else {}))
+
+    def circuit(path: Path) -> None:
+        train_patch_circuit(world, images, path, beside(path, "codebook"), seed=options.seed, settings=settings)
+
+    def circuit_independent(path: Path) -> None:
+        train_independent_circuit(world, images, path, beside(path, "codebook"), seed=options.seed)
+
+    return {"circuit": circuit, "circuit_independent": circuit_independent}
 
 
 def _denoisers(world: str, images: Images, options: argparse.Namespace) -> dict[str, Maker]:

@@ -38,14 +38,15 @@ MEASURES: dict[str, Measure] = {
 def measure(world: World, images: Tensor, cases: Cases) -> dict[str, Tensor]:
     """All measures that the world has, in the order of `MEASURES`: name -> (B,) float64.
 
-    `determined` and `violations` need a procedural world, `agreement` one with a single label. `determined` is NaN
-    where the visible factors determine none of the hidden ones.
+    `determined` and `violations` need a procedural world, `agreement` one with labels, perceptual measures a judge.
+    `determined` is NaN where the visible factors determine none of the hidden ones.
 
     Args:
         images: (B, C, H, W) completions in [-1, 1], on the CPU.
         cases: what they are completions of.
     """
-    truth, known, judge = cases.images, cases.known, world.judge
+    truth, known = cases.images, cases.known
+    judge = world.judge if "judge" in world.parts else None
     found = {
         "mse": hidden_mse(images, truth, known),
         "psnr": hidden_psnr(images, truth, known),
@@ -54,7 +55,7 @@ def measure(world: World, images: Tensor, cases: Cases) -> dict[str, Tensor]:
     if judge is not None:
         found["lpips"] = perceptual_metric(judge).distance(images, truth)
         found["features"] = feature_distance(judge, images, truth)
-    if world.scene is not None:
+    if judge is not None and world.scene is not None:
         read, model = judge.read(images), world.scene.model
         found["determined"] = determined(model, read, cases.labels, *world.scene.seen(known))
         found["violations"] = violations(model, read)

@@ -107,7 +107,7 @@ class PictureFolder:
 
 
 class FolderWorld(World):
-    """The world of a folder: its pictures, and the denoisers trained on them, which lie beside it.
+    """The world of a folder: its pictures, and the denoisers and patch circuits trained on them, which lie beside it.
 
     Args:
         name: "folder:PATH".
@@ -116,7 +116,7 @@ class FolderWorld(World):
         models: the folder of the models; PATH-models-SIZE if None.
     """
 
-    parts = ("denoiser", "denoiser_weak")
+    parts = ("denoiser", "denoiser_weak", "codebook", "circuit", "circuit_independent")
     listed = False
 
     def __init__(

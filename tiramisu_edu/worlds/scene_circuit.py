@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,8 @@ from ..circuits.learning import fit_em, mean_log_likelihood
 from ..steering.evidence import Observation
 from ..steering.patches import PatchCodebook, to_patches
 from .picture_teacher import teach
-from .scene import Scene
+
+Images = Callable[[str, "int | None"], tuple[Tensor, Tensor]]
 
 
 @dataclass(frozen=True)
@@ -68,22 +70,22 @@ class PatchRows:
 
 
 def train_patch_circuit(
-    scene: Scene,
+    world: str,
+    images: Images,
     circuit_path: str | Path,
     codebook_path: str | Path,
     *,
     seed: int = 0,
-    size: int = 32,
     settings: PatchSettings | None = None,
     progress: bool = True,
 ) -> Circuit:
     """Learn codebook and tree from the training split, and write both.
 
     Args:
-        scene: whose pictures.
+        world: its name, noted in the files.
+        images: (split, count or None for all) -> pictures (N, C, H, W) and whatever is known of them.
         circuit_path, codebook_path: the files to write, atomically.
         seed: of k-means and of the mini-batches.
-        size: of the pictures in pixels.
         settings: see `PatchSettings`; its defaults if None.
 
     Returns:
@@ -93,9 +95,8 @@ def train_patch_circuit(
     s = settings or PatchSettings()
     start = time.perf_counter()
     generator = torch.Generator().manual_seed(seed)
-    train, _ = scene.images("train", s.images, size=size)
-    validation, _ = scene.images("validation", size=size)
-    test, _ = scene.images("test", size=size)
+    train = images("train", s.images)[0]
+    validation, test = (images(split, None)[0] for split in ("validation", "test"))
 
     codebook = PatchCodebook.fit(train, patch=s.patch, num_codes=s.num_codes, generator=generator, progress=progress)
     codes = codebook.categories(train)
@@ -126,7 +127,7 @@ def train_patch_circuit(
 
     independent = independent_patches(codebook, train)
     circuit.facts = {
-        "data": f"{scene.name}, {s.images} training images of {size} x {size}",
+        "data": f"{world}, {len(train)} training images of {train.shape[2]} x {train.shape[3]}",
         "structure": f"HCLT over {s.patch} x {s.patch} patches, K = {s.num_latents}, V = {s.num_codes} Gaussians",
         "seed": seed,
         "test_nats": round(mean_log_likelihood(circuit, PatchRows(codebook, test)), 2),
@@ -141,15 +142,14 @@ def train_patch_circuit(
 
 
 def train_independent_circuit(
-    scene: Scene, path: str | Path, codebook_path: str | Path, *, seed: int = 0, size: int = 32
+    world: str, images: Images, path: str | Path, codebook_path: str | Path, *, seed: int = 0
 ) -> Circuit:
     """The control with K = 1 on the codebook of the patch circuit: it knows each patch, and no dependence."""
     codebook = PatchCodebook.load(codebook_path)
-    train, _ = scene.images("train", PatchSettings.images, size=size)
-    test, _ = scene.images("test", size=size)
+    train, test = images("train", PatchSettings.images)[0], images("test", None)[0]
     circuit = independent_patches(codebook, train)
     nats = round(mean_log_likelihood(circuit, PatchRows(codebook, test)), 2)
-    circuit.facts = {"data": f"{scene.name}", "structure": "independent patches", "seed": seed, "test_nats": nats}
+    circuit.facts = {"data": world, "structure": "independent patches", "seed": seed, "test_nats": nats}
     circuit.save(path, half=True, **circuit.facts)
     return circuit
 
