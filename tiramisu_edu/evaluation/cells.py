@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from ..errors import FileError, TiramisuError
-from ..files import load_safetensors, save_safetensors
+from ..files import load_safetensors, save_safetensors, sha256
 from .comparison import Cases, make_cases, run_method
 from .measures import measure
 
@@ -182,10 +182,13 @@ def load_cell(folder: str | Path, cell: Cell) -> CellResult | None:
 
 
 def asked(cell: Cell) -> str:
-    """SHA-256 of everything that decides the numbers: the cell, and the data files of its world."""
-    from ..zoo import checksums
+    """SHA-256 of everything that decides the numbers: the cell, and the data files and tuned options of its world."""
+    from ..zoo import checksums, data_path
 
     world = cell.world.partition("-")[0]
     files = {name: digest for name, digest in checksums().items() if name.startswith(f"{world}/")}
+    tuned = data_path(f"{world}/samplers.json")
+    if tuned.is_file():
+        files["samplers"] = sha256(tuned)
     content = json.dumps([dataclasses.asdict(cell), files], sort_keys=True)
     return hashlib.sha256(content.encode()).hexdigest()
