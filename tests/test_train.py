@@ -1,6 +1,8 @@
 """`tiramisu-edu train` knows every file that a world is made of, and refuses what does not exist."""
 
 import pytest
+import torch
+from safetensors.torch import load_file
 
 from tiramisu_edu import zoo
 from tiramisu_edu.cli import _parser, main
@@ -15,6 +17,18 @@ def test_every_part_of_a_world_can_be_made(name, tmp_path):
     assert folder == tmp_path / name
     with_circuit = {"codebook"} if "codebook" in zoo.load(name).parts else set()  # one command makes both
     assert set(makers) | with_circuit == set(zoo.load(name).parts)
+
+
+def test_the_same_seed_makes_the_same_models(tmp_path):
+    """Every part at toy scale, twice: equal tensors (files that note their training time may differ in that)."""
+    parts = ("judge", "circuit", "circuit_independent", "tokenizer", "codes_hclt", "codes_quad_tree")
+    for copy in ("a", "b"):
+        for part in parts:
+            flags = ["--part", part, "--scale", "toy", "--out", str(tmp_path / copy)]
+            assert main(["train", "rooms", *flags]) == 0
+    for part in (*parts, "codebook"):
+        a, b = (load_file(tmp_path / copy / "rooms" / f"{part}.safetensors") for copy in ("a", "b"))
+        assert a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
 
 
 def test_a_toy_denoiser_from_the_command_line(tmp_path, monkeypatch, capsys):
