@@ -291,8 +291,7 @@ class Circuit(nn.Module):
         """Write structure, parameters and any `facts` (JSON values: data, seed, likelihood) to one safetensors file.
 
         Args:
-            half: probabilities in bfloat16, half the bytes; normalised again in float32 when they are read. On the
-                circuits that ship this costs less than a hundredth of a nat per variable.
+            half: probabilities in bfloat16, half the bytes; normalised again in float32 when they are read.
         """
         from .interchange import save_circuit
 

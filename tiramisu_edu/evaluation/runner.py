@@ -38,7 +38,7 @@ def run_cells(
         progress: show a progress bar with the time left.
 
     Raises:
-        TiramisuError: fewer than one worker, or a worker that failed.
+        TiramisuError: fewer than one worker, a worker that failed, or a result that another rank left damaged.
     """
     if workers < 1:
         raise TiramisuError(f"workers must be at least 1, not {workers}")
@@ -60,6 +60,8 @@ def run_cells(
             time.sleep(2)
         bar.n = len(cells)
     results = [load_cell(folder, cell) for cell in cells]
+    if None in results:
+        raise TiramisuError(f"{folder / cells[results.index(None)].name} is damaged: run the same command again")
     return [result for result in results if result is not None]
 
 
