@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from ..errors import FileError, TiramisuError
-from ..files import load_safetensors, save_safetensors, sha256
+from ..files import load_safetensors, save_safetensors
 from .comparison import Cases, make_cases, run_method
 from .measures import measure
 
@@ -33,7 +33,7 @@ class Method:
     """A sampler and its guide, written `sampler`, `sampler+guide` or `sampler+guide@fraction`.
 
     Attributes:
-        sampler: its name.
+        sampler: its name; "twisted" is the particle filter that needs no guide.
         guide: its name, "none" for the plain sampler.
         fraction: share of the steps that are guided; None is the guide's own default.
     """
@@ -56,7 +56,8 @@ class Method:
         if found is None:
             raise TiramisuError(f"cannot read the method {text!r}: write sampler, sampler+guide or sampler+guide@0.2")
         sampler, guide, fraction = found.groups()
-        get_sampler(sampler)
+        if sampler != "twisted":
+            get_sampler(sampler)
         return cls(sampler, check_guide_name(guide or "none"), None if fraction is None else float(fraction))
 
     @property
@@ -182,13 +183,16 @@ def load_cell(folder: str | Path, cell: Cell) -> CellResult | None:
 
 
 def asked(cell: Cell) -> str:
-    """SHA-256 of everything that decides the numbers: the cell, and the data files and tuned options of its world."""
+    """SHA-256 of everything that decides the numbers: the cell, the data files it reads, its sampler's tuned options."""
     from ..zoo import checksums, data_path
 
     world = cell.world.partition("-")[0]
     files = {name: digest for name, digest in checksums().items() if name.startswith(f"{world}/")}
+    for prefix, guide in (("tokenizer", "latent"), ("codes_", "latent"), ("guide_weights", "learned")):
+        if not cell.method.guide.startswith(guide):
+            files = {name: digest for name, digest in files.items() if not name.startswith(f"{world}/{prefix}")}
     tuned = data_path(f"{world}/samplers.json")
-    if tuned.is_file():
-        files["samplers"] = sha256(tuned)
-    content = json.dumps([dataclasses.asdict(cell), files], sort_keys=True)
+    options = json.loads(tuned.read_text(encoding="utf-8")) if tuned.is_file() else {}
+    own = options.get(cell.method.sampler, {}).get("options")
+    content = json.dumps([dataclasses.asdict(cell), files, own], sort_keys=True)
     return hashlib.sha256(content.encode()).hexdigest()
