@@ -204,12 +204,6 @@ class DigitsWorld(World):
 
         return PixelCodebook.grey_levels(NUM_LEVELS)
 
-    @cached_property
-    def sampler_options(self) -> Mapping[str, Mapping[str, Any]]:
-        from tiramisu_edu.diffusion.samplers import CoPaintSettings
-
-        return {"copaint": {"settings": CoPaintSettings.preset("digits")}, **super().sampler_options}
-
     def images(self, split: str, count: int | None = None) -> tuple[Tensor, Tensor]:
         from tiramisu_edu.worlds import digits
 
