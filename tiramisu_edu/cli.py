@@ -24,7 +24,20 @@ SAMPLERS = (
     "copaint",
     "copaint-tt",
 )
-GUIDES = ("none", "mixture", "difference", "precision", "learned", "latent", "latent-published")
+GUIDES = (
+    "none",
+    "mixture",
+    "difference",
+    "precision",
+    "learned",
+    "latent",
+    "latent-published",
+    "mixture-consistent",
+    "difference-consistent",
+    "mixture-independent",
+    "difference-independent",
+    "difference-kernel",
+)
 _STYLE = argparse.ArgumentDefaultsHelpFormatter
 SCALES = ("toy", "laptop", "gpu", "paper")
 
@@ -68,7 +81,11 @@ def _parser() -> argparse.ArgumentParser:
     _add_fuse(
         commands.add_parser("fuse", help="one picture from several, each ruling its region", formatter_class=_STYLE)
     )
-    _add_tune(commands.add_parser("tune", help="choose samplers' options on validation images", formatter_class=_STYLE))
+    _add_tune(
+        commands.add_parser(
+            "tune", help="choose options of samplers and guides on validation images", formatter_class=_STYLE
+        )
+    )
     show = commands.add_parser(
         "show", help="a contact sheet, what masks leave visible, circuit against denoiser", formatter_class=_STYLE
     )
@@ -158,6 +175,7 @@ def _add_tune(parser: argparse.ArgumentParser) -> None:
     masks = "left,top,expand1,expand2,vstrip,hstrip,wide"
     parser.add_argument("world", help=f"one of {', '.join(WORLDS)}")
     parser.add_argument("--samplers", default=tuned, metavar="A,B", help="each with eight tries")
+    parser.add_argument("--guides", default="", metavar="A,B", help="latent, difference-kernel; eight tries each too")
     parser.add_argument("--masks", default=masks, metavar="A,B", help="mask layouts")
     parser.add_argument("--steps", type=int, default=12, help="denoising steps")
     parser.add_argument("--images", type=int, default=16, help="validation images, each under each mask")

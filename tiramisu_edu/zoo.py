@@ -204,6 +204,12 @@ class DigitsWorld(World):
 
         return PixelCodebook.grey_levels(NUM_LEVELS)
 
+    @cached_property
+    def independent_circuit(self) -> "Circuit":
+        from tiramisu_edu.worlds.digits_circuit import independent_pixels
+
+        return independent_pixels().to(self.device)
+
     def images(self, split: str, count: int | None = None) -> tuple[Tensor, Tensor]:
         from tiramisu_edu.worlds import digits
 

@@ -12,7 +12,7 @@ import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -64,6 +64,11 @@ class Method:
     def base(self) -> Method:
         """The same sampler without a guide."""
         return Method(self.sampler)
+
+    @property
+    def steered(self) -> bool:
+        """Whether a circuit has a say."""
+        return self.guide != "none" or self.sampler == "twisted"
 
     def __str__(self) -> str:
         if self.guide == "none":
@@ -183,7 +188,7 @@ def load_cell(folder: str | Path, cell: Cell) -> CellResult | None:
 
 
 def asked(cell: Cell) -> str:
-    """SHA-256 of everything that decides the numbers: the cell, the data files it reads, its sampler's tuned options."""
+    """SHA-256 of everything that decides the numbers: the cell, the data files it reads, tuned options of its parts."""
     from ..zoo import checksums, data_path
 
     world = cell.world.partition("-")[0]
@@ -191,8 +196,14 @@ def asked(cell: Cell) -> str:
     for prefix, guide in (("tokenizer", "latent"), ("codes_", "latent"), ("guide_weights", "learned")):
         if not cell.method.guide.startswith(guide):
             files = {name: digest for name, digest in files.items() if not name.startswith(f"{world}/{prefix}")}
-    tuned = data_path(f"{world}/samplers.json")
-    options = json.loads(tuned.read_text(encoding="utf-8")) if tuned.is_file() else {}
-    own = options.get(cell.method.sampler, {}).get("options")
-    content = json.dumps([dataclasses.asdict(cell), files, own], sort_keys=True)
+    own = [_tuned(data_path(f"{world}/samplers.json"), cell.method.sampler)]
+    if guide := _tuned(data_path(f"{world}/guides.json"), cell.method.guide):
+        own.append(guide)
+    content = json.dumps([dataclasses.asdict(cell), files, *own], sort_keys=True)
     return hashlib.sha256(content.encode()).hexdigest()
+
+
+def _tuned(path: Path, name: str) -> Any:
+    """The options that were found for a sampler or guide, in their JSON form; None where there are none."""
+    found = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return found.get(name, {}).get("options")

@@ -1,7 +1,9 @@
-"""Tunes every sampler on validation images, each with the same number of tries, and keeps the best as data.
+"""Tunes samplers and guides on validation images, each with the same number of tries, and keeps the best as data.
 
 A comparison in which only the favourite was tuned says nothing. Each sampler has eight candidates for what matters
-most in it, tried on the same pictures, masks and noise; the test images are not touched. Guides are not tuned.
+most in it, tried on the same pictures, masks and noise; the test images are not touched. Of the guides, two have
+constants that no derivation gives, and eight candidates too: the latent guide's temperatures, and the bandwidth of the
+control without a circuit.
 """
 
 from __future__ import annotations
@@ -17,6 +19,9 @@ from tqdm.auto import tqdm
 from ..diffusion import samplers as s
 from ..errors import FileError
 from ..files import atomic_path
+from ..steering.guide import own_generator
+from ..steering.guides import make_guide
+from ..steering.latent import LatentSettings
 from .comparison import generators_for, make_cases
 from .measures import MEASURES, measure
 
@@ -24,6 +29,7 @@ if TYPE_CHECKING:
     from ..zoo import World
 
 CANDIDATES = 8
+BASE = "replacement"  # the sampler that carries a guide while it is tuned, with its own tuned options
 Options = dict[str, Any]
 
 SETTINGS = {
@@ -33,6 +39,7 @@ SETTINGS = {
     "resampling": s.ResamplingSettings,
     "copaint": s.CoPaintSettings,
     "copaint-tt": s.CoPaintTTSettings,
+    "latent": LatentSettings,
 }
 
 _ETAS = [{"eta": eta} for eta in (0.0, 0.15, 0.3, 0.5, 0.7, 0.85, 0.95, 1.0)]
@@ -51,10 +58,17 @@ GRIDS: dict[str, list[Options]] = {
     "copaint-tt": _RATES,
 }
 
+GUIDE_GRIDS: dict[str, list[Options]] = {
+    "latent": [
+        {"settings": {"tau_hidden": hidden, "tau_known": known}} for known in (0.01, 1.0) for hidden in (0.3, 1, 3, 10)
+    ],
+    "difference-kernel": [{"variance": v} for v in (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0)],
+}
+
 
 def tune(
     world: World,
-    samplers: Sequence[str],
+    names: Sequence[str],
     masks: Sequence[str],
     *,
     steps: int,
@@ -64,11 +78,11 @@ def tune(
     device: torch.device,
     progress: bool = True,
 ) -> dict[str, dict[str, Any]]:
-    """Try all candidates of the samplers.
+    """Try all candidates of samplers and guides.
 
     Args:
         world: its validation split is used.
-        samplers: names that `GRIDS` has.
+        names: of samplers in `GRIDS` and of guides in `GUIDE_GRIDS`.
         masks: each image is repaired under each.
         steps: denoising steps T.
         images: of the validation split.
@@ -78,28 +92,26 @@ def tune(
         progress: show a progress bar.
 
     Returns:
-        sampler -> {"options": the best candidate, "tried": [(candidate, mean of the measure), ...], "steps",
+        name -> {"options": the best candidate, "tried": [(candidate, mean of the measure), ...], "steps",
         "images", "masks", "seed", "measure"}.
     """
     cases = make_cases(world, masks, images, split="validation", seed=seed)
     sign = 1 if MEASURES[measure_name].lower_is_better else -1
     schedule = world.schedule.respace(steps)
     found = {}
-    for name in samplers:
+    for name in names:
         tried = []
-        for candidate in tqdm(GRIDS[name], desc=name, unit="candidate", disable=not progress):
+        for candidate in tqdm((GRIDS | GUIDE_GRIDS)[name], desc=name, unit="candidate", disable=not progress):
             done, first = [], 0
             for part in cases.split(64):
-                done.append(
-                    s.get_sampler(name)(
-                        world.denoiser,
-                        schedule,
-                        part.images.to(device),
-                        part.known.to(device),
-                        generator=generators_for(part, seed, first),
-                        **as_options(name, candidate),
-                    ).cpu()
-                )
+                generator = generators_for(part, seed, first)
+                task = world.denoiser, schedule, part.images.to(device), part.known.to(device)
+                options = as_options(name, candidate)
+                if name in GUIDE_GRIDS:
+                    guide = make_guide(name, world, generator=own_generator(generator), **options)
+                    options = {**world.sampler_options.get(BASE, {}), "guide": guide}
+                sample = s.get_sampler(BASE if name in GUIDE_GRIDS else name)
+                done.append(sample(*task, generator=generator, **options).cpu())
                 first += len(part.images)
             tried.append((candidate, measure(world, torch.cat(done), cases)[measure_name].nanmean().item()))
         best = min(tried, key=lambda pair: sign * pair[1])
@@ -108,23 +120,23 @@ def tune(
     return found
 
 
-def as_options(sampler: str, candidate: Mapping[str, Any]) -> Options:
-    """The keyword arguments of a sampler from their JSON form: settings become the sampler's own class."""
+def as_options(name: str, candidate: Mapping[str, Any]) -> Options:
+    """The keyword arguments of a sampler or guide from their JSON form: settings become its own class."""
     options = dict(candidate)
     if "settings" in options:
-        options["settings"] = SETTINGS[sampler](**options["settings"])
+        options["settings"] = SETTINGS[name](**options["settings"])
     return options
 
 
 def save_tuned(path: str | Path, found: Mapping[str, Any]) -> None:
-    """Write what `tune` found as JSON, beside what was found before for other samplers, atomically."""
+    """Write what `tune` found as JSON, beside what was found before for other names, atomically."""
     kept = json.loads(Path(path).read_text(encoding="utf-8")) if Path(path).is_file() else {}
     with atomic_path(path) as unfinished:
         unfinished.write_text(json.dumps({**kept, **found}, indent=1, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def load_tuned(path: str | Path) -> dict[str, Options]:
-    """Sampler name -> keyword arguments, as tuned; empty where there is no file.
+    """Name of a sampler or guide -> keyword arguments, as tuned; empty where there is no file.
 
     Raises:
         FileError: the file is not what `save_tuned` writes.

@@ -46,7 +46,7 @@ class Guide(ABC):
         circuit_mean: (B, C, H, W) the circuit's own E[x_0 | x_t, known] at the last step (an estimate where the guide
             samples), None where it was not asked.
         cost: what the guide has done since it was made, counted once for a whole batch: "steps", "circuit passes",
-            "encodes", "decodes".
+            "kernel passes", "encodes", "decodes".
     """
 
     fraction: float

@@ -10,6 +10,7 @@ from .blends import LearnedGuide, PrecisionGuide, WeightTable
 from .codes import Tokenizer
 from .difference import DifferenceGuide
 from .guide import Guide
+from .kernel import KernelDensity, KernelGuide, stored_images
 from .latent import LatentGuide, LatentSettings
 from .mixture import MixtureGuide
 
@@ -22,6 +23,7 @@ __all__ = [
     "GUIDES",
     "DifferenceGuide",
     "Guide",
+    "KernelGuide",
     "LatentGuide",
     "LatentSettings",
     "LearnedGuide",
@@ -44,11 +46,14 @@ def make_guide(
 
     Args:
         name: "none"; "mixture" and "latent", the paper's; "latent-published", with the published read-out;
-            "difference", "precision", "learned", beyond the paper.
+            "difference", "precision", "learned", beyond the paper. With "-consistent" at the end the sampler steps
+            from the noise that the guided x_0 implies. The controls: "-independent" asks the circuit with K = 1, which
+            knows no dependence; "difference-kernel" asks stored training images.
         fraction: guided share of the steps; the guide's own default if None.
         generator: for guides that draw.
-        options: other arguments of the guide's class, such as `strength`; for latent guides also `structure`, the
-            name of one of the world's circuits over codes.
+        options: other arguments of the guide's class, such as `strength`, ahead of what was tuned for the world; for
+            latent guides also `structure`, the name of one of the world's circuits over codes; for the kernel
+            `variance`, its bandwidth squared.
 
     Raises:
         TiramisuError: for an unknown name or option, a fraction outside [0, 1], or a world without the models that
@@ -58,6 +63,7 @@ def make_guide(
         return None
     if fraction is not None:
         options["fraction"] = fraction
+    options = {**tuned_options(world, name), **options}
     try:
         return GUIDES[name](world, generator, options)
     except TypeError as error:
@@ -73,6 +79,14 @@ def check_guide_name(name: str) -> str:
     if name != "none" and name not in GUIDES:
         raise TiramisuError(f"unknown guide {name!r}: choose one of none, {', '.join(GUIDES)}")
     return name
+
+
+def tuned_options(world: World, name: str) -> dict[str, Any]:
+    """What `tiramisu-edu tune WORLD --guides NAME` found for a guide on a world's validation images."""
+    from ..evaluation.tuning import load_tuned
+    from ..zoo import data_path
+
+    return load_tuned(data_path(f"{getattr(world, 'family', world.name)}/guides.json")).get(name, {})
 
 
 def code_models(world: World, structure: str | None = None) -> tuple[Circuit, Tokenizer]:
@@ -107,22 +121,49 @@ def _learned(world: World, generator: Generators | None, options: dict[str, Any]
     return LearnedGuide(world.circuit, world.codebook, table=table, **options)
 
 
+def _mixture(world: World, generator: Generators | None, options: dict[str, Any]) -> Guide:
+    return MixtureGuide(_circuit(world, options), world.codebook, generator=generator, **options)
+
+
+def _difference(world: World, generator: Generators | None, options: dict[str, Any]) -> Guide:
+    return DifferenceGuide(_circuit(world, options), world.codebook, **options)
+
+
+def _precision(world: World, generator: Generators | None, options: dict[str, Any]) -> Guide:
+    return PrecisionGuide(_circuit(world, options), world.codebook, **options)
+
+
+def _circuit(world: World, options: dict[str, Any]) -> Circuit:
+    return world.independent_circuit if options.pop("independent", False) else world.circuit
+
+
+def _kernel(world: World, generator: Generators | None, options: dict[str, Any]) -> Guide:
+    if "variance" not in options:
+        command = f"tiramisu-edu tune {world.name} --guides difference-kernel"
+        raise TiramisuError(f"world {world.name!r} has no kernel bandwidth: give variance=..., or tune it: {command}")
+    return KernelGuide(KernelDensity(stored_images(world), options.pop("variance")), **options)
+
+
 def _latent(world: World, generator: Generators | None, options: dict[str, Any]) -> Guide:
     circuit, tokenizer = code_models(world, options.pop("structure", None))
     return LatentGuide(circuit, tokenizer, generator=generator, **options)
 
 
-def _latent_published(world: World, generator: Generators | None, options: dict[str, Any]) -> Guide:
-    return _latent(world, generator, {"settings": LatentSettings.preset("published"), **options})
+def _with(make: Maker, **defaults: Any) -> Maker:
+    """The same guide with other defaults, under a name of its own."""
+    return lambda world, generator, options: make(world, generator, {**defaults, **options})
 
 
 GUIDES: dict[str, Maker] = {
-    "mixture": lambda world, generator, options: MixtureGuide(
-        world.circuit, world.codebook, generator=generator, **options
-    ),
-    "difference": lambda world, generator, options: DifferenceGuide(world.circuit, world.codebook, **options),
-    "precision": lambda world, generator, options: PrecisionGuide(world.circuit, world.codebook, **options),
+    "mixture": _mixture,
+    "difference": _difference,
+    "precision": _precision,
     "learned": _learned,
     "latent": _latent,
-    "latent-published": _latent_published,
+    "latent-published": _with(_latent, settings=LatentSettings.preset("published")),
+    "mixture-consistent": _with(_mixture, consistent_noise=True),
+    "difference-consistent": _with(_difference, consistent_noise=True),
+    "mixture-independent": _with(_mixture, independent=True),
+    "difference-independent": _with(_difference, independent=True),
+    "difference-kernel": _kernel,
 }

@@ -10,7 +10,7 @@ import torch
 from ..circuits import structures
 from ..circuits.circuit import Circuit, bits_per_dimension
 from ..circuits.learning import fit_em, mean_log_likelihood
-from .digits import NUM_LEVELS, categories
+from .digits import HEIGHT, NUM_LEVELS, WIDTH, categories
 
 NUM_LATENTS = 32
 RECIPE = {"epochs": 60, "batch_size": 64, "pseudocount": 0.5}  # chosen on the validation split
@@ -54,4 +54,13 @@ def train_digits_circuit(
     }
     circuit.facts = facts
     circuit.save(out_path, **facts)
+    return circuit
+
+
+def independent_pixels() -> Circuit:
+    """The control with K = 1: every pixel's own frequencies in the training split, by one full-batch step of EM."""
+    graph = structures.factorized(HEIGHT * WIDTH, num_categories=NUM_LEVELS)
+    circuit = Circuit(graph, generator=torch.Generator().manual_seed(0))
+    train = categories("train")
+    fit_em(circuit, train, epochs=1, batch_size=len(train), pseudocount=RECIPE["pseudocount"], progress=False)
     return circuit
