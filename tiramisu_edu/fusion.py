@@ -17,7 +17,6 @@ from .steering.fusion import (
     PixelFusionGuide,
     code_demands,
     pixel_demands,
-    power_of,
     weigh,
 )
 from .steering.guide import Guide, own_generator
@@ -32,10 +31,10 @@ if TYPE_CHECKING:
 class FusionResult(NamedTuple):
     """What `fuse` found.
 
-    images: (N, C, H, W) in [-1, 1]. log_z: log Z, in nats, of all demands together under the circuit (of pixels it is a
-    density, and may be positive). log_z_each: that of each reference's alone. contradiction: sum of log_z_each minus
-    log_z; 0 where the demands are independent, above where they contradict each other, below where they support each
-    other. seconds: wall time of sampling.
+    images: (N, C, H, W) in [-1, 1]. log_z: log Z, in nats, of all demands together under the circuit; 0 is what a
+    circuit without any preference has. log_z_each: that of each reference's alone. contradiction: sum of log_z_each
+    minus log_z; 0 where the demands are independent, above where they contradict each other, below where they support
+    each other. seconds: wall time of sampling.
     """
 
     images: Tensor
@@ -67,9 +66,9 @@ def fuse(
         references: (R, C, H, W) in [-1, 1], or R images (C, H, W), of the world's size; at most eight.
         regions: a layout by name ("left-right", "up-down", "two-windows1" to "3", "eye-mouth", "upper-lower"), or
             labels (H, W) long, the number of the reference that rules a pixel and -1 for none, or (R, H, W) bool.
-        coherence: how strictly references are followed, 0 (not at all) to 1 (without exception); demands are raised
-            to the power coherence / (1 - coherence). 0.5 is the published temperature for codes, and the exact
-            likelihood of the pixels for circuits about pixels, where many pixels make even 0.01 a strict demand.
+        coherence: how strictly references are followed, 0 (not at all) to 1 (only the likeliest code of each patch):
+            demands are tempered until they take coherence^2 of the freedom, see `steering.fusion`. The published
+            fusion fixes a temperature instead, in its own autoencoder's units.
         model: "codes", the paper's tokenizer and circuit over codes; "pixels", the world's circuit about pixels; the
             first that the world has if None.
         structure: which of the world's circuits over codes; its first if None.
@@ -121,15 +120,14 @@ def _models(
 ) -> tuple[Circuit, Demands, Guide]:
     """The circuit that is asked, the demands on its variables, and the guide that carries them into a sampler."""
     model = model or ("codes" if getattr(world, "tokenizer", None) is not None else "pixels")
-    power = power_of(coherence)
     if model == "pixels":
-        demands = pixel_demands(world.codebook, references, regions, power)
+        demands = pixel_demands(world.codebook, references, regions, coherence)
         del options["generator"]  # nothing is drawn
         return world.circuit, demands, PixelFusionGuide(world.circuit, world.codebook, demand=demands.joint, **options)
     if model != "codes":
         raise TiramisuError(f"unknown model {model!r} for fusion: choose codes or pixels")
     circuit, tokenizer = code_models(world, structure)
-    demands = code_demands(tokenizer, references, regions, power)
+    demands = code_demands(tokenizer, references, regions, coherence)
     ruled = covered_fraction(regions, len(demands.joint)).sum(0)
     return circuit, demands, CodeFusionGuide(circuit, tokenizer, demand=demands.joint, ruled=ruled, **options)
 

@@ -11,8 +11,9 @@ from tests.steering.toy import CODES, SHAPE, chi_square, coupled_patches, neares
 from tiramisu_edu.errors import EvidenceError, ImageError, TiramisuError
 from tiramisu_edu.evaluation.masks import inside_boxes
 from tiramisu_edu.fusion import fuse
+from tiramisu_edu.steering.codes import covered_fraction
 from tiramisu_edu.steering.evidence import PixelCodebook
-from tiramisu_edu.steering.fusion import CodeFusionGuide, code_demands, pixel_demands, power_of, weigh
+from tiramisu_edu.steering.fusion import CodeFusionGuide, code_demands, pixel_demands, tempered, weigh
 from tiramisu_edu.steering.layouts import LAYOUTS, check_regions, layout
 
 HALVES = torch.tensor([[0, 0, 1, 1], [0, 0, 1, 1]])
@@ -31,8 +32,24 @@ def drawn_codes(world, result):
     return nearest_codes(world.codebook, result.images)
 
 
-def test_coherence_is_a_power():
-    assert [power_of(c) for c in (0.0, 0.5, 0.75, 1.0)] == [0.0, 1.0, 3.0, math.inf]
+@pytest.mark.parametrize("coherence", [0.1, 0.5, 0.9])
+@pytest.mark.parametrize("unit", [1e-3, 1.0, 1e3])
+def test_coherence_is_a_share_of_the_freedom(coherence, unit):
+    """Whatever the unit of the log-likelihoods, the weighted mean entropy is what coherence leaves."""
+    log_p = unit * torch.randn(2, 5, 7, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    share = torch.tensor([[1.0, 0.5, 0.0, 0.0, 0.0], [0.0, 0.0, 1.0, 1.0, 0.25]], dtype=torch.float64)
+    q = tempered(log_p, share, coherence).exp()
+    entropy = torch.distributions.Categorical(q).entropy()
+    assert float((share * entropy).sum() / share.sum()) == pytest.approx((1 - coherence**2) * math.log(7), abs=1e-9)
+    assert torch.equal(q.argmax(-1), log_p.argmax(-1))
+
+
+def test_no_coherence_asks_nothing_and_full_coherence_leaves_one_value():
+    log_p = torch.tensor([[[0.0, -1.0, -2.0]]])
+    assert torch.allclose(tempered(log_p, torch.ones(1, 1), 0.0).exp(), torch.full((1, 1, 3), 1 / 3))
+    assert tempered(log_p, torch.ones(1, 1), 1.0).exp().tolist() == [[[1.0, 0.0, 0.0]]]
+    almost = tempered(log_p, torch.ones(1, 1), 0.999).exp()
+    assert 0.99 < almost[0, 0, 0] < 1
 
 
 def test_log_z_against_enumeration_over_codes():
@@ -41,9 +58,10 @@ def test_log_z_against_enumeration_over_codes():
     references = torch.stack([torch.full((1, 4, 4), v, dtype=torch.float64) for v in (-0.7, 0.1, 0.8)])
     labels = torch.tensor([[0, 0, 1, 1], [0, 0, -1, 1], [-1, -1, 2, 2], [-1, -1, 2, 0]])
     regions = check_regions(labels, 3, (4, 4))
-    demands = code_demands(tokenizer, references, regions, power_of(0.3))
-
-    beliefs = torch.softmax(tokenizer.log_probabilities(references) * (3 / 7) / 0.1, -1)[:, 0]  # flat: same everywhere
+    demands = code_demands(tokenizer, references, regions, 0.7)
+    log_p = tokenizer.log_probabilities(references)
+    beliefs = tempered(log_p, covered_fraction(regions, 4), 0.7).exp()[:, 0]  # flat: same everywhere
+    assert (beliefs.argmax(-1) == log_p[:, 0].argmax(-1)).all() and 0.3 < beliefs.max() < 0.99
     kappa = torch.zeros(3, 4)
     kappa[0, 0], kappa[1, 1], kappa[2, 3], kappa[0, 3] = 1.0, 0.75, 0.75, 0.25
     table = joint_table(circuit).detach()
@@ -73,25 +91,20 @@ def test_contradiction_is_the_pointwise_information_of_the_codes(world):
         found = fuse(world, [picture(world, a, 1), picture(world, 1, b)], HALVES, 1.0)
         expected = math.log(joint[a].sum() * joint[:, b].sum() / joint[a, b])
         assert found.contradiction == pytest.approx(expected, abs=1e-4)
-        assert found.log_z == pytest.approx(math.log(joint[a, b]), abs=1e-4)
+        assert found.log_z == pytest.approx(math.log(CODES**2 * joint[a, b]), abs=1e-4)
         assert (found.contradiction < 0) == (a == b)
         assert drawn_codes(world, found).tolist() == [a * CODES + b]
 
 
 def test_soft_demands_draw_from_the_exact_posterior(world):
-    """1500 draws at low coherence against the enumerated p(z) prod_r likelihood_r^power; chi-square at 1e-4."""
+    """1500 draws at low coherence against the enumerated p(z) prod_r w_r(z); chi-square at 1e-4."""
     references = [picture(world, 0, 0), picture(world, 1, 1)]
-    strictness = 0.01
-    found = fuse(world, references, HALVES, strictness, num_images=1500, num_inference_steps=40)
+    found = fuse(world, references, HALVES, 0.3, num_images=1500, num_inference_steps=40)
     circuit, book = coupled_patches()
-    power = strictness / (1 - strictness)
-    demands = pixel_demands(book, torch.stack(references), check_regions(HALVES, 2, SHAPE[1:]), power)
+    demands = pixel_demands(book, torch.stack(references), check_regions(HALVES, 2, SHAPE[1:]), 0.3)
     states = torch.cartesian_prod(torch.arange(CODES), torch.arange(CODES))
     log_p = circuit.log_likelihood(states).detach().double()
-    patches = [torch.stack(references)[j][:, :, 2 * j : 2 * j + 2].reshape(-1) for j in range(2)]
-    for j in range(2):
-        normal = torch.distributions.Normal(book.means[j], 0.1)
-        log_p += power * normal.log_prob(patches[j]).sum(-1).double()[states[:, j]]
+    log_p += sum(demands.joint.double()[j, states[:, j]] for j in range(2))
     expected = torch.softmax(log_p, 0)
     assert float(log_p.logsumexp(0)) == pytest.approx(weigh(circuit, demands)[0], abs=1e-4)
     value, degrees = chi_square(drawn_codes(world, found), expected)
@@ -135,7 +148,7 @@ def test_fusion_in_codes_follows_both_references():
     assert torch.allclose(guide.evidence(log_p, torch.zeros(1, 4)), torch.log_softmax(log_p, -1))
 
     references = torch.stack([torch.full((1, 4, 4), -0.9), torch.full((1, 4, 4), 0.9)])
-    demands = code_demands(world.tokenizer, references, check_regions("left-right", 2, (4, 4)), math.inf)
+    demands = code_demands(world.tokenizer, references, check_regions("left-right", 2, (4, 4)), 1.0)
     strict = CodeFusionGuide(guide.circuit, guide.tokenizer, demand=demands.joint, ruled=torch.ones(4))
     codes = strict.sample_codes(log_p, strict.evidence(log_p, torch.zeros(1, 4)), torch.zeros(1, 4))
     assert (codes[..., [0, 2]] == 0).all() and (codes[..., [1, 3]] == NUM_CODES - 1).all()
@@ -145,11 +158,13 @@ def test_demands_on_grey_levels():
     book = PixelCodebook.grey_levels(3)
     image = torch.tensor([[[[-1.0, 0.1], [1.0, 0.0]]]])
     region = torch.tensor([[[[True, True], [False, False]]]])
-    demands = pixel_demands(book, image, region, 1.0)
+    demands = pixel_demands(book, image, region, 0.6)
     width = 0.5
-    expected = -((torch.tensor([0.1]) - book.levels) ** 2) / (2 * width**2)
-    assert torch.allclose(demands.joint[1], expected) and (demands.joint[2:] == 0).all()
-    assert pixel_demands(book, image, region, math.inf).joint[1].tolist() == [-math.inf, 0.0, -math.inf]
+    gaussian = -((torch.tensor([[-1.0], [0.1]]) - book.levels) ** 2) / (2 * width**2)
+    expected = tempered(gaussian[None], torch.ones(1, 2), 0.6)[0] + math.log(3)
+    assert torch.allclose(demands.joint[:2], expected, atol=1e-5) and (demands.joint[2:] == 0).all()
+    strict = pixel_demands(book, image, region, 1.0).joint[1]
+    assert strict.tolist() == [-math.inf, pytest.approx(math.log(3)), -math.inf]
 
 
 @pytest.mark.parametrize("name", LAYOUTS)

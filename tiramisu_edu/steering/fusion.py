@@ -1,7 +1,16 @@
 """Semantic fusion: several pictures each demand something of one region, and a circuit weighs the demands exactly.
 
-A demand is soft evidence, raised to a power that says how strictly it is meant. Z of all demands together against Z
-of each alone tells whether they contradict each other, before anything is drawn.
+A demand is soft evidence, tempered by how strictly it is meant. Z of all demands together against Z of each alone tells
+whether they contradict each other, before anything is drawn.
+
+The published fusion has a temperature of 0.1, for distances in its own autoencoder's units; a temperature says nothing
+about another tokenizer, and less about pixels, where one patch multiplies 48 likelihoods. What can be compared is how
+much freedom a demand takes. Coherence fixes that, and the power follows:
+
+    Q_j(z) proportional to p_j(z)^power,   mean over the ruled patches of H(Q_j) = (1 - coherence^2) log V
+
+The square is a choice. Most of what a patch can be asked is detail, place and shade; what a picture shows is settled by
+a small part of it, and a share that rises slowly at first spreads that part over the scale.
 """
 
 from __future__ import annotations
@@ -24,9 +33,6 @@ if TYPE_CHECKING:
     from ..circuits.circuit import Circuit
     from ..diffusion.samplers.step import Step
 
-TAU_REFERENCE = 0.1
-"""Temperature of a reference's codes at coherence 0.5, as published."""
-
 
 class Demands(NamedTuple):
     """Soft evidence of R references on the D variables of a circuit, as log weights; 0 where nothing is asked.
@@ -40,53 +46,66 @@ class Demands(NamedTuple):
     joint: Tensor
 
 
-def power_of(coherence: float) -> float:
-    """The power a demand is raised to, coherence / (1 - coherence): 0 asks nothing, 0.5 as is, 1 without exception."""
-    return math.inf if coherence == 1 else coherence / (1 - coherence)
+def tempered(log_p: Tensor, share: Tensor, coherence: float) -> Tensor:
+    """log Q = log softmax(power log p), with the power at which the demands take coherence^2 of the freedom.
+
+    Args:
+        log_p: (R, D, V), how well each value explains a patch, up to a constant.
+        share: (R, D), weight of a patch in the mean entropy; not zero everywhere.
+        coherence: from 0, where Q is even, to 1, where only the likeliest value is left.
+    """
+    if coherence == 1:
+        return torch.full_like(log_p, -torch.inf).scatter_(-1, log_p.argmax(-1, keepdim=True), 0.0)
+    if coherence == 0:
+        return torch.full_like(log_p, -math.log(log_p.shape[-1]))
+    wanted = (1 - coherence**2) * math.log(log_p.shape[-1])
+    low, high = -30.0, 30.0  # of log power: entropy falls as it rises
+    for _ in range(50):
+        middle = (low + high) / 2
+        log_q = torch.log_softmax(math.exp(middle) * log_p, -1)
+        entropy = -(log_q.exp() * log_q).sum(-1)
+        too_free = float((share * entropy).sum() / share.sum()) > wanted
+        low, high = (middle, high) if too_free else (low, middle)
+    return log_q
 
 
-def pixel_demands(codebook: Codebook, references: Tensor, regions: Tensor, power: float) -> Demands:
-    """Demands on the variables of a circuit about pixels: the likelihood of a region's pixels, to a power.
+def pixel_demands(codebook: Codebook, references: Tensor, regions: Tensor, coherence: float) -> Demands:
+    """Demands on the variables of a circuit about pixels: the likelihood of a region's pixels, tempered.
 
-        log w_j(v) = power sum_{p in region} log p(x^p | v)
+        w_j(v) = V Q_j(v),   Q_j(v) proportional to (prod_{p in region} p(x^p | v))^power
 
     Args:
         references: (R, C, H, W).
         regions: (R, 1, H, W) bool.
-        power: an infinite one leaves only the likeliest value.
+        coherence: in [0, 1].
     """
     log_p = codebook.log_likelihoods(references, regions)
-    asked = (log_p != 0).any(-1, keepdim=True)
-    each = torch.where(asked, _to_power(log_p, power), 0.0)
+    asked = (log_p != 0).any(-1)
+    log_q = tempered(log_p, asked.to(log_p), coherence)
+    each = torch.where(asked[..., None], log_q + math.log(log_p.shape[-1]), 0.0)
     return Demands(each, each.sum(0))
 
 
-def code_demands(tokenizer: Tokenizer, references: Tensor, regions: Tensor, power: float) -> Demands:
+def code_demands(tokenizer: Tokenizer, references: Tensor, regions: Tensor, coherence: float) -> Demands:
     """Demands on codes: the encoder's beliefs about a reference, mixed by the share of each patch it rules.
 
-        Q_r = softmax(power log P_r / TAU_REFERENCE),   w_j(c) = 1 - sum_r kappa_rj + V sum_r kappa_rj Q_rj(c)
+        Q_r proportional to P_r^power,   w_j(c) = 1 - sum_r kappa_rj + V sum_r kappa_rj Q_rj(c)
 
     A patch that no reference rules has w = 1.
 
     Args:
-        references, regions, power: as in `pixel_demands`.
+        references, regions, coherence: as in `pixel_demands`.
 
-    Source: the published fusion, which has a fixed 1e-6 in the place of the uniform share 1 - sum kappa.
+    Source: the published fusion, which has a fixed temperature, and 1e-6 in the place of the uniform share
+        1 - sum kappa.
     """
-    log_q = torch.log_softmax(_to_power(tokenizer.log_probabilities(references) / TAU_REFERENCE, power), -1)
-    kappa = covered_fraction(regions, log_q.shape[1]).to(log_q)[..., None]  # (R, D, 1)
+    log_p = tokenizer.log_probabilities(references)
+    share = covered_fraction(regions, log_p.shape[1]).to(log_p)  # (R, D)
+    log_q, kappa = tempered(log_p, share, coherence), share[..., None]
     of_codes = kappa.log() + math.log(log_q.shape[-1]) + log_q
     of_rest = (1 - torch.cat([kappa, kappa.sum(0, keepdim=True)])).clamp_min(0).log()
     each = torch.logaddexp(of_codes, of_rest[:-1])
     return Demands(each, torch.logaddexp(of_codes.logsumexp(0), of_rest[-1]))
-
-
-def _to_power(log_p: Tensor, power: float) -> Tensor:
-    """log p^power; with an infinite power 0 at the greatest value and -inf elsewhere."""
-    if math.isfinite(power):
-        return power * log_p
-    greatest = log_p.argmax(-1, keepdim=True)
-    return torch.full_like(log_p, -torch.inf).scatter_(-1, greatest, 0.0)
 
 
 def weigh(circuit: Circuit, demands: Demands) -> tuple[float, list[float]]:
@@ -150,6 +169,8 @@ class CodeFusionGuide(LatentGuide):
     0.43 at the noisiest step.
 
     Args:
+        fraction: half of the steps. At the published 0.2 faces follow strict demands less than the tokenizer could
+            show them; from a half on they follow as far as it goes.
         demand: (D, V) log weights, the joint demand.
         ruled: (D,) share of each patch that some reference rules.
         mixing: rho, how much the references count against the network's own prediction.
@@ -157,6 +178,7 @@ class CodeFusionGuide(LatentGuide):
     Source: Liu, Niepert, Van den Broeck 2024, section 6.3, and their implementation.
     """
 
+    fraction: float = 0.5
     alpha: AlphaSchedule = field(default_factory=lambda: AlphaSchedule(0.4, 1.0, 3.0))
     demand: Tensor = field(kw_only=True)
     ruled: Tensor = field(kw_only=True)
