@@ -33,7 +33,7 @@ def test_vote_stop_go_on_and_hand_in(tmp_path):
         page = browser.new_context(accept_downloads=True, offline=True).new_page()
         page.set_default_timeout(SECONDS * 1000)
         failed = []
-        page.on("pageerror", failed.append)
+        page.on("pageerror", lambda error: failed.append(error))  # a builtin is no handler to Playwright
         for voter in ("Grace Hopper", "王-2"):  # the second has her own votes in the same browser
             page.goto(address)
             page.fill("#voter", voter)
