@@ -11,6 +11,7 @@ from pathlib import Path
 
 from ..errors import TiramisuError
 from ..evaluation.cells import Cell, CellResult, Method, cell_cases
+from ..evaluation.compute import best_within, frontier, sooner
 from ..evaluation.masks import MASKS
 from ..evaluation.measures import MEASURES, lpips_name
 from ..evaluation.paper import METHODS
@@ -27,6 +28,9 @@ from ..evaluation.table import (
 )
 from ..files import atomic_path
 from .inpaint import chosen_device
+
+COSTS, BUDGETS = ("evaluations", "seconds"), (6, 12, 25, 50, 100, 200, 400, 800)
+COPAINT, GOAL = Method("copaint"), 50  # whose quality a steered method is asked to reach sooner
 
 
 def run_evaluate(options: argparse.Namespace) -> int:
@@ -115,6 +119,11 @@ def all_grids(results: Results, measure: str) -> list[Grid]:
     if any(method.base != method and method.base in results.methods for method in results.methods):
         grids.append(steered_against_base(results, measure))
     grids += [best_of_all(results, measure, steps) for steps in results.steps]
+    if len(results.steps) > 1:
+        grids += [frontier(results, world, measure, cost) for world in results.worlds for cost in COSTS]
+        grids += [best_within(results, measure, BUDGETS)]
+        if COPAINT in results.methods and GOAL in results.steps:
+            grids += [sooner(results, measure, COPAINT, GOAL)]
     published = {Method.parse(name) for name in METHODS if name != "tiramisu"}
     return [*grids, papers_table()] if published <= set(results.methods) else grids
 
