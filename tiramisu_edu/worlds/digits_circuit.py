@@ -61,6 +61,5 @@ def independent_pixels() -> Circuit:
     """The control with K = 1: every pixel's own frequencies in the training split, by one full-batch step of EM."""
     graph = structures.factorized(HEIGHT * WIDTH, num_categories=NUM_LEVELS)
     circuit = Circuit(graph, generator=torch.Generator().manual_seed(0))
-    train = categories("train")
-    fit_em(circuit, train, epochs=1, batch_size=len(train), pseudocount=RECIPE["pseudocount"], progress=False)
+    fit_em(circuit, categories("train"), epochs=1, pseudocount=RECIPE["pseudocount"], progress=False)
     return circuit

@@ -1,0 +1,170 @@
+"""The control without a circuit: its means against enumeration, quadrature and autograd."""
+
+import math
+
+import pytest
+import torch
+
+from tests.steering.fakes import toy_world
+from tiramisu_edu.diffusion.denoiser import Prediction
+from tiramisu_edu.diffusion.samplers.step import Step
+from tiramisu_edu.errors import TiramisuError
+from tiramisu_edu.steering.guide import observed
+from tiramisu_edu.steering.guides import KernelGuide, make_guide
+from tiramisu_edu.steering.kernel import KernelDensity, stored_images
+from tiramisu_edu.zoo import World, load
+
+A, H2 = 0.4, 0.05
+N, B, SHAPE = 7, 3, (1, 2, 3)
+
+
+@pytest.fixture
+def density():
+    g = torch.Generator().manual_seed(0)
+    return KernelDensity(torch.rand(N, *SHAPE, generator=g, dtype=torch.float64) * 1.6 - 0.8, H2)
+
+
+@pytest.fixture
+def step(density):
+    g = torch.Generator().manual_seed(1)
+    noise = torch.randn(2, B, *SHAPE, generator=g, dtype=torch.float64)
+    image = (density.images[:B] + H2**0.5 * noise[0]).clamp(-1, 1)
+    known = torch.rand(B, 1, *SHAPE[1:], generator=g) < 0.5
+    x_t = math.sqrt(A) * image + math.sqrt(1 - A) * noise[1]
+    prediction = Prediction(0.1 * image, torch.zeros_like(image))
+    return Step(3, 5, A, x_t, prediction, 0.1, torch.where(known, image, 0.0), known)
+
+
+def component_log_densities(density, seen):
+    """log p(seen | n), (B, N), one image, one pixel and one normal distribution at a time; differentiable in x_t."""
+    known, rows = seen.known.expand_as(seen.image), []
+    for b in range(len(seen.x_t)):
+        for stored in density.images:
+            terms = []
+            for at in torch.cartesian_prod(*map(torch.arange, SHAPE)).tolist():
+                c, i, j = at
+                if known[b, c, i, j]:
+                    normal = torch.distributions.Normal(stored[c, i, j], H2**0.5)
+                    terms.append(normal.log_prob(seen.image[b, c, i, j]))
+                else:
+                    normal = torch.distributions.Normal(math.sqrt(A) * stored[c, i, j], (A * H2 + 1 - A) ** 0.5)
+                    terms.append(normal.log_prob(seen.x_t[b, c, i, j]))
+            rows.append(torch.stack(terms).sum())
+    return torch.stack(rows).view(-1, len(density.images))
+
+
+def log_own_noise(seen):
+    """(B,) log p(x_t at known pixels | x there), which no stored image changes."""
+    residual = seen.x_t - math.sqrt(A) * seen.image
+    log_p = -(residual**2 / (1 - A) + math.log(2 * math.pi * (1 - A))) / 2
+    return torch.where(seen.known, log_p, 0.0).flatten(1).sum(1)
+
+
+@pytest.mark.parametrize("conditioned", [True, False])
+def test_weights_by_enumeration_and_the_mean_by_quadrature(density, step, conditioned):
+    """p(n | seen) from N normal densities; then E[x_0 | seen] pixel by pixel from the mixture's density on a grid."""
+    seen = observed(step) if conditioned else observed(step).without_known()
+    log_p = component_log_densities(density, seen)
+    assert torch.allclose(density.log_weights(seen).exp(), torch.softmax(log_p, 1), atol=1e-12)
+
+    x = torch.linspace(-3, 3, 6001, dtype=torch.float64)
+    known, found = seen.known.expand_as(seen.image), density.mean(seen)
+    weight = torch.softmax(log_p, 1)
+    for b, c, i, j in (~known).nonzero().tolist():
+        noise = -((seen.x_t[b, c, i, j] - math.sqrt(A) * x) ** 2) / (2 * (1 - A))
+        of_each = torch.softmax(noise - (x - density.images[:, c, i, j, None]) ** 2 / (2 * H2), 1)  # (N, grid)
+        assert float(found[b, c, i, j]) == pytest.approx(float(weight[b] @ of_each @ x), abs=1e-9)
+    assert torch.equal(found[known], seen.image[known])
+
+
+def test_the_shift_is_the_gradient_of_what_the_known_pixels_say(density, step):
+    """E[x_0 | x_t, known] - E[x_0 | x_t] = (1 - a) / sqrt(a) grad log p(known | x_t), by autograd."""
+    x_t = step.x_t.clone().requires_grad_()
+    seen = observed(step)._replace(x_t=x_t)
+    log_p = [component_log_densities(density, o).logsumexp(1) for o in (seen, seen.without_known())]
+    log_known_given_x_t = log_p[0] + log_own_noise(seen) - log_p[1]
+    (gradient,) = torch.autograd.grad(log_known_given_x_t.sum(), x_t)
+    shift = (1 - A) / math.sqrt(A) * gradient
+
+    for strength in (1.0, 0.3, 50.0):
+        expected = (step.prediction.x_0 + strength * shift).clamp(-1, 1)
+        assert torch.allclose(KernelGuide(density, strength=strength)(step), expected, atol=1e-9)
+    guide = KernelGuide(density, fraction=0.4)
+    assert guide(step._replace(index=2)) is step.prediction.x_0 and guide.circuit_mean is None
+    guide(step)
+    assert torch.equal(guide.circuit_mean, density.mean(observed(step)))
+    assert guide.cost == {"steps": 1, "kernel passes": 2}
+
+
+def test_hidden_pixels_never_leak(density, step):
+    other = step._replace(image=step.image.masked_fill(~step.known, 0.77))
+    assert torch.equal(KernelGuide(density)(step), KernelGuide(density)(other))
+
+
+def test_one_stored_image_has_nothing_to_tell(density, step):
+    """With N = 1 the known pixels cannot change which image it is."""
+    alone = KernelDensity(density.images[:1], H2)
+    moved = KernelGuide(alone)(step) - step.prediction.x_0
+    assert moved[~step.known].abs().max() < 1e-12
+
+
+def test_float32_is_enough_for_a_world(density):
+    """On 1297 real digits at every noise level, 64 pixels each known or not."""
+    world = load("digits")
+    image = world.images("validation", 16)[0]
+    g = torch.Generator().manual_seed(2)
+    known, noise = torch.rand(16, 1, 8, 8, generator=g) < 0.4, torch.randn(image.shape, generator=g)
+    for a in (1e-4, 0.3, 0.99):
+        x_t = math.sqrt(a) * image + math.sqrt(1 - a) * noise
+        blank = Prediction(torch.zeros_like(x_t), x_t)
+        single = Step(4, 5, a, x_t, blank, 0.1, torch.where(known, image, 0.0), known)
+        double = single._replace(x_t=x_t.double(), image=single.image.double())
+        density = KernelDensity(stored_images(world), 0.01)
+        assert torch.allclose(density.mean(observed(single)).double(), density.mean(observed(double)), atol=1e-3)
+
+
+def test_a_world_s_kernel_guide_by_name():
+    world = load("digits")
+    guide = make_guide("difference-kernel", world)
+    assert len(guide.density.images) == 1297 and guide.fraction == guide.strength == 1
+    assert guide.density.variance > 0  # as tuned for the world
+    again = make_guide("difference-kernel", world, variance=0.5, strength=2.0, consistent_noise=True)
+    assert again.density.images is guide.density.images  # drawn once
+    assert (again.density.variance, again.strength, again.consistent_noise) == (0.5, 2.0, True)
+    with pytest.raises(TiramisuError, match="'toy' has no kernel bandwidth: .* tune toy --guides difference-kernel"):
+        make_guide("difference-kernel", toy_world())
+
+
+@pytest.mark.parametrize("name", ["difference", "mixture"])
+def test_names_with_consistent_noise_and_without_dependence(name):
+    world = load("digits")
+    plain, consistent, independent = (make_guide(name + end, world) for end in ("", "-consistent", "-independent"))
+    assert (plain.consistent_noise, consistent.consistent_noise, independent.consistent_noise) == (False, True, False)
+    assert plain.circuit is consistent.circuit is world.circuit and independent.circuit is world.independent_circuit
+    assert type(plain) is type(consistent) is type(independent)
+    with pytest.raises(TiramisuError, match=r"unknown guide .*choose one of none, mixture, .*difference-kernel"):
+        make_guide(f"{name}-magic", world)
+
+
+def test_the_independent_circuit_passes_nothing_between_pixels(step):
+    """Under it the known pixels say nothing about hidden ones: the guide moves known pixels only."""
+    world = load("digits")
+    image = world.images("validation", 4)[0]
+    known = torch.zeros(4, 1, 8, 8, dtype=torch.bool)
+    known[..., :4] = True
+    x_t = math.sqrt(A) * image + math.sqrt(1 - A) * torch.randn(image.shape, generator=torch.Generator().manual_seed(0))
+    now = Step(4, 5, A, x_t, Prediction(torch.zeros_like(x_t), x_t), 0.1, torch.where(known, image, 0.0), known)
+    moved = make_guide("difference-independent", world)(now)
+    assert moved[..., 4:].abs().max() < 1e-5 < moved[..., :4].abs().max()
+    assert make_guide("difference", world)(now)[..., 4:].abs().max() > 0.05
+
+
+def test_the_independent_circuit_has_the_pixels_frequencies():
+    from tiramisu_edu.worlds.digits import categories
+
+    circuit, levels = load("digits").independent_circuit, categories("train")
+    share = torch.stack([(levels == level).double().mean(0) for level in range(17)], 1)  # (64, 17)
+    found = circuit.posterior_marginals(torch.zeros(1, 64, 17))[0].double()
+    assert torch.allclose(found, share, atol=1e-3)  # but for half a pseudo-observation in 1297
+    with pytest.raises(TiramisuError, match="world 'bare' has no circuit_independent"):
+        make_guide("difference-independent", World("bare"))
