@@ -3,14 +3,13 @@
 import math
 
 import torch
-from torch import nn
 
 from tiramisu_edu.circuits import structures
 from tiramisu_edu.circuits.circuit import Circuit
-from tiramisu_edu.diffusion.denoiser import Denoiser
 from tiramisu_edu.diffusion.schedule import Schedule
 from tiramisu_edu.steering.evidence import Observation
 from tiramisu_edu.steering.patches import PatchCodebook, to_patches
+from tiramisu_edu.teaching.exact_denoiser import circuit_denoiser
 
 CODES, SHAPE = 3, (1, 2, 4)
 
@@ -36,24 +35,10 @@ def coupled_patches(dtype=torch.float32):
     return circuit, book
 
 
-class CircuitNetwork(nn.Module):
-    """E[x_0 | x_t] under the circuit: the exact denoiser of the circuit's own distribution."""
-
-    def __init__(self, circuit, codebook, schedule):
-        super().__init__()
-        self.ask = circuit, codebook, schedule  # in a tuple, so that the circuit is no submodule
-
-    def forward(self, x, t):
-        circuit, codebook, schedule = self.ask
-        nothing = torch.zeros_like(x, dtype=torch.bool)
-        seen = Observation(x, float(schedule.alpha_bar[int(t[0])]), torch.zeros_like(x), nothing)
-        return codebook.moments(circuit.posterior_marginals(codebook.log_weights(seen)), seen).mean
-
-
 def exact_denoiser(circuit, codebook):
     schedule = Schedule.cosine()
     calibrated = Schedule(schedule.alpha_bar, schedule.timesteps, torch.full_like(schedule.alpha_bar, 0.1))
-    return Denoiser(CircuitNetwork(circuit, codebook, calibrated), calibrated, "sample").eval()
+    return circuit_denoiser(circuit, codebook, calibrated)
 
 
 def left_column():

@@ -16,19 +16,20 @@ from tiramisu_edu.circuits.circuit import Circuit
 from tiramisu_edu.diffusion.denoiser import Denoiser
 from tiramisu_edu.diffusion.schedule import Schedule
 from tiramisu_edu.errors import TiramisuError
-from tiramisu_edu.steering.evidence import Observation, PixelCodebook
+from tiramisu_edu.steering.evidence import Observation
+from tiramisu_edu.steering.guide import Codebook
 
 
 class CircuitPrediction(nn.Module):
-    """E[x_0 | x_t] under a circuit over pixels, as the network of a `Denoiser`.
+    """E[x_0 | x_t] under a circuit over pixels or patches, as the network of a `Denoiser`.
 
     Args:
         circuit: p(x).
-        codebook: value of each category.
+        codebook: what each category looks like.
         schedule: ᾱ by time.
     """
 
-    def __init__(self, circuit: Circuit, codebook: PixelCodebook, schedule: Schedule) -> None:
+    def __init__(self, circuit: Circuit, codebook: Codebook, schedule: Schedule) -> None:
         super().__init__()
         self.circuit, self.codebook, self.schedule = circuit, codebook, schedule
 
@@ -48,7 +49,7 @@ class CircuitPrediction(nn.Module):
         return self.codebook.moments(marginals, seen).mean.to(x_t)
 
 
-def circuit_denoiser(circuit: Circuit, codebook: PixelCodebook, schedule: Schedule | None = None) -> Denoiser:
+def circuit_denoiser(circuit: Circuit, codebook: Codebook, schedule: Schedule | None = None) -> Denoiser:
     """The exact denoiser of p(x); `Schedule.cosine()` if no full schedule is given."""
     schedule = Schedule.cosine() if schedule is None else schedule
     return Denoiser(CircuitPrediction(circuit, codebook, schedule), schedule, "sample").eval()

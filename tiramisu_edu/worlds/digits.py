@@ -59,12 +59,6 @@ def to_images(levels: Tensor) -> Tensor:
     return levels.reshape(-1, 1, HEIGHT, WIDTH).float() / ((NUM_LEVELS - 1) / 2) - 1.0
 
 
-def to_categories(pictures: Tensor) -> Tensor:
-    """Images (N, 1, 8, 8) in [-1, 1] -> nearest grey levels (N, 64) long: round(8 (x + 1)), kept in 0..16."""
-    levels = ((pictures.flatten(1) + 1.0) * ((NUM_LEVELS - 1) / 2)).round().long()
-    return levels.clamp(0, NUM_LEVELS - 1)
-
-
 def build_images(path: str | Path) -> None:
     """Writes scikit-learn's copy of the digits, with the fixed split, to one safetensors file.
 
