@@ -87,11 +87,13 @@ def _parser() -> argparse.ArgumentParser:
         )
     )
     show = commands.add_parser(
-        "show", help="a contact sheet, what masks leave visible, circuit against denoiser", formatter_class=_STYLE
+        "show", help="pictures, what masks leave visible, and studies of the circuits", formatter_class=_STYLE
     )
-    show.add_argument("what", choices=("sheet", "visibility", "crossover"), help="pictures; masks; errors by noise")
+    what = "pictures; masks; errors by noise; two starts of EM; pixels, patches or codes"
+    show.add_argument("what", choices=("sheet", "visibility", "crossover", "lvd", "scaling"), help=what)
     show.add_argument("--worlds", default="faces", metavar="A,B", help=f"of {', '.join(WORLDS)}")
-    show.add_argument("--seed", type=int, default=0, help="of samples and noise")
+    show.add_argument("--seed", type=int, default=0, help="of samples, noise and training")
+    show.add_argument("--quick", action="store_true", help="lvd and scaling in seconds, to see them work")
     _add_threads(show, 1)
     show.add_argument("--out", type=Path, default=None, help="the PNG; None: in out/, named after what it shows")
     _add_train(commands.add_parser("train", help="make the models of a world again", formatter_class=_STYLE))

@@ -1,14 +1,18 @@
-"""`tiramisu-edu show`: a contact sheet, what masks leave visible, or circuit against denoiser by noise level."""
+"""`tiramisu-edu show`: a contact sheet, what masks leave visible, circuit against denoiser, or a study of circuits."""
 
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import TiramisuError
 from ..evaluation import paper
+from ..files import atomic_path
 
 if TYPE_CHECKING:
+    from ..evaluation.table import Grid
     from ..zoo import World
 
 
@@ -31,6 +35,10 @@ def run_show(options: argparse.Namespace) -> int:
         for name, world in worlds.items():
             _print_visibility(name, world)
         return 0
+    elif options.what == "lvd":
+        path = _show_lvd(worlds, options)
+    elif options.what == "scaling":
+        path = _show_scaling(worlds, options)
     else:
         from ..evaluation.crossover import measure_crossover, plot_crossover
 
@@ -42,6 +50,37 @@ def run_show(options: argparse.Namespace) -> int:
         path = plot_crossover(options.out or "out/crossover.png", found)
     print(f"picture: {path}")
     return 0
+
+
+def _show_lvd(worlds: dict[str, World], options: argparse.Namespace) -> Path:
+    """Circuits over codes from two starts."""
+    from ..evaluation.lvd_study import QUICK, LVDSettings, lvd_table, measure_lvd, plot_lvd
+
+    settings = replace(QUICK if options.quick else LVDSettings(), seeds=(options.seed, options.seed + 1))
+    found = {name: measure_lvd(world, settings) for name, world in worlds.items()}
+    path = plot_lvd(options.out or "out/lvd.png", found)
+    _write_tables(path, [lvd_table(name, runs) for name, runs in found.items()])
+    return path
+
+
+def _show_scaling(worlds: dict[str, World], options: argparse.Namespace) -> Path:
+    """Circuits over pixels, patches and codes, at two sizes."""
+    from ..evaluation.scaling_study import QUICK, ScalingSettings, measure_scaling, plot_scaling, scaling_table
+
+    settings = QUICK if options.quick else ScalingSettings()
+    settings = replace(settings, models=replace(settings.models, seed=options.seed))
+    found = {name: measure_scaling(world, settings) for name, world in worlds.items()}
+    path = plot_scaling(options.out or "out/scaling.png", found)
+    _write_tables(path, [scaling_table(worlds[name], rows) for name, rows in found.items()])
+    return path
+
+
+def _write_tables(picture: Path, tables: list[Grid]) -> None:
+    """Print the tables, and write them as Markdown beside the picture."""
+    text = "\n".join(table.markdown() for table in tables)
+    print(text)
+    with atomic_path(picture.with_suffix(".md")) as unfinished:
+        unfinished.write_text(text, encoding="utf-8")
 
 
 def _print_visibility(name: str, world: World) -> None:

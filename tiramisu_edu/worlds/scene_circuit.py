@@ -20,7 +20,7 @@ from tqdm.auto import tqdm
 
 from ..circuits import structures
 from ..circuits.circuit import Circuit
-from ..circuits.learning import fit_em, mean_log_likelihood
+from ..circuits.learning import History, Rows, fit_em, mean_log_likelihood
 from ..steering.evidence import Observation
 from ..steering.patches import PatchCodebook, to_patches
 from .picture_teacher import teach
@@ -104,26 +104,7 @@ def train_patch_circuit(
     circuit = Circuit(graph, generator=generator)
     teach(circuit, codes, train, generator)
 
-    for r in range(s.rounds):
-        first = 0.3 / (1 + r / 4)
-
-        def shrinking(done: float, first: float = first) -> float:
-            return first / (1 + 2 * done)
-
-        history = fit_em(
-            circuit,
-            PatchRows(codebook, train),
-            validation=PatchRows(codebook, validation[:1024]),
-            epochs=s.epochs,
-            batch_size=s.batch_size,
-            pseudocount=s.pseudocount,
-            step_size=shrinking,
-            generator=generator,
-            progress=False,
-        )
-        if progress:
-            tqdm.write(f"round {r + 1} of {s.rounds}: {history.validation[-1]:.2f} nats held out")
-        codebook = refit(circuit, codebook, train)
+    codebook = refine(circuit, codebook, train, validation[:1024], s, generator, progress=progress)
 
     independent = independent_patches(codebook, train)
     circuit.facts = {
@@ -139,6 +120,44 @@ def train_patch_circuit(
     if progress:
         tqdm.write(f"{circuit.facts}, {time.perf_counter() - start:.0f} s")
     return circuit
+
+
+def refine(
+    circuit: Circuit,
+    codebook: PatchCodebook,
+    train: Tensor,
+    validation: Tensor,
+    settings: PatchSettings,
+    generator: torch.Generator,
+    *,
+    progress: bool = False,
+) -> PatchCodebook:
+    """Rounds of EM on the circuit, in place, each followed by new Gaussians, which are returned."""
+    for r in range(settings.rounds):
+        rows, held_out = PatchRows(codebook, train), PatchRows(codebook, validation)
+        history = em_round(circuit, rows, held_out, r, settings, generator)
+        if progress:
+            tqdm.write(f"round {r + 1} of {settings.rounds}: {history.validation[-1]:.2f} nats held out")
+        codebook = refit(circuit, codebook, train)
+    return codebook
+
+
+def em_round(
+    circuit: Circuit, rows: Rows, validation: Rows, number: int, settings: PatchSettings, generator: torch.Generator
+) -> History:
+    """EM with steps that shrink within a round and from round to round."""
+    first = 0.3 / (1 + number / 4)
+    return fit_em(
+        circuit,
+        rows,
+        validation=validation,
+        epochs=settings.epochs,
+        batch_size=settings.batch_size,
+        pseudocount=settings.pseudocount,
+        step_size=lambda done: first / (1 + 2 * done),
+        generator=generator,
+        progress=False,
+    )
 
 
 def train_independent_circuit(
