@@ -34,7 +34,7 @@ class FusionResult(NamedTuple):
     images: (N, C, H, W) in [-1, 1]. log_z: log Z, in nats, of all demands together under the circuit; 0 is what a
     circuit without any preference has. log_z_each: that of each reference's alone. contradiction: sum of log_z_each
     minus log_z; 0 where the demands are independent, above where they contradict each other, below where they support
-    each other. seconds: wall time of sampling.
+    each other. seconds: of sampling, as in `InpaintResult`.
     """
 
     images: Tensor

@@ -39,8 +39,9 @@ class InpaintResult(NamedTuple):
     """What `inpaint` found.
 
     images: (B, C, H, W) in [-1, 1], known pixels exactly as given. trajectory: one `Moment` a step, noisiest first, if
-    recorded. seconds: wall time of sampling. guide_seconds: of these, spent in the guide. forward, backward: network
-    evaluations, summed over the images.
+    recorded. seconds: of sampling, of the processor where that is the CPU (summed over its threads; what else runs on
+    the machine does not count), of the clock elsewhere. guide_seconds: of these, spent in the guide. forward, backward:
+    network evaluations, summed over the images.
     """
 
     images: Tensor
@@ -148,6 +149,8 @@ def inpaint(
 
 
 def _clock(like: Tensor) -> float:
+    if like.device.type == "cpu":
+        return time.process_time()
     if like.device.type == "cuda":
         torch.cuda.synchronize(like.device)
     return time.perf_counter()

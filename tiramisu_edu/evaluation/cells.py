@@ -117,7 +117,7 @@ class CellResult:
         completions: (N, C, H, W) uint8, 0 for -1 and 255 for 1.
         metrics: name -> (N,) float64, one number per image.
         identity: (N,) number of the image in its split.
-        seconds, guide_seconds: wall time of all N, and the guide's part of it.
+        seconds, guide_seconds: of all N, as in `InpaintResult`, and the guide's part of them.
         forward, backward: network evaluations per image.
     """
 

@@ -67,7 +67,7 @@ def frontier(results: Results, world: str, measure: str, cost: str = "evaluation
     ]
     steered = sum(p.method.steered for p in front)
     title = (
-        f"{world}: frontier of {MEASURES[measure].title} against {cost}; {steered} of {len(front)} points are steered"
+        f"{world}: frontier of {MEASURES[measure].title} against {cost}; {steered} of its {len(front)} points steered"
     )
     return Grid(title, ["F + 2 B", "ms", "method", "mean [95 %]"], rows)
 
