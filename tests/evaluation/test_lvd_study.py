@@ -56,6 +56,8 @@ def test_a_teachers_start_wins_where_counting_is_all_there_is_to_learn():
     assert torch.equal(teacher.steps, torch.tensor([0, 3, 6]))  # 96 pictures, 32 per step
     again = train_from(graph, data, "teacher", seed=0, settings=TINY)
     assert torch.equal(again.test_bits, teacher.test_bits)
+    whole = train_from(graph, data, "teacher", seed=0, settings=replace(TINY, batch_size=None))
+    assert whole.steps.tolist() == [0, 1, 2]
     longer = train_from(graph, data, "longer", seed=0, settings=TINY)
     assert longer.steps.tolist() == [0, 3, 6, 9, 12]
     assert longer.bits[0] == random.bits[0]

@@ -50,7 +50,7 @@ class LVDSettings:
         held_out: pictures of the validation split, for the curve, and as many of the test split, for the intervals.
         epochs: passes of EM.
         longer: how many times as many the random start also gets, at the largest K.
-        batch_size: pictures per EM step.
+        batch_size: pictures per EM step; None: all of them, as the paper's authors have it.
         pseudocount: samples' worth of evenness added to each node's edges.
     """
 
@@ -61,7 +61,7 @@ class LVDSettings:
     held_out: int = 2_048
     epochs: int = 8
     longer: int = 3
-    batch_size: int = 256
+    batch_size: int | None = 256
     pseudocount: float = 0.2
 
 
@@ -163,7 +163,7 @@ def train_from(graph: RegionGraph, data: CodeData, start: str, *, seed: int, set
         progress=False,
     )
     trained = time.process_time()
-    per_epoch = -(-len(data.train) // settings.batch_size)
+    per_epoch = -(-len(data.train) // (settings.batch_size or len(data.train)))
     with torch.no_grad():
         test_bits = -circuit.log_likelihood(data.test).double() / (circuit.num_variables * math.log(2))
     return LVDRun(
