@@ -8,7 +8,9 @@ import torch
 from tiramisu_edu.circuits import structures
 from tiramisu_edu.circuits.circuit import Circuit, bits_per_dimension
 from tiramisu_edu.circuits.learning import mean_log_likelihood
+from tiramisu_edu.cli import main
 from tiramisu_edu.errors import TiramisuError
+from tiramisu_edu.evaluation import lvd_study
 from tiramisu_edu.evaluation.lvd_study import (
     CodeData,
     LVDRun,
@@ -16,7 +18,6 @@ from tiramisu_edu.evaluation.lvd_study import (
     gain,
     lvd_table,
     measure_lvd,
-    plot_lvd,
     steps_to_match,
     train_from,
     with_latents,
@@ -98,7 +99,7 @@ def test_gain_is_paired_by_picture_and_averaged_over_seeds():
     assert lvd_table("toy", runs[:3]).rows[0][-3:] == ["", "", ""]
 
 
-def test_the_study_of_a_world_runs_every_start_and_draws(tmp_path):
+def test_the_study_of_a_world_runs_every_start(tmp_path, capsys, monkeypatch):
     world = load("faces")
     settings = replace(TINY, images=64, held_out=8, latents=(2, 3), epochs=1)
     runs = measure_lvd(world, settings, progress=False)
@@ -106,7 +107,14 @@ def test_the_study_of_a_world_runs_every_start_and_draws(tmp_path):
     both = [(k, start, seed) for k in (2, 3) for start, seed in (("random", 3), ("random", 4), ("teacher", 3))]
     assert kinds == [*both, (3, "longer", 3)]
     assert all(run.structure == "quad_tree" and run.test_bits.shape == (8,) for run in runs)
-    assert plot_lvd(tmp_path / "lvd.png", {"faces": runs}).stat().st_size > 5_000
+
+    monkeypatch.setattr(lvd_study, "QUICK", replace(settings, latents=(2,)))
+    assert main(["show", "lvd", "--quick", "--seed", "3", "--out", str(tmp_path / "lvd.png")]) == 0
+    table = (tmp_path / "lvd.md").read_text(encoding="utf-8")
+    assert table.strip() in capsys.readouterr().out
+    assert f"| quad_tree | 2 | {runs[0].test_bits.mean():.3f} / {runs[1].test_bits.mean():.3f} |" in table
+    assert (tmp_path / "lvd.png").stat().st_size > 5_000
+
     with pytest.raises(TiramisuError, match="faces has no code circuit 'hmm'; it has hclt, quad_tree"):
         measure_lvd(world, replace(settings, structures=("hmm",)))
     with pytest.raises(TiramisuError, match="digits has no code circuit 'quad_tree'; it has none"):

@@ -6,10 +6,12 @@ from dataclasses import replace
 import pytest
 import torch
 
+from tiramisu_edu.cli import main
 from tiramisu_edu.errors import TiramisuError
+from tiramisu_edu.evaluation import scaling_study
 from tiramisu_edu.evaluation.masks import mask_batch
 from tiramisu_edu.evaluation.scaling_models import CodeModel, PatchModel, squared_error, train_model
-from tiramisu_edu.evaluation.scaling_study import QUICK, ScalingRow, measure_scaling, plot_scaling, scaling_table
+from tiramisu_edu.evaluation.scaling_study import QUICK, ScalingRow, measure_scaling
 from tiramisu_edu.worlds.scenes import SCENES
 from tiramisu_edu.zoo import load
 
@@ -98,7 +100,7 @@ def test_bits_per_dimension_of_a_known_density():
     assert row.bits_per_dimension == pytest.approx(math.log2(255))
 
 
-def test_the_study_of_a_world_judges_every_kind(tmp_path):
+def test_the_study_of_a_world_judges_every_kind(tmp_path, capsys, monkeypatch):
     world = load("faces")
     settings = replace(TINY, sizes=(64,), kinds=("patch", "code"), masks=("left", "wide"))
     rows = measure_scaling(world, settings, progress=False)
@@ -106,10 +108,14 @@ def test_the_study_of_a_world_judges_every_kind(tmp_path):
     for row in rows:
         assert all(values.shape == (3,) for masks in row.measures.values() for values in masks.values())
         assert (row.bits_per_code is None) == (row.kind == "patch")
-    table = scaling_table(world, rows)
-    assert all(len(line) == len(table.header) for line in table.rows)
-    assert "judge's layers" in table.title or "AlexNet" in table.title
-    assert plot_scaling(tmp_path / "scaling.png", {"faces": rows}).stat().st_size > 5_000
+
+    monkeypatch.setattr(scaling_study, "QUICK", replace(settings, sizes=(32,), kinds=("patch",)))
+    assert main(["show", "scaling", "--quick", "--out", str(tmp_path / "scaling.png")]) == 0
+    table = (tmp_path / "scaling.md").read_text(encoding="utf-8")
+    assert table.strip() in capsys.readouterr().out
+    assert "| 32 x 32 | patch | 64 |" in table
+    assert len({line.count("|") for line in table.splitlines() if line.startswith("|")}) == 1
+    assert (tmp_path / "scaling.png").stat().st_size > 5_000
 
 
 def test_what_cannot_be_scaled_is_refused():
