@@ -259,6 +259,14 @@ def test_two_cells_of_an_evaluation(tmp_path):
         paths.append(save_cell(tmp_path, CellResult(cell, levels, {}, torch.tensor([7, 2, 2]), 1.0, 0.0, 5.0, 0.0)))
     key = study_of_files(*paths, NAMES).key
     assert sorted(pair.name for pair in key.pairs) == ["0000-0007", "0001-0002", "0002-0002"]
+    few = [study_of_files(*paths, NAMES, seed=seed, num_pairs=2).key.pairs for seed in range(9)]
+    assert study_of_files(*paths, NAMES, seed=8, num_pairs=2).key.pairs == few[-1]
+    assert {frozenset(pair.name for pair in pairs) for pairs in few} == {
+        frozenset(pair.name for pair in key.pairs if pair.name != left_out) for left_out in (p.name for p in key.pairs)
+    }
+    for number in (0, 4):
+        with pytest.raises(ImageError, match=f"{number} pairs cannot be drawn from 3"):
+            study_of_files(*paths, NAMES, num_pairs=number)
 
 
 # The numbers

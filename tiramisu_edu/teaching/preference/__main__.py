@@ -23,7 +23,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     page.add_argument("b", type=Path, help="the other method's, with equal file names")
     page.add_argument("--names", nargs=2, metavar=("A", "B"), help="of the methods; default: those of the folders")
     page.add_argument("--question", default=QUESTION, help="put to every voter")
-    page.add_argument("--seed", type=int, help="of order and sides; default: drawn, and kept in the key")
+    page.add_argument("--pairs", type=int, metavar="N", help="how many, drawn at random; default: all")
+    page.add_argument("--seed", type=int, help="of order, sides and choice; default: drawn, and kept in the key")
     page.add_argument("--out", type=Path, default=Path("study.html"), help="the page; the key goes beside it")
     count = commands.add_parser("report", help="decode and count the voters' files")
     count.add_argument("key", type=Path, help="the file that `page` wrote beside the page")
@@ -35,7 +36,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return 0
         names = tuple(options.names) if options.names else None
         seed = secrets.randbits(32) if options.seed is None else options.seed
-        study = study_of_files(options.a, options.b, names, question=options.question, seed=seed)
+        study = study_of_files(
+            options.a, options.b, names, question=options.question, seed=seed, num_pairs=options.pairs
+        )
         key = options.out.with_suffix(".key.json")
         if key.exists():  # a new key could not decode the votes on the old page
             raise FileError(f"{key} is the key of a study: choose another --out, or remove it with its page and votes")

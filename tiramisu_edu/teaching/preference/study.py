@@ -140,17 +140,26 @@ def study_of_images(
 
 
 def study_of_files(
-    a: str | Path, b: str | Path, names: tuple[str, str] | None = None, *, question: str = QUESTION, seed: int = 0
+    a: str | Path,
+    b: str | Path,
+    names: tuple[str, str] | None = None,
+    *,
+    question: str = QUESTION,
+    seed: int = 0,
+    num_pairs: int | None = None,
 ) -> Study:
     """A study of two folders with equal file names, DIR_A/x.png against DIR_B/x.png, or of two cells of `evaluate`.
 
     Args:
         a, b: folders of pictures, or files such as out/evaluation/cells/faces-left-ddim-….safetensors.
         names: of the two methods; None takes those of the folders or files.
+        question: put to every voter.
+        seed: of the sides, of each voter's order, and of the choice of pairs.
+        num_pairs: how many to draw at random; None takes all.
 
     Raises:
         FileError: no such folder or file, or names that do not match.
-        ImageError: no picture, one that cannot be read, or two of a pair that differ in size.
+        ImageError: no picture, one that cannot be read, two of a pair that differ in size, or fewer than num_pairs.
     """
     a, b = Path(a), Path(b)
     first, second = _read(a), _read(b)
@@ -158,6 +167,12 @@ def study_of_files(
         if lonely:
             some = ", ".join(sorted(lonely)[:3]) + (" and others" if len(lonely) > 3 else "")
             raise FileError(f"each picture needs a partner of the same name, but only {path} has {some}")
+    if num_pairs is not None:
+        if not 1 <= num_pairs <= len(first):
+            raise ImageError(f"{num_pairs} pairs cannot be drawn from {len(first)}; take 1 to {len(first)}")
+        drawn = torch.randperm(len(first), generator=torch.Generator().manual_seed(seed))[:num_pairs].tolist()
+        chosen = [sorted(first)[index] for index in drawn]
+        first, second = ({name: pictures[name] for name in chosen} for pictures in (first, second))
     if names is None:
         names = (a.name, b.name) if a.name != b.name else (str(a), str(b))
     return _study(first, second, names, question, seed)
