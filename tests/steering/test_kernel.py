@@ -131,7 +131,7 @@ def test_a_world_s_kernel_guide_by_name():
     again = make_guide("difference-kernel", world, variance=0.5, strength=2.0, consistent_noise=True)
     assert again.density.images is guide.density.images  # drawn once
     assert (again.density.variance, again.strength, again.consistent_noise) == (0.5, 2.0, True)
-    with pytest.raises(TiramisuError, match="'toy' has no kernel bandwidth: .* tune toy --guides difference-kernel"):
+    with pytest.raises(TiramisuError, match=r"'toy' has no kernel bandwidth: .* tune toy --guides difference-kernel"):
         make_guide("difference-kernel", toy_world())
 
 

@@ -15,6 +15,7 @@ from ..evaluation.compute import best_within, frontier, sooner
 from ..evaluation.masks import MASKS
 from ..evaluation.measures import MEASURES, lpips_name
 from ..evaluation.paper import METHODS
+from ..evaluation.realism import realism_and_diversity
 from ..evaluation.runner import run_cells
 from ..evaluation.table import (
     Grid,
@@ -95,6 +96,8 @@ def report(options: argparse.Namespace, done: list[CellResult]) -> None:
     facts = machine_facts(options)
     facts += "".join(f"\n{name}: {lpips_name(world)}" for name, world in worlds.items())
     grids += [calibrations(results, w, t) for w in worlds.values() if w.scene is not None for t in results.steps]
+    sets = [realism_and_diversity(results, w, t) for w in worlds.values() for t in results.steps]
+    grids += [grid for grid in sets if grid is not None]
     text = f"```\n{facts}\n```\n\n" + "\n".join(grid.markdown() for grid in grids)
     print("\n" + text)
     _write(options.out / "table.md", text)
