@@ -170,9 +170,9 @@ def judge_model(world: World, model: PatchModel | CodeModel, size: int, kind: st
     for name in s.masks:
         generator = torch.Generator().manual_seed(s.models.seed)
         known = mask_batch(name, len(truth), size, size, generator=generator)
-        mean, seconds = _timed(lambda known=known: model.mean(truth, known))
+        mean, seconds = _timed(model.mean, truth, known)
         mean_seconds += seconds
-        drawn, seconds = _timed(lambda known=known, generator=generator: model.draw(truth, known, generator))
+        drawn, seconds = _timed(model.draw, truth, known, generator)
         draw_seconds += seconds
         shown = adaptive_avg_pool2d(drawn.clamp(-1, 1), small.shape[-1])
         measures["mse of mean"][name] = hidden_mse(mean, truth, known)
@@ -181,14 +181,17 @@ def judge_model(world: World, model: PatchModel | CodeModel, size: int, kind: st
         measures["violations"][name] = violations(world.scene.model, world.judge.read(shown))
     completions = len(truth) * len(s.masks)
     D = model.circuit.num_variables
-    codes = isinstance(model, CodeModel)
+    bits = error = None
+    if isinstance(model, CodeModel):
+        bits = bits_per_dimension(model.code_nats(test), D)
+        error = squared_error(model.tokenizer, test)
     return ScalingRow(
         size=size,
         kind=kind,
         variables=D,
         nats=model.nats(test),
-        bits_per_code=bits_per_dimension(model.code_nats(test), D) if codes else None,
-        tokenizer_mse=squared_error(model.tokenizer, test) if codes else None,
+        bits_per_code=bits,
+        tokenizer_mse=error,
         measures=measures,
         mean_seconds=mean_seconds / completions,
         draw_seconds=draw_seconds / completions,
@@ -197,9 +200,9 @@ def judge_model(world: World, model: PatchModel | CodeModel, size: int, kind: st
     )
 
 
-def _timed(work: Callable[[], Tensor]) -> tuple[Tensor, float]:
+def _timed(work: Callable[..., Tensor], *inputs: object) -> tuple[Tensor, float]:
     began = time.process_time()
-    return work(), time.process_time() - began
+    return work(*inputs), time.process_time() - began
 
 
 def scaling_table(world: World, rows: Sequence[ScalingRow]) -> Grid:
