@@ -160,7 +160,10 @@ def _add_fuse(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--regions", default="left-right", metavar="NAME|FILE", help="a layout, or a label picture")
     parser.add_argument("--coherence", default="0.1,0.3,0.5,0.7,0.9", metavar="X,X", help="0: ignore, 1: obey exactly")
-    parser.add_argument("--model", choices=("codes", "pixels"), default=None, help="None: codes where there are some")
+    measured = "measure pairs, against controls; tables, figure and numbers"
+    parser.add_argument("--study", action="store_true", help=measured)
+    models = "None: codes where there are some, with --study both"
+    parser.add_argument("--model", choices=("codes", "pixels"), default=None, help=models)
     parser.add_argument("--pairs", type=int, default=1, help="how many held-out pairs")
     parser.add_argument("--images", type=int, default=1, help="completions per pair and level")
     parser.add_argument("--sampler", default="ddim", help="that carries the guide")
@@ -169,7 +172,8 @@ def _add_fuse(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1, mps")
     _add_threads(parser, 1)
     parser.add_argument("--json", type=Path, default=None, metavar="FILE", help="also write the numbers to FILE")
-    parser.add_argument("--out", type=Path, default=Path("out/fuse.png"), help="the PNG to write")
+    where = "the PNG to write; None: out/fuse.png; with --study a folder, None: out/fusion"
+    parser.add_argument("--out", type=Path, default=None, help=where)
 
 
 def _add_tune(parser: argparse.ArgumentParser) -> None:

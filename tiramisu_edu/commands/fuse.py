@@ -1,8 +1,13 @@
-"""`tiramisu-edu fuse`: one picture from several, each ruling its region, at rising levels of coherence."""
+"""`tiramisu-edu fuse`: one picture from several, each ruling its region, at rising levels of coherence.
+
+With --study: many pairs, measured and compared with controls.
+"""
 
 from __future__ import annotations
 
 import argparse
+import shlex
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,8 +15,10 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from ..benchmarks.timing import machine_facts
 from ..errors import ImageError, TiramisuError
 from ..evaluation.sheet import HIDDEN_COLOUR, save_sheet
+from ..files import atomic_path
 from ..fusion import fuse
 from ..steering.layouts import LAYOUTS, NOTHING, layout
 from ..worlds.pictures import load_image, open_picture
@@ -25,6 +32,8 @@ def run_fuse(options: argparse.Namespace) -> int:
     """Fuse the references, or held-out pairs, at every level of coherence; print log Z and draw one contact sheet."""
     from ..zoo import load
 
+    if options.study:
+        return _run_study(options)
     levels = _levels(options.coherence)
     if options.pairs < 1 or options.images < 1:
         raise TiramisuError("--pairs and --images must be at least 1")
@@ -55,14 +64,47 @@ def run_fuse(options: argparse.Namespace) -> int:
             drawn.append(found.images.cpu())
             tqdm.write(f"{number:4}  {level:9.2f}  {found.log_z:20.1f}  {found.contradiction:20.1f}")
             report.append({"pair": number, "coherence": level, "log_z": found.log_z, "nats": found.contradiction})
+        middle = report[-len(levels) + len(levels) // 2]["nats"]
         for copy in range(options.images):
             shown = [_ruled(references, regions)] + [images[copy : copy + 1] for images in drawn]
-            rows[f"{number}" + " " * copy] = torch.cat(
+            rows[f"pair {number}\n{middle:+.1f} nats" + " " * copy] = torch.cat(
                 [references, *(x.expand(1, *references.shape[1:]) for x in shown)]
             )
     title = f"{options.world}: references, what they rule, then coherence " + ", ".join(f"{x:g}" for x in levels)
-    print(f"picture: {save_sheet(options.out, rows, title)}")
+    title += f"; nats of contradiction at {levels[len(levels) // 2]:g}"
+    print(f"picture: {save_sheet(options.out or 'out/fuse.png', rows, title)}")
     write_json(options.json, {"fusions": report})
+    return 0
+
+
+def _run_study(options: argparse.Namespace) -> int:
+    """Measure many pairs; write the tables, the figure and the numbers of each pair into a folder."""
+    from ..evaluation.fusion_methods import METHODS
+    from ..evaluation.fusion_report import fusion_tables, plot_fusion, write_pairs
+    from ..evaluation.fusion_study import study
+    from ..zoo import load
+
+    if options.reference or options.regions not in LAYOUTS or options.device != "cpu":
+        raise TiramisuError("--study takes held-out pairs, a layout by name, and the CPU")
+    found = study(
+        load(options.world),
+        pairs=options.pairs,
+        regions=options.regions,
+        coherences=_levels(options.coherence),
+        methods=[name for name in METHODS if options.model is None or name.startswith(options.model)],
+        steps=options.num_inference_steps,
+        seeds=options.images,
+        seed=options.seed,
+    )
+    folder = options.out or Path("out/fusion")
+    facts = f"{shlex.join(['tiramisu-edu', *sys.argv[1:]])}\n{machine_facts(torch.device('cpu'))}"
+    text = f"```\n{facts}\n{found.seconds:.0f} seconds\n```\n\n"
+    text += "\n".join(grid.markdown() for grid in fusion_tables(found))
+    print("\n" + text)
+    with atomic_path(folder / f"{options.world}.md") as unfinished:
+        unfinished.write_text(text, encoding="utf-8")
+    write_pairs(folder / f"{options.world}.csv", found)
+    print(f"picture: {plot_fusion(folder / f'{options.world}.png', found)}")
     return 0
 
 
