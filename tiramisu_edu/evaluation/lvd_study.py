@@ -259,7 +259,7 @@ def plot_lvd(path: str | Path, found: Mapping[str, Sequence[LVDRun]]) -> Path:
         shown = torch.cat([run.bits[1:] for run in found[world] if run.structure == name])
         line[0].set_ylim(float(shown.min()) - 0.05, float(shown.max()) + 0.05)
         line[0].set_ylabel("held-out bits per code")
-        line[0].legend(frameon=False)
+        line[-1].legend(frameon=False)  # the largest K has all starts
     path = Path(path)
     with atomic_path(path) as unfinished:
         figure.savefig(unfinished, format="png")

@@ -236,7 +236,7 @@ def scaling_table(world: World, rows: Sequence[ScalingRow]) -> Grid:
 
 
 def plot_scaling(path: str | Path, found: Mapping[str, Sequence[ScalingRow]]) -> Path:
-    """A row of panels per world: density, completions, time and bytes against the side of the pictures.
+    """Two rows of panels per world: density, completions, time and bytes against the side of the pictures.
 
     Bars are 1.96 standard errors over pictures, each averaged over masks.
 
@@ -247,9 +247,10 @@ def plot_scaling(path: str | Path, found: Mapping[str, Sequence[ScalingRow]]) ->
     from matplotlib.figure import Figure
 
     titles = ["bits per dimension (codes: at most)", *MEASURED.values(), "ms per mean", "parameters, MB"]
-    figure = Figure(figsize=(3.1 * len(titles), 0.6 + 3.0 * len(found)), dpi=110, layout="constrained")
+    figure = Figure(figsize=(11.5, 5.4 * len(found)), dpi=120, layout="constrained")
     FigureCanvasAgg(figure)
-    for line, (world, rows) in zip(figure.subplots(len(found), len(titles), squeeze=False), found.items()):
+    panels = figure.subplots(2 * len(found), 4).reshape(len(found), 8)
+    for (*line, legend), (world, rows) in zip(panels, found.items()):
         for kind, colour, marker in zip(dict.fromkeys(row.kind for row in rows), COLOURS, MARKERS):
             own = [row for row in rows if row.kind == kind]
             style = {"color": colour, "marker": marker, "label": kind, "capsize": 2}
@@ -267,8 +268,8 @@ def plot_scaling(path: str | Path, found: Mapping[str, Sequence[ScalingRow]]) ->
             axis.spines[["top", "right"]].set_visible(False)
         for axis in line[-2:]:
             axis.set_yscale("log")
-        line[0].set_ylabel(world)
-        line[0].legend(frameon=False)
+        legend.set_axis_off()
+        legend.legend(*line[0].get_legend_handles_labels(), title=world, frameon=False, loc="center")
     path = Path(path)
     with atomic_path(path) as unfinished:
         figure.savefig(unfinished, format="png")
