@@ -70,8 +70,8 @@ def run_fuse(options: argparse.Namespace) -> int:
             rows[f"pair {number}\n{middle:+.1f} nats" + " " * copy] = torch.cat(
                 [references, *(x.expand(1, *references.shape[1:]) for x in shown)]
             )
-    title = f"{options.world}: references, what they rule, then coherence " + ", ".join(f"{x:g}" for x in levels)
-    title += f"; nats of contradiction at {levels[len(levels) // 2]:g}"
+    title = f"{options.world}: references, their regions, then coherence " + ", ".join(f"{x:g}" for x in levels)
+    title += f"; nats at {levels[len(levels) // 2]:g}"
     print(f"picture: {save_sheet(options.out or 'out/fuse.png', rows, title)}")
     write_json(options.json, {"fusions": report})
     return 0

@@ -156,7 +156,8 @@ def _chosen(world: World, pairs: int, regions: str, split: str) -> tuple[_Pairs,
     images, states = world.images(split, 2 * pairs + 2 * REAL)
     references, factors = (tensor[: 2 * pairs].unflatten(0, (pairs, 2)) for tensor in (images, states))
     real, others = world.judge.features(images[2 * pairs :]).chunk(2)
-    return _Pairs(references, factors, check_regions(regions, 2, images.shape[2:]), real), others
+    size = (images.shape[2], images.shape[3])
+    return _Pairs(references, factors, check_regions(regions, 2, size), real), others
 
 
 def _nearest(features: Tensor, real: Tensor) -> Tensor:
