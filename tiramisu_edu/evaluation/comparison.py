@@ -32,8 +32,8 @@ class Cases(NamedTuple):
 class Completed(NamedTuple):
     """What a method made of the cases, and what it cost.
 
-    images: (B, C, H, W). seconds, guide_seconds: for all, as in `InpaintResult`, and the guide's part. forward, backward:
-    network evaluations per image.
+    images: (B, C, H, W). seconds, guide_seconds: for all, as in `InpaintResult`, and the guide's part. forward,
+    backward: network evaluations per image.
     """
 
     images: Tensor
