@@ -83,5 +83,7 @@ def test_fusion_of_digits_gets_closer_as_coherence_grows(world, task):
         errors.append(float((found.images - halves).square().mean()))
         log_z.append(found.log_z)
         assert found.contradiction == pytest.approx(sum(found.log_z_each) - found.log_z)
-    assert errors == sorted(errors, reverse=True) and log_z == sorted(log_z, reverse=True)
+    assert errors == sorted(errors, reverse=True)
+    # log Z is taken against even weights: nothing asked, nothing gained; real halves are likelier than even ones.
+    assert abs(log_z[0]) < 1e-4 and 0 < log_z[1] < log_z[2]
     assert errors[-1] < 0.1 * errors[0]
