@@ -20,7 +20,7 @@ BADGES = {
     "Colab": "https://colab.research.google.com/github/{repository}/blob/{branch}/notebooks/{name}",
     "Binder": "https://mybinder.org/v2/gh/{repository}/{branch}?labpath=notebooks/{name}",
 }
-BOX, GAP, COLUMNS = (148, 62), (26, 58), 4  # of the reading-order graph, in pixels
+BOX, GAP, COLUMNS = (164, 62), (22, 58), 4  # of the reading-order graph, in pixels
 
 
 def write_pages(notebooks: Path, docs: Path, repository: str) -> list[Lesson]:
