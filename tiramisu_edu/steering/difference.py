@@ -36,9 +36,4 @@ class DifferenceGuide(CircuitGuide):
         with_known, without = self.posterior(both)[1].mean.chunk(2)
         self.cost["circuit passes"] += 1  # the one call above held two observations
         self.circuit_mean = with_known
-        return shifted(step, self.strength, with_known, without)
-
-
-def shifted(step: Step, strength: float, with_known: Tensor, without: Tensor) -> Tensor:
-    """f(x_t) + strength (with_known - without), in the image's range: the same for every model of the two means."""
-    return (step.prediction.x_0 + strength * (with_known - without)).clamp(-1, 1)
+        return (step.prediction.x_0 + self.strength * (with_known - without)).clamp(-1, 1)

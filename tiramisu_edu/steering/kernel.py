@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from .difference import shifted
 from .evidence import Observation
 from .guide import Guide, observed
 
@@ -89,7 +88,7 @@ class KernelGuide(Guide):
         with_known, without = self.density.mean(observed(step).with_and_without_known()).chunk(2)
         self.cost["kernel passes"] += 2
         self.circuit_mean = with_known
-        return shifted(step, self.strength, with_known, without)
+        return (step.prediction.x_0 + self.strength * (with_known - without)).clamp(-1, 1)
 
 
 @lru_cache(maxsize=1)
