@@ -204,6 +204,7 @@ def _add_evaluate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=0, help="the first of them")
     parser.add_argument("--eta", type=float, help="0: deterministic, 1: the noise of DDPM; None: the sampler's own")
     parser.add_argument("--split", choices=("validation", "test"), default="test", help="tune on validation only")
+    parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32", help="of the denoising network")
     parser.add_argument("--measure", default="lpips", help="what the tables compare; the CSV has all of them")
     parser.add_argument("--workers", type=int, default=1, help="processes that share the cells; or use torchrun")
     parser.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1, mps")

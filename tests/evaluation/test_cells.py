@@ -1,5 +1,7 @@
 """Cells of an evaluation: run once, kept, and taken up where a stopped run left them."""
 
+import dataclasses
+
 import pytest
 import torch
 
@@ -55,6 +57,25 @@ def test_other_models_are_other_cells(monkeypatch):
     name = CELLS[0].name
     monkeypatch.setattr("tiramisu_edu.zoo.checksums", lambda: {"digits/denoiser.safetensors": "0" * 64})
     assert CELLS[0].name != name
+
+
+def test_weights_fitted_for_one_guide_make_other_cells_of_that_guide_alone(monkeypatch):
+    def names(digest):
+        files = {"digits/denoiser.safetensors": "0", "digits/guide_weights_difference.safetensors": digest}
+        monkeypatch.setattr("tiramisu_edu.zoo.checksums", lambda: files)
+        guides = ("none", "difference", "learned", "difference-calibrated")
+        return [dataclasses.replace(CELLS[0], method=Method("ddim", guide)).name for guide in guides]
+
+    assert [a == b for a, b in zip(names("1"), names("2"))] == [True, True, True, False]
+
+
+def test_a_network_in_sixteen_bits(tmp_path):
+    half = [dataclasses.replace(cell, dtype="bfloat16") for cell in CELLS[:2]]
+    assert not {cell.name for cell in half} & {cell.name for cell in CELLS}
+    results = run_cells([*CELLS[:2], *half], tmp_path, progress=False)
+    for whole, rounded in zip(results[:2], results[2:]):
+        gap = (whole.completions.int() - rounded.completions.int()).abs()
+        assert gap.max() > 0 and gap.float().mean() < 4  # of 255: the same picture, but not the same numbers
 
 
 def test_a_killed_run_loses_one_cell_and_ends_with_the_same_table(tmp_path, monkeypatch):

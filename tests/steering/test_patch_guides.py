@@ -7,6 +7,7 @@ import torch
 
 from tests.steering.fakes import toy_world
 from tests.steering.toy import coupled_patches
+from tiramisu_edu.circuits.circuit import Circuit
 from tiramisu_edu.diffusion.denoiser import Prediction
 from tiramisu_edu.diffusion.samplers import get_sampler
 from tiramisu_edu.diffusion.samplers.step import Step
@@ -15,7 +16,7 @@ from tiramisu_edu.steering.blends import LearnedGuide, PrecisionGuide, WeightTab
 from tiramisu_edu.steering.evidence import Observation
 from tiramisu_edu.steering.fit_weights import fit_weights
 from tiramisu_edu.steering.guide import observed
-from tiramisu_edu.steering.guides import DifferenceGuide, MixtureGuide, make_guide
+from tiramisu_edu.steering.guides import CalibratedDifferenceGuide, DifferenceGuide, MixtureGuide, make_guide
 from tiramisu_edu.steering.mixing import ONE_LEVEL, AlphaSchedule
 from tiramisu_edu.steering.twisted import twist
 
@@ -122,6 +123,35 @@ def test_precision_and_learned_weights(models, step):
     assert torch.allclose(LearnedGuide(circuit, book, table=table)(step)[hidden], expected[hidden], atol=1e-12)
 
 
+def test_calibrated_strength_of_the_difference(models, step):
+    circuit, book = models
+    plain = DifferenceGuide(circuit, book)
+    mean, variance = (part.chunk(2) for part in plain.posterior(observed(step).with_and_without_known())[1])
+    table = WeightTable(torch.tensor([-3.0, -0.4]), torch.tensor([0.1]), torch.tensor([[9.0] * 2, [0.25, 0.5]]))
+    strength = torch.where(variance[0] > 0.1, 0.5, 0.25)  # log SNR of a = 0.4 is -0.405: the second row
+    expected = (step.prediction.x_0 + strength * (mean[0] - mean[1])).clamp(-1, 1)
+    assert torch.allclose(CalibratedDifferenceGuide(circuit, book, table=table)(step), expected, atol=1e-12)
+    assert not torch.allclose(plain(step), expected, atol=1e-3)
+
+
+def test_the_strength_is_one_where_the_circuit_is_right_and_less_where_it_is_not():
+    world = toy_world()
+    images, _ = world.images("validation", 400)
+    known = torch.rand(400, 1, 2, 4, generator=torch.Generator().manual_seed(0)) < 0.4
+
+    def fitted(circuit):
+        models, generator = (world.denoiser, circuit, world.codebook), torch.Generator().manual_seed(1)
+        fit = {"difference": True, "num_levels": 4, "num_bins": 1}
+        return fit_weights(*models, images, known, generator=generator, **fit).weights[:, 0]
+
+    right = fitted(world.circuit)
+    wrong = fitted(Circuit(world.circuit.graph, generator=torch.Generator().manual_seed(3)))  # not trained
+    assert right.shape == (4,)
+    for level in range(3):  # at the cleanest x_t tells all, and d is rounding
+        assert right[level] > 0.95 > wrong[level] + 0.05
+    assert wrong[0] > wrong[1] > wrong[2]
+
+
 def test_fitted_weights_beat_both_sides(tmp_path):
     """A network that is half wrong: the fitted blend restores hidden pixels better than network or circuit alone."""
     world = toy_world()
@@ -213,6 +243,8 @@ def test_worlds_without_the_models_are_refused():
         make_guide("latent", world)
     with pytest.raises(TiramisuError, match="has no learned weights: fit them with: python -m"):
         make_guide("learned", world)
+    with pytest.raises(TiramisuError, match=r"no difference weights: fit them with: .* toy --of difference"):
+        make_guide("difference-calibrated", world)
     with pytest.raises(TiramisuError, match="'difference' cannot be made with power"):
         make_guide("difference", world, power=2)
     assert make_guide("difference", world, strength=0.5).strength == 0.5

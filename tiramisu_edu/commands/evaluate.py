@@ -74,7 +74,7 @@ def planned_cells(options: argparse.Namespace) -> list[Cell]:
                 f"not {options.images}"
             )
     return [
-        Cell(world, mask, method, t, seed, options.images, options.split, options.eta)
+        Cell(world, mask, method, t, seed, options.images, options.split, options.eta, options.dtype)
         for world in worlds
         for mask in masks
         for t in steps
@@ -122,9 +122,9 @@ def all_grids(results: Results, measure: str) -> list[Grid]:
     if any(method.base != method and method.base in results.methods for method in results.methods):
         grids.append(steered_against_base(results, measure))
     grids += [best_of_all(results, measure, steps) for steps in results.steps]
+    grids += [best_within(results, measure, BUDGETS)]
     if len(results.steps) > 1:
         grids += [frontier(results, world, measure, cost) for world in results.worlds for cost in COSTS]
-        grids += [best_within(results, measure, BUDGETS)]
         if COPAINT in results.methods and GOAL in results.steps:
             grids += [sooner(results, measure, COPAINT, GOAL)]
     published = {Method.parse(name) for name in METHODS if name != "tiramisu"}
@@ -138,7 +138,8 @@ def machine_facts(options: argparse.Namespace) -> str:
     command = shlex.join(["tiramisu-edu", *sys.argv[1:]])
     kind = torch.cuda.get_device_name() if options.device.startswith("cuda") else f"CPU, {platform.machine()}"
     threads = f"{torch.get_num_threads()} thread{'s' * (torch.get_num_threads() > 1)} a process"
-    return f"{command}\n{kind}, {threads}, {options.workers} process(es), torch {torch.__version__}"
+    network = f"network in {options.dtype}, torch {torch.__version__}"
+    return f"{command}\n{kind}, {threads}, {options.workers} process(es), {network}"
 
 
 def _listed(text: str) -> list[str]:

@@ -88,6 +88,7 @@ class Cell:
         images: how many, of the split.
         split: "test", or "validation" for tuning.
         eta: 0 is deterministic DDIM, 1 has the noise of DDPM; None is the sampler's own choice.
+        dtype: of the denoising network, "float32" or "bfloat16"; everything else is computed in float32.
     """
 
     world: str
@@ -98,6 +99,7 @@ class Cell:
     images: int
     split: str = "test"
     eta: float | None = None
+    dtype: str = "float32"
 
     @property
     def name(self) -> str:
@@ -187,13 +189,22 @@ def load_cell(folder: str | Path, cell: Cell) -> CellResult | None:
     return CellResult(cell, tensors["completions"], metrics, tensors["identity"], *costs)
 
 
+# Files that only guides of that name read.
+READ_BY = {
+    "tokenizer": "latent",
+    "codes_": "latent",
+    "guide_weights.": "learned",
+    "guide_weights_difference.": "difference-calibrated",
+}
+
+
 def asked(cell: Cell) -> str:
     """SHA-256 of everything that decides the numbers: the cell, the data files it reads, tuned options of its parts."""
     from ..zoo import checksums, data_path
 
     world = cell.world.partition("-")[0]
     files = {name: digest for name, digest in checksums().items() if name.startswith(f"{world}/")}
-    for prefix, guide in (("tokenizer", "latent"), ("codes_", "latent"), ("guide_weights", "learned")):
+    for prefix, guide in READ_BY.items():
         if not cell.method.guide.startswith(guide):
             files = {name: digest for name, digest in files.items() if not name.startswith(f"{world}/{prefix}")}
     own = [_tuned(data_path(f"{world}/samplers.json"), cell.method.sampler)]

@@ -77,7 +77,7 @@ def best_within(results: Results, measure: str, budgets: Sequence[float]) -> Gri
 
     Each method enters with the greatest number of steps, of those that were run, whose F + 2 B is within the budget;
     so nothing is chosen by its result. The winner has the best mean; a tie to three decimals counts as steered only
-    where all that tie are.
+    where all that tie are. A budget that no method can pay has no row.
     """
     sign = 1 if MEASURES[measure].lower_is_better else -1
     rows = []
@@ -94,7 +94,8 @@ def best_within(results: Results, measure: str, budgets: Sequence[float]) -> Gri
             for method in best:
                 winners[method] = winners.get(method, 0) + 1
         names = ", ".join(f"{m} {n}" for m, n in sorted(winners.items(), key=lambda item: -item[1]))
-        rows.append([f"{budget:g}", f"{won} of {len(results.settings)}", names])
+        if names:
+            rows.append([f"{budget:g}", f"{won} of {len(results.settings)}", names])
     title = f"Best of all within a budget of network evaluations: {MEASURES[measure].title}"
     return Grid(title, ["F + 2 B at most", "won by a steered method", "winners"], rows)
 

@@ -74,10 +74,12 @@ def _work(cells: Sequence[Cell], folder: Path, device: str) -> Iterator[Cell]:
     """Run cells one after the other, loading each world once."""
     from ..zoo import load
 
-    name, world = None, None
+    loaded, world = None, None
     for cell in cells:
-        if world is None or cell.world != name:
-            name, world = cell.world, load(cell.world).to(device)
+        if world is None or (cell.world, cell.dtype) != loaded:
+            loaded, world = (cell.world, cell.dtype), load(cell.world).to(device)
+            # The plain method of all modules: the one of diffusers prints a notice about modules that it keeps.
+            torch.nn.Module.to(world.denoiser.network, getattr(torch, cell.dtype))
         save_cell(folder, run_cell(world, cell, torch.device(device)))
         yield cell
 

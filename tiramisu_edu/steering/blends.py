@@ -71,8 +71,9 @@ class WeightTable:
     edges: Tensor
     weights: Tensor
 
-    def __call__(self, log_snr: float, variance: Tensor) -> Tensor:
-        """w of each pixel, of the shape of `variance`."""
+    def __call__(self, alpha_bar: float, variance: Tensor) -> Tensor:
+        """w of each pixel at that signal level, of the shape of `variance`."""
+        log_snr = float(torch.logit(torch.tensor(alpha_bar, dtype=torch.float64)))
         row = int((self.log_snr - log_snr).abs().argmin())
         column = torch.bucketize(variance, self.edges.to(variance))
         return self.weights[row].to(variance)[column]
@@ -107,5 +108,4 @@ class LearnedGuide(BlendGuide):
     table: WeightTable = field(kw_only=True)
 
     def weight(self, step: Step, moments: Moments) -> Tensor:
-        a = torch.tensor(step.alpha_bar, dtype=torch.float64)
-        return self.table(float(torch.logit(a)), moments.variance)
+        return self.table(step.alpha_bar, moments.variance)

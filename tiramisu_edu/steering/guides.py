@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import TiramisuError
 from .blends import LearnedGuide, PrecisionGuide, WeightTable
 from .codes import Tokenizer
-from .difference import DifferenceGuide
+from .difference import CalibratedDifferenceGuide, DifferenceGuide
 from .guide import Guide
 from .kernel import KernelDensity, KernelGuide, stored_images
 from .latent import LatentGuide, LatentSettings
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "GUIDES",
+    "CalibratedDifferenceGuide",
     "DifferenceGuide",
     "Guide",
     "KernelGuide",
@@ -46,9 +47,9 @@ def make_guide(
 
     Args:
         name: "none"; "mixture" and "latent", the paper's; "latent-published", with the published read-out;
-            "difference", "precision", "learned", beyond the paper. With "-consistent" at the end the sampler steps
-            from the noise that the guided x_0 implies. The controls: "-independent" asks the circuit with K = 1, which
-            knows no dependence; "difference-kernel" asks stored training images.
+            "difference", "difference-calibrated", "precision", "learned", beyond the paper. With "-consistent" at the
+            end the sampler steps from the noise that the guided x_0 implies. The controls: "-independent" asks the
+            circuit with K = 1, which knows no dependence; "difference-kernel" asks stored training images.
         fraction: guided share of the steps; the guide's own default if None.
         generator: for guides that draw.
         options: other arguments of the guide's class, such as `strength`, ahead of what was tuned for the world; for
@@ -111,14 +112,20 @@ Maker = Callable[["World", "Generators | None", dict[str, Any]], Guide]
 
 
 def _learned(world: World, generator: Generators | None, options: dict[str, Any]) -> Guide:
-    from ..zoo import data_path, verified
-
-    path = data_path(f"{world.name}/guide_weights.safetensors")
-    if "table" not in options and not path.is_file():
-        command = f"python -m tiramisu_edu.steering.fit_weights {world.name}"
-        raise TiramisuError(f"world {world.name!r} has no learned weights: fit them with: {command}")
-    table = options.pop("table", None) or WeightTable.load(verified(path))
+    table = options.pop("table", None) or _weights(world, "learned")
     return LearnedGuide(world.circuit, world.codebook, table=table, **options)
+
+
+def _weights(world: World, of: str) -> WeightTable:
+    """The weights that were fitted for a world's learned or difference guide."""
+    from ..zoo import data_path, verified
+    from .fit_weights import TABLES
+
+    path = data_path(f"{world.name}/{TABLES[of]}")
+    if not path.is_file():
+        command = f"python -m tiramisu_edu.steering.fit_weights {world.name} --of {of}"
+        raise TiramisuError(f"world {world.name!r} has no {of} weights: fit them with: {command}")
+    return WeightTable.load(verified(path))
 
 
 def _mixture(world: World, generator: Generators | None, options: dict[str, Any]) -> Guide:
@@ -127,6 +134,11 @@ def _mixture(world: World, generator: Generators | None, options: dict[str, Any]
 
 def _difference(world: World, generator: Generators | None, options: dict[str, Any]) -> Guide:
     return DifferenceGuide(_circuit(world, options), world.codebook, **options)
+
+
+def _calibrated(world: World, generator: Generators | None, options: dict[str, Any]) -> Guide:
+    table = options.pop("table", None) or _weights(world, "difference")
+    return CalibratedDifferenceGuide(_circuit(world, options), world.codebook, table=table, **options)
 
 
 def _precision(world: World, generator: Generators | None, options: dict[str, Any]) -> Guide:
@@ -157,6 +169,7 @@ def _with(make: Maker, **defaults: Any) -> Maker:
 GUIDES: dict[str, Maker] = {
     "mixture": _mixture,
     "difference": _difference,
+    "difference-calibrated": _calibrated,
     "precision": _precision,
     "learned": _learned,
     "latent": _latent,
