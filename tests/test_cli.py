@@ -208,7 +208,10 @@ def test_show_draws_a_sheet_and_the_crossover(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(crossover, "measure_crossover", quick)
     assert main(["show", "crossover", "--worlds", "digits", "--out", str(tmp_path / "crossover.png")]) == 0
     assert len([line for line in capsys.readouterr().out.splitlines() if line.startswith("digits")]) == 3
-    assert all((tmp_path / name).stat().st_size > 5_000 for name in ("sheet.png", "crossover.png"))
+    assert main(["show", "strength", "--worlds", "digits,faces", "--out", str(tmp_path / "strength.png")]) == 0
+    lines = [line.split() for line in capsys.readouterr().out.splitlines() if line.startswith("faces")]
+    assert lines[0] == ["faces", "1.000", "1.000"] and len(lines) == 24  # in pure noise, as derived
+    assert all((tmp_path / name).stat().st_size > 5_000 for name in ("sheet.png", "crossover.png", "strength.png"))
     assert main(["show", "sheet", "--worlds", "digits,faces"]) == 2
 
 

@@ -28,6 +28,7 @@ GUIDES = (
     "none",
     "mixture",
     "difference",
+    "difference-calibrated",
     "precision",
     "learned",
     "latent",
@@ -89,8 +90,9 @@ def _parser() -> argparse.ArgumentParser:
     show = commands.add_parser(
         "show", help="pictures, what masks leave visible, and studies of the circuits", formatter_class=_STYLE
     )
-    what = "pictures; masks; errors by noise; two starts of EM; pixels, patches or codes"
-    show.add_argument("what", choices=("sheet", "visibility", "crossover", "lvd", "scaling"), help=what)
+    kinds = ("sheet", "visibility", "crossover", "strength", "lvd", "scaling")
+    what = "pictures; masks; errors and the guide's weight by noise; two starts of EM; pixels, patches or codes"
+    show.add_argument("what", choices=kinds, help=what)
     show.add_argument("--worlds", default="faces", metavar="A,B", help=f"of {', '.join(WORLDS)}")
     show.add_argument("--seed", type=int, default=0, help="of samples, noise and training")
     show.add_argument("--quick", action="store_true", help="lvd and scaling in seconds, to see them work")

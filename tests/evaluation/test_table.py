@@ -41,13 +41,11 @@ def two_masks():
 
 def test_means_mark_the_best_and_report_the_cost():
     grid = means(Results(two_masks()), "digits", "mse", 5)
-    rows = {row[0]: row[1:] for row in grid.rows}
-    assert rows["left"] == ["0.500", "**0.200**"]
-    assert rows["top"] == ["**0.600**", "0.700"]
-    assert rows["average"] == ["0.550", "**0.450**"]
-    assert rows["F + 2 B"] == ["5", "9"]
-    assert rows["ms per image"] == ["1000.0", "1000.0"]
-    assert rows["guide's share"] == ["25.0%", "25.0%"]
+    assert grid.header == ["method", "left", "top", "average", "F + 2 B", "ms per image", "guide's share"]
+    assert grid.rows == [
+        ["ddim", "0.500", "**0.600**", "0.550", "5", "1000.0", "25.0%"],
+        ["ddim+difference", "**0.200**", "0.700", "**0.450**", "9", "1000.0", "25.0%"],
+    ]
 
 
 def test_wins_are_counted_by_setting():

@@ -1,4 +1,4 @@
-"""`tiramisu-edu show`: a contact sheet, what masks leave visible, circuit against denoiser, or a study of circuits."""
+"""`tiramisu-edu show`: a contact sheet, what masks leave visible, circuit against denoiser, studies of circuits."""
 
 from __future__ import annotations
 
@@ -39,6 +39,8 @@ def run_show(options: argparse.Namespace) -> int:
         path = _show_lvd(worlds, options)
     elif options.what == "scaling":
         path = _show_scaling(worlds, options)
+    elif options.what == "strength":
+        path = _show_strength(worlds, options)
     else:
         from ..evaluation.crossover import measure_crossover, plot_crossover
 
@@ -73,6 +75,18 @@ def _show_scaling(worlds: dict[str, World], options: argparse.Namespace) -> Path
     path = plot_scaling(options.out or "out/scaling.png", found)
     _write_tables(path, [scaling_table(worlds[name], rows) for name, rows in found.items()])
     return path
+
+
+def _show_strength(worlds: dict[str, World], options: argparse.Namespace) -> Path:
+    """What the calibrated difference guide was fitted to."""
+    from ..evaluation.crossover import plot_strength, strength_of_difference
+
+    found = {name: strength_of_difference(world) for name, world in worlds.items()}
+    print("world      t/T  weight of the circuit's correction")
+    for name, columns in found.items():
+        for t, weight in zip(*(column.tolist() for column in columns)):
+            print(f"{name:8} {t:5.3f}  {weight:6.3f}")
+    return plot_strength(options.out or "out/strength.png", found)
 
 
 def _write_tables(picture: Path, tables: list[Grid]) -> None:

@@ -16,9 +16,12 @@ from tqdm.auto import tqdm
 
 from ..files import atomic_path
 from ..steering.evidence import Observation
+from ..steering.guides import fitted_weights
 from .comparison import Cases, make_cases
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from ..zoo import World
 
 
@@ -87,13 +90,28 @@ def _predictions(world: World, cases: Cases, x_t: Tensor, i: int) -> tuple[Tenso
     return torch.cat(dm), torch.cat(pc)
 
 
+def strength_of_difference(world: World) -> tuple[Tensor, Tensor]:
+    """Time t / T (L,) and the fitted weight (L,) of the calibrated difference guide, from noise to clean picture."""
+    table = fitted_weights(world, "difference")
+    gaps = (world.schedule.log_snr.float()[None] - table.log_snr[:, None]).abs()  # (L, N)
+    return gaps.argmin(1) / (len(world.schedule) - 1), table.weights.mean(1)
+
+
+def plot_strength(path: str | Path, found: dict[str, tuple[Tensor, Tensor]]) -> Path:
+    """The weight of the circuit's correction against time, a line per world."""
+    figure = _figure(6.4, 3.6)
+    axis = figure.subplots()
+    for (name, (time, weight)), colour, marker in zip(found.items(), ("#0072B2", "#D55E00", "#009E73"), "osD"):
+        axis.plot(time, weight, color=colour, marker=marker, markersize=4, label=name)
+    axis.set_ylim(0, 1.05)
+    axis.set_ylabel("weight of the circuit's correction")
+    axis.legend(frameon=False)
+    return _finish(figure, path)
+
+
 def plot_crossover(path: str | Path, found: dict[str, Crossover]) -> Path:
     """Two panels per world: the three errors, and the circuit's weight in the best mixture, against time."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(9.4, 3.3 * len(found)), dpi=130, layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = _figure(9.4, 3.3 * len(found))
     for row, (name, c) in zip(figure.subplots(len(found), 2, squeeze=False), found.items()):
         lines = [("denoiser", c.denoiser, "#0072B2", "o"), ("circuit, exact", c.circuit, "#D55E00", "s")]
         for label, error, colour, marker in [*lines, ("best mixture", c.mixture, "#009E73", "D")]:
@@ -104,10 +122,23 @@ def plot_crossover(path: str | Path, found: dict[str, Crossover]) -> Path:
         row[1].plot(c.time, c.weight, color="#009E73", marker="D", markersize=4)
         row[1].set_ylim(0, max(1.1, float(c.weight.max()) * 1.05))
         row[1].set_ylabel("weight of the circuit in the best mixture")
-        for axis in row:
-            axis.set_xlabel("time t / T: clean picture to noise")
-            axis.grid(alpha=0.25)
-            axis.spines[["top", "right"]].set_visible(False)
+    return _finish(figure, path)
+
+
+def _figure(width: float, height: float) -> Figure:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), dpi=130, layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def _finish(figure: Figure, path: str | Path) -> Path:
+    for axis in figure.axes:
+        axis.set_xlabel("time t / T: clean picture to noise")
+        axis.grid(alpha=0.25)
+        axis.spines[["top", "right"]].set_visible(False)
     path = Path(path)
     with atomic_path(path) as unfinished:
         figure.savefig(unfinished, format="png")

@@ -129,21 +129,24 @@ def _latex(text: str) -> str:
 
 
 def means(results: Results, world: str, measure: str, steps: int) -> Grid:
-    """One row per mask, one column per method, the best of each row in bold; averages and costs below."""
-    lower = MEASURES[measure].lower_is_better
+    """One row per method: its mean under each mask, the best of each column in bold, the average, and what it costs."""
+    better = min if MEASURES[measure].lower_is_better else max
     settings = results.of_world(world)
+    groups = [*([s] for s in settings), settings]
+    columns = []
+    for group in groups:
+        numbers = [f"{results.mean(measure, group, method, steps):.3f}" for method in results.methods]
+        best = better(numbers, key=float)
+        columns.append([f"**{x}**" if x == best else x for x in numbers])
     rows = []
-    for name, group in [*((s.mask, [s]) for s in settings), ("average", settings)]:
-        numbers = [results.mean(measure, group, method, steps) for method in results.methods]
-        best = min(numbers) if lower else max(numbers)
-        rows.append([name, *(f"**{x:.3f}**" if f"{x:.3f}" == f"{best:.3f}" else f"{x:.3f}" for x in numbers)])
-    costs = [[results.cost(s, m, steps) for s in settings] for m in results.methods]
-    for label, k, form in (("F + 2 B", 0, "{:.0f}"), ("ms per image", 1, "{:.1f}"), ("guide's share", 2, "{:.1%}")):
-        scale = 1000 if k == 1 else 1
-        rows.append([label, *(form.format(scale * sum(c[k] for c in cost) / len(cost)) for cost in costs)])
-    arrow = "lower" if lower else "higher"
+    for method, *cells in zip(results.methods, *columns):
+        costs = [results.cost(s, method, steps) for s in settings]
+        evaluations, seconds, share = (sum(values) / len(values) for values in zip(*costs))
+        rows.append([str(method), *cells, f"{evaluations:.0f}", f"{1000 * seconds:.1f}", f"{share:.1%}"])
+    arrow = "lower" if MEASURES[measure].lower_is_better else "higher"
     title = f"{world}, {steps} steps: {MEASURES[measure].title} ({arrow} is better)"
-    return Grid(title, ["mask", *map(str, results.methods)], rows)
+    header = ["method", *(s.mask for s in settings), "average", "F + 2 B", "ms per image", "guide's share"]
+    return Grid(title, header, rows)
 
 
 def steered_against_base(results: Results, measure: str) -> Grid:

@@ -31,6 +31,7 @@ __all__ = [
     "MixtureGuide",
     "PrecisionGuide",
     "check_guide_name",
+    "fitted_weights",
     "make_guide",
 ]
 
@@ -112,12 +113,19 @@ Maker = Callable[["World", "Generators | None", dict[str, Any]], Guide]
 
 
 def _learned(world: World, generator: Generators | None, options: dict[str, Any]) -> Guide:
-    table = options.pop("table", None) or _weights(world, "learned")
+    table = options.pop("table", None) or fitted_weights(world, "learned")
     return LearnedGuide(world.circuit, world.codebook, table=table, **options)
 
 
-def _weights(world: World, of: str) -> WeightTable:
-    """The weights that were fitted for a world's learned or difference guide."""
+def fitted_weights(world: World, of: str) -> WeightTable:
+    """The weights of a world's guide.
+
+    Args:
+        of: "learned" or "difference", the calibrated one.
+
+    Raises:
+        TiramisuError: none were fitted.
+    """
     from ..zoo import data_path, verified
     from .fit_weights import TABLES
 
@@ -137,7 +145,7 @@ def _difference(world: World, generator: Generators | None, options: dict[str, A
 
 
 def _calibrated(world: World, generator: Generators | None, options: dict[str, Any]) -> Guide:
-    table = options.pop("table", None) or _weights(world, "difference")
+    table = options.pop("table", None) or fitted_weights(world, "difference")
     return CalibratedDifferenceGuide(_circuit(world, options), world.codebook, table=table, **options)
 
 
