@@ -12,7 +12,7 @@ from tiramisu_edu.diffusion.samplers.step import Step
 from tiramisu_edu.steering.guides import DifferenceGuide, make_guide
 from tiramisu_edu.steering.twisted import twist
 
-GUIDES = ("mixture", "difference", "precision", "learned")
+GUIDES = ("mixture", "difference", "difference-calibrated", "precision", "learned")
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +50,18 @@ def test_learned_weights_restore_noised_images_better_than_either_side(world, ta
     blend = guide(step)
     hidden = ~known
     errors = [float(((x - images)[hidden] ** 2).mean()) for x in (blend, prediction.x_0, guide.circuit_mean)]
+    assert errors[0] < min(errors[1:])
+
+
+def test_the_calibrated_difference_restores_noised_images_better_than_the_derived_one(world, task):
+    """At a low noise level, where the circuit's own error is most of what it adds."""
+    images, known = task
+    x_t = world.schedule.add_noise(images, 200, torch.randn(images.shape, generator=torch.Generator().manual_seed(0)))
+    alpha_bar, variance = float(world.schedule.alpha_bar[200]), float(world.schedule.residual_variance[200])
+    prediction = world.denoiser(x_t, 200)
+    step = Step(200, 1000, alpha_bar, x_t, prediction, variance, torch.where(known, images, 0.0), known)
+    guided = [make_guide(name, world)(step) for name in ("difference-calibrated", "difference")]
+    errors = [float(((x - images)[~known] ** 2).mean()) for x in (*guided, prediction.x_0)]
     assert errors[0] < min(errors[1:])
 
 
