@@ -42,7 +42,8 @@ def test_the_frontier_table_counts_its_steered_points():
 def test_a_budget_admits_each_method_with_as_many_steps_as_it_can_pay():
     cells = [*four(), result(PLAIN, 5, 0.2, mask="top"), result(PLAIN, 20, 0.2, mask="top")]
     cells += [result(STEERED, 5, 0.2, mask="top"), result(STEERED, 20, 0.1, mask="top")]
-    rows = best_within(Results(cells), "mse", [10, 25, 100]).rows  # nobody can pay 10
+    rows = best_within(Results(cells), "mse", [10, 25, 100, 200]).rows
+    assert len(rows) == 2  # nobody can pay 10, and 200 buys what 100 buys
     assert rows[0] == ["25", "1 of 2", "copaint+difference 2, copaint 1"]  # a tie with an unsteered method is no win
     assert rows[1] == ["100", "1 of 2", "copaint 1, copaint+difference 1"]
 

@@ -77,25 +77,34 @@ def best_within(results: Results, measure: str, budgets: Sequence[float]) -> Gri
 
     Each method enters with the greatest number of steps, of those that were run, whose F + 2 B is within the budget;
     so nothing is chosen by its result. The winner has the best mean; a tie to three decimals counts as steered only
-    where all that tie are. A budget that no method can pay has no row.
+    where all that tie are. A budget has no row where none can pay it, or where it buys what the one before it bought.
     """
     sign = 1 if MEASURES[measure].lower_is_better else -1
-    rows = []
+    rows, before = [], None
     for budget in budgets:
+        affordable = {
+            (setting, method): max(
+                (t for t in results.steps if results.cost(setting, method, t)[0] <= budget), default=0
+            )
+            for setting in results.settings
+            for method in results.methods
+        }
+        if not any(affordable.values()) or affordable == before:
+            continue
         won, winners = 0, dict[Method, int]()
         for setting in results.settings:
-            means = {}
-            for method in results.methods:
-                affordable = [t for t in results.steps if results.cost(setting, method, t)[0] <= budget]
-                if affordable:
-                    means[method] = sign * round(results.mean(measure, [setting], method, max(affordable)), 3)
+            means = {
+                method: sign * round(results.mean(measure, [setting], method, affordable[setting, method]), 3)
+                for method in results.methods
+                if affordable[setting, method]
+            }
             best = [method for method, mean in means.items() if mean == min(means.values())]
             won += bool(best) and all(method.steered for method in best)
             for method in best:
                 winners[method] = winners.get(method, 0) + 1
         names = ", ".join(f"{m} {n}" for m, n in sorted(winners.items(), key=lambda item: -item[1]))
-        if names:
-            rows.append([f"{budget:g}", f"{won} of {len(results.settings)}", names])
+        rows.append([f"{budget:g}", f"{won} of {len(results.settings)}", names])
+        before = affordable
     title = f"Best of all within a budget of network evaluations: {MEASURES[measure].title}"
     return Grid(title, ["F + 2 B at most", "won by a steered method", "winners"], rows)
 
