@@ -23,8 +23,9 @@ if TYPE_CHECKING:
 
 STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 70rem; margin: 2rem auto; padding: 0 1rem; color: #222 }
+pre { white-space: pre-wrap; overflow-wrap: anywhere }
 table { border-collapse: collapse; margin: 1rem 0 } th, td { padding: .25rem .6rem; text-align: right }
-th { border-bottom: 2px solid #222 } td:first-child, th:first-child { text-align: left }
+th { border-bottom: 2px solid #222 } td:first-child, th:first-child { text-align: left; white-space: nowrap }
 tr:nth-child(even) { background: #f4f4f4 } details { margin: .5rem 0 } summary { cursor: pointer }
 img { image-rendering: pixelated; display: block }
 .row { display: flex; gap: .6rem; align-items: center; margin: 2px 0 }
