@@ -25,8 +25,8 @@ MARKERS = "osD^vP*X<>"
 def plot_frontier(path: str | Path, results: Results, measure: str) -> Path:
     """Quality against network evaluations and against seconds: a panel pair per world, a line per method.
 
-    A steered method has its base's colour and a filled marker on a solid line; the base is hollow and dashed. Bars are
-    95 % bootstrap intervals of the mean over images.
+    A steered method has its base's colour and a filled marker on a solid line, dotted for the paper's mixture; the base
+    is hollow and dashed. Bars are 95 % bootstrap intervals of the mean over images.
     """
     figure = _figure(len(results.worlds), 2)
     bases = list(dict.fromkeys(method.base for method in results.methods))
@@ -108,7 +108,7 @@ def _line(
         color=COLOURS[number % len(COLOURS)],
         marker=MARKERS[number % len(MARKERS)],
         markerfacecolor="white" if plain else None,
-        linestyle="--" if plain else "-",
+        linestyle={"none": "--", "mixture": ":"}.get(method.guide, "-"),
         capsize=2,
         linewidth=1.4,
         markersize=5,
