@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ..diffusion.denoiser import Denoiser
 
 TABLES = {"learned": "guide_weights.safetensors", "difference": "guide_weights_difference.safetensors"}
-# The difference needs no bins of the variance: with eight the completions of validation images are no better.
+# The difference has one weight per noise level, a curve that can be drawn: `tiramisu-edu show strength`.
 FITS: dict[str, dict[str, Any]] = {"learned": {}, "difference": {"difference": True, "num_levels": 24, "num_bins": 1}}
 MASKS = ("left", "top", "expand1", "expand2", "vstrip", "hstrip", "wide")
 
