@@ -22,7 +22,7 @@ from pages import write_pages  # noqa: E402  (needs the path above)
 from sphinx.ext import apidoc  # noqa: E402  (reads the options above)
 
 LESSONS = write_pages(ROOT / "notebooks", HERE, os.environ.get("GITHUB_REPOSITORY", ""))
-NOT_SHOWN = ["benchmarks", "commands", "teaching/exercises"]  # commands and answers, not an interface
+NOT_SHOWN = ["lab/commands", "course/exercises"]  # commands and answers, not an interface
 apidoc.main(
     ["--force", "--separate", "--module-first", "--no-toc", "-o", str(HERE / "api"), str(ROOT / "tiramisu_edu")]
     + [str(ROOT / "tiramisu_edu" / folder) for folder in NOT_SHOWN]

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import nbformat
 
-from tiramisu_edu.teaching.lesson import Lesson, notebook_paths, read_lesson
-from tiramisu_edu.teaching.mutants import Trial, try_mistakes
-from tiramisu_edu.teaching.notebooks import BEGIN
+from tiramisu_edu.course.lesson import Lesson, notebook_paths, read_lesson
+from tiramisu_edu.course.mutants import Trial, try_mistakes
+from tiramisu_edu.course.notebooks import BEGIN
 
 BRANCH = "main"
 BADGES = {

@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from tiramisu_edu.benchmarks.circuits import EM, MARGINALS, Growth, Row, Setup, binary_tree, markdown
-from tiramisu_edu.benchmarks.timing import Timing, alternate, slope
-from tiramisu_edu.cli import main
+from benchmarks.circuits import EM, MARGINALS, Growth, Row, Setup, binary_tree, markdown
+from benchmarks.timing import Timing, alternate, slope
+from tiramisu_edu.lab.cli import main
 
 
 def test_calls_are_timed_in_turns():

@@ -10,8 +10,8 @@ import pytest
 import torch
 from PIL import Image
 
-from tiramisu_edu.cli import main
-from tiramisu_edu.worlds.pictures import load_image
+from tiramisu_edu.lab.cli import main
+from tiramisu_edu.pictures import load_image
 
 COMMANDS = ("inpaint", "fuse", "evaluate", "tune", "show", "train", "bench", "doctor")
 QUICK = ["--world", "digits", "--num-inference-steps", "3", "--batch", "3"]
@@ -102,7 +102,7 @@ def test_a_tampered_model_is_refused_without_a_traceback(tmp_path):
     """The whole program, on a copy of the data with one byte of the circuit changed, then cut short."""
     import shutil
 
-    from tiramisu_edu.zoo import data_root
+    from tiramisu_edu.datafiles import data_root
 
     shutil.copytree(data_root(), tmp_path / "data")
     circuit = tmp_path / "data" / "faces" / "circuit.safetensors"
@@ -110,7 +110,7 @@ def test_a_tampered_model_is_refused_without_a_traceback(tmp_path):
     flipped = whole[:-5] + bytes([whole[-5] ^ 1]) + whole[-4:]
     for broken in (flipped, whole[:1000]):
         circuit.write_bytes(broken)
-        command = [sys.executable, "-m", "tiramisu_edu.cli", "inpaint", "--out", str(tmp_path / "out.png")]
+        command = [sys.executable, "-m", "tiramisu_edu.lab.cli", "inpaint", "--out", str(tmp_path / "out.png")]
         environment = os.environ | {"TIRAMISU_DATA": str(tmp_path / "data")}
         done = subprocess.run(command, env=environment, capture_output=True, text=True)
         assert done.returncode == 2
@@ -128,7 +128,7 @@ def test_help_of_every_command(capsys):
 def test_train_makes_the_circuit_again(tmp_path):
     """The shipped circuit, made from its recipe: the same structure, parameters to the last digits."""
     from tiramisu_edu.circuits.circuit import Circuit
-    from tiramisu_edu.zoo import data_path
+    from tiramisu_edu.datafiles import data_path
 
     assert main(["train", "digits", "--part", "circuit", "--out", str(tmp_path)]) == 0
     made = Circuit.load(tmp_path / "digits" / "circuit.safetensors")
@@ -161,11 +161,11 @@ def test_the_digit_stays_where_it_is_known(tmp_path, mask_file):
 
 
 def test_the_help_lists_what_there_is():
-    from tiramisu_edu import cli
     from tiramisu_edu.diffusion.samplers import SAMPLERS
-    from tiramisu_edu.evaluation.tuning import CANDIDATES, GRIDS
-    from tiramisu_edu.steering.guides import GUIDES
-    from tiramisu_edu.zoo import WORLDS
+    from tiramisu_edu.lab import cli
+    from tiramisu_edu.lab.evaluation.tuning import CANDIDATES, GRIDS
+    from tiramisu_edu.lab.zoo import WORLDS
+    from tiramisu_edu.methods import GUIDES
 
     assert (tuple(SAMPLERS), tuple(WORLDS)) == (cli.SAMPLERS, cli.WORLDS)
     assert ("none", *GUIDES) == cli.GUIDES
@@ -200,7 +200,7 @@ def test_fuse_draws_digits_and_refuses_nonsense(tmp_path, capsys):
 def test_show_draws_a_sheet_and_the_crossover(tmp_path, capsys, monkeypatch):
     from functools import partial
 
-    from tiramisu_edu.evaluation import contact, crossover
+    from studies import contact, crossover
 
     monkeypatch.setattr(contact, "save_contact_sheet", partial(contact.save_contact_sheet, columns=2, steps=2))
     assert main(["show", "sheet", "--worlds", "digits", "--out", str(tmp_path / "sheet.png")]) == 0
@@ -216,8 +216,8 @@ def test_show_draws_a_sheet_and_the_crossover(tmp_path, capsys, monkeypatch):
 
 
 def test_tune_keeps_what_it_finds(tmp_path, capsys, monkeypatch):
-    from tiramisu_edu.evaluation import tuning
-    from tiramisu_edu.evaluation.tuning import load_tuned
+    from tiramisu_edu.lab.evaluation import tuning
+    from tiramisu_edu.tuned import load_tuned
 
     monkeypatch.setitem(tuning.GRIDS, "dps", tuning.GRIDS["dps"][:2])
     flags = ["--masks", "left", "--steps", "2", "--images", "3", "--measure", "mse", "--out", str(tmp_path)]

@@ -5,8 +5,9 @@ import types
 
 import pytest
 
-from tiramisu_edu import doctor, zoo
-from tiramisu_edu.doctor import Finding
+from tiramisu_edu import datafiles
+from tiramisu_edu.lab import doctor
+from tiramisu_edu.lab.doctor import Finding
 
 
 @pytest.mark.parametrize(
@@ -53,7 +54,7 @@ def test_versions_are_shown(monkeypatch):
 
 def test_damaged_data_is_missing_with_its_repair(monkeypatch, tmp_path):
     monkeypatch.setenv("TIRAMISU_DATA", str(tmp_path))
-    (tmp_path / zoo.CHECKSUMS).write_text(f"{'0' * 64}  digits/judge.safetensors\n")
+    (tmp_path / datafiles.CHECKSUMS).write_text(f"{'0' * 64}  digits/judge.safetensors\n")
     finding = doctor._data()
     assert finding.status == "missing"
     assert "judge.safetensors is missing" in finding.what

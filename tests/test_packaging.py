@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tiramisu_edu import doctor
+from tiramisu_edu.lab import doctor
 
 yaml = pytest.importorskip("yaml")
 ROOT = Path(__file__).parents[1]
@@ -62,7 +62,7 @@ def test_what_the_wheel_includes_exists():
 def test_importing_stays_light():
     """Beyond torch nothing heavy is loaded: counted in modules, because a clock differs from machine to machine."""
     code = (
-        "import sys, tiramisu_edu, tiramisu_edu.zoo, tiramisu_edu.evaluation.masks, tiramisu_edu.worlds.pictures; "
+        "import sys, tiramisu_edu, tiramisu_edu.lab.zoo, tiramisu_edu.masks, tiramisu_edu.pictures; "
         "print(*{name.partition('.')[0] for name in sys.modules})"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

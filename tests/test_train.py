@@ -4,11 +4,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from tiramisu_edu import zoo
-from tiramisu_edu.cli import _parser, main
-from tiramisu_edu.commands.train import checkpoint_of, plan
 from tiramisu_edu.diffusion.denoiser import Denoiser
-from tiramisu_edu.worlds import scene_denoiser
+from tiramisu_edu.lab import zoo
+from tiramisu_edu.lab.cli import _parser, main
+from tiramisu_edu.lab.commands.train import checkpoint_of, plan
+from tiramisu_edu.lab.recipes import scene_denoiser
 
 
 @pytest.mark.parametrize("name", list(zoo.WORLDS))

@@ -5,10 +5,11 @@ import subprocess
 
 import pytest
 
-from tiramisu_edu import zoo
+from tiramisu_edu import datafiles
 from tiramisu_edu.errors import FileError, TiramisuError
 from tiramisu_edu.files import sha256
-from tiramisu_edu.worlds import digits
+from tiramisu_edu.lab import zoo
+from tiramisu_edu.lab.worlds import digits
 
 
 @pytest.fixture
@@ -16,27 +17,27 @@ def data(tmp_path, monkeypatch):
     """A data folder with one listed file, a copy of the shipped one."""
     file = tmp_path / digits.FILE
     file.parent.mkdir()
-    shutil.copy(zoo.data_path(digits.FILE), file)
+    shutil.copy(datafiles.data_path(digits.FILE), file)
     monkeypatch.setenv("TIRAMISU_DATA", str(tmp_path))
-    zoo.write_checksums()
+    datafiles.write_checksums()
     return file
 
 
 def test_checksums_are_in_the_format_of_sha256sum_and_complete():
-    root = zoo.data_root()
-    listed = zoo.checksums()
+    root = datafiles.data_root()
+    listed = datafiles.checksums()
     assert set(listed) == {file.relative_to(root).as_posix() for file in root.rglob("*.safetensors")}
     for name in listed:
-        assert zoo.verified(zoo.data_path(name)) == zoo.data_path(name)
+        assert datafiles.verified(datafiles.data_path(name)) == datafiles.data_path(name)
     if shutil.which("sha256sum") is None:
         pytest.skip("no sha256sum on this system")
-    checked = subprocess.run(["sha256sum", "--check", "--quiet", zoo.CHECKSUMS], cwd=root, capture_output=True)
+    checked = subprocess.run(["sha256sum", "--check", "--quiet", datafiles.CHECKSUMS], cwd=root, capture_output=True)
     assert checked.returncode == 0, checked
 
 
 def test_the_environment_variable_moves_the_data(data):
-    assert zoo.data_path("digits/images.safetensors") == data
-    assert zoo.verified(data) == data
+    assert datafiles.data_path("digits/images.safetensors") == data
+    assert datafiles.verified(data) == data
     assert len(digits.images("test")[0]) == 300
 
 
@@ -57,28 +58,28 @@ def test_missing_and_unlisted_files_are_told_apart(data):
     stranger = data.with_name("stranger.safetensors")
     stranger.write_bytes(b"?")
     with pytest.raises(FileError, match=r"not listed in .*tiramisu_edu\.zoo"):
-        zoo.verified(stranger)
+        datafiles.verified(stranger)
     expected = sha256(data)
     data.unlink()
     with pytest.raises(FileError, match=f"missing, expected SHA-256 {expected}"):
-        zoo.verified(data)
+        datafiles.verified(data)
     with pytest.raises(FileError, match="outside the data folder"):
-        zoo.verified("/elsewhere/images.safetensors")
+        datafiles.verified("/elsewhere/images.safetensors")
 
 
 def test_a_damaged_list_is_explained(data):
-    zoo.data_path(zoo.CHECKSUMS).write_text("not a digest  digits/images.safetensors\n")
+    datafiles.data_path(datafiles.CHECKSUMS).write_text("not a digest  digits/images.safetensors\n")
     with pytest.raises(FileError, match=r"checksums.txt, line 1: expected 'SHA-256  file'"):
-        zoo.verified(data)
-    zoo.data_path(zoo.CHECKSUMS).unlink()
+        datafiles.verified(data)
+    datafiles.data_path(datafiles.CHECKSUMS).unlink()
     with pytest.raises(FileError, match=r"checksums.txt is missing"):
-        zoo.verified(data)
+        datafiles.verified(data)
 
 
 def test_the_checkout_is_repaired_with_git(monkeypatch):
     monkeypatch.delenv("TIRAMISU_DATA", raising=False)
     with pytest.raises(FileError, match=r"git checkout -- data/digits/no\.safetensors"):
-        zoo.verified(zoo.data_path("digits/no.safetensors"))
+        datafiles.verified(datafiles.data_path("digits/no.safetensors"))
 
 
 def test_unknown_worlds_are_refused_with_the_list():
@@ -101,7 +102,7 @@ def test_the_digits_world_has_parts_that_fit_each_other():
 @pytest.mark.parametrize("name", ["circuit", "denoiser", "judge"])
 def test_no_changed_model_is_loaded(monkeypatch, tmp_path, name):
     root = tmp_path / "data"
-    shutil.copytree(zoo.data_root(), root)
+    shutil.copytree(datafiles.data_root(), root)
     monkeypatch.setenv("TIRAMISU_DATA", str(root))
     file = root / "digits" / f"{name}.safetensors"
     with file.open("r+b") as opened:

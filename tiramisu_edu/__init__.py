@@ -18,7 +18,7 @@ _HOME = {
     "Circuit": "circuits.circuit",
     "structures": "circuits",
     "fit_em": "circuits.learning",
-    "load": "zoo",
+    "load": "lab.zoo",
     "inpaint": "inpainting",
     "fuse": "fusion",
     "TiramisuError": "errors",

@@ -19,7 +19,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from tiramisu_edu.errors import FileError
+from .errors import FileError
 
 PACKAGE = "tiramisu_edu"
 

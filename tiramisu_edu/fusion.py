@@ -3,29 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
+from .circuits.circuit import Circuit
 from .errors import ImageError, TiramisuError
 from .inpainting import inpaint
+from .methods import code_models
 from .steering.codes import covered_fraction
-from .steering.fusion import (
-    CodeFusionGuide,
-    Demands,
-    PixelFusionGuide,
-    code_demands,
-    pixel_demands,
-    weigh,
-)
+from .steering.fusion import CodeFusionGuide, Demands, PixelFusionGuide, code_demands, pixel_demands, weigh
 from .steering.guide import Guide, own_generator
-from .steering.guides import code_models
 from .steering.layouts import MOST_REFERENCES, check_regions
-
-if TYPE_CHECKING:
-    from .circuits.circuit import Circuit
-    from .zoo import World
+from .world import World
 
 
 class FusionResult(NamedTuple):

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from torch import Tensor
 
+from .methods import make_guide
 from .steering.guide import Guide, own_generator
-from .steering.guides import make_guide
 
 if TYPE_CHECKING:
     from .diffusion.samplers import Sampler
     from .diffusion.samplers.step import Step
-    from .zoo import World
+    from .world import World
 
 
 class Moment(NamedTuple):
@@ -89,7 +89,7 @@ def inpaint(
         known: bool (B, 1, H, W) or (1, H, W), True where the pixel is given.
         sampler: one of `SAMPLERS` (`tiramisu_edu.diffusion.samplers`), with the world's tuned options; or "twisted",
             the particle filter that has the difference guide built in.
-        guide: "none" or one of `GUIDES` (`tiramisu_edu.steering.guides`), such as "mixture" or "latent", the paper's,
+        guide: "none" or one of `GUIDES` (`tiramisu_edu.methods`), such as "mixture" or "latent", the paper's,
             or "difference"; or a `Guide` of your own.
         num_inference_steps: T, the schedule respaced to it.
         guided_fraction: share of the steps, from the noisiest on, at which the circuit is asked; the guide's default

@@ -10,9 +10,9 @@ import shutil
 import pytest
 import torch
 
-from tiramisu_edu.teaching.preference.page import write_page
-from tiramisu_edu.teaching.preference.study import study_of_images
-from tiramisu_edu.teaching.preference.votes import read_votes
+from tiramisu_edu.course.preference.page import write_page
+from tiramisu_edu.course.preference.study import study_of_images
+from tiramisu_edu.course.preference.votes import read_votes
 
 playwright = pytest.importorskip("playwright.sync_api", reason="no Playwright: pip install playwright")
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from tiramisu_edu.benchmarks import rivals
-from tiramisu_edu.benchmarks.peers import STRUCTURES, available_peers, make_problem, ours, region_graph
+from benchmarks import rivals
+from benchmarks.peers import STRUCTURES, available_peers, make_problem, ours, region_graph
 from tiramisu_edu.circuits.learning import expected_counts, maximise
 from tiramisu_edu.errors import TiramisuError
 
@@ -49,7 +49,7 @@ def test_log_likelihoods_agree(name, structure):
 
 @pytest.mark.parametrize("structure", STRUCTURES)
 def test_readable_gradients_and_marginals_are_ours(structure):
-    from tiramisu_edu.benchmarks.readable import Readable
+    from benchmarks.readable import Readable
 
     problem = make_problem(structure, **SIZES, generator=seeded())
     readable, own = available_peers()["readable"], ours()
@@ -68,7 +68,7 @@ def test_cirkit_integrates_missing_variables_alike(structure):
     need("cirkit")
     from cirkit.backend.torch.queries import IntegrateQuery
 
-    from tiramisu_edu.benchmarks.peer_cirkit import compiled
+    from benchmarks.peer_cirkit import compiled
 
     problem = make_problem(structure, **SIZES, generator=seeded())
     circuit, x = problem.circuit, problem.x
@@ -93,7 +93,7 @@ def test_an_em_step_of_cirkit_is_ours(structure):
     need("cirkit")
     from cirkit.backend.torch.em_optimizer import EM
 
-    from tiramisu_edu.benchmarks.peer_cirkit import compiled, log_likelihood
+    from benchmarks.peer_cirkit import compiled, log_likelihood
 
     problem = make_problem(structure, **SIZES, generator=seeded())
     circuit, x = problem.circuit, problem.x
@@ -108,7 +108,7 @@ def test_an_em_step_of_cirkit_is_ours(structure):
 @pytest.mark.parametrize("structure", ["quad", "latent_tree", "rat"])
 def test_spflow_sums_missing_variables_out_alike(structure):
     need("spflow")
-    from tiramisu_edu.benchmarks.peer_spflow import build, log_likelihood
+    from benchmarks.peer_spflow import build, log_likelihood
 
     problem = make_problem(structure, **SIZES, generator=seeded())
     missing = torch.rand(problem.x.shape, generator=seeded()) < 0.5

@@ -6,12 +6,13 @@ import functools
 import pytest
 import torch
 
+from tiramisu_edu.datafiles import data_path
 from tiramisu_edu.diffusion.denoiser import Denoiser
 from tiramisu_edu.diffusion.samplers import ddim
-from tiramisu_edu.diffusion.training import calibrate_residual_variance
-from tiramisu_edu.worlds import digits, digits_denoiser
-from tiramisu_edu.worlds.digits_denoiser import FILE, SETTINGS, train_digits_denoiser
-from tiramisu_edu.zoo import data_path
+from tiramisu_edu.lab.recipes import digits_denoiser
+from tiramisu_edu.lab.recipes.denoiser_training import calibrate_residual_variance
+from tiramisu_edu.lab.recipes.digits_denoiser import FILE, SETTINGS, train_digits_denoiser
+from tiramisu_edu.lab.worlds import digits
 
 
 @pytest.fixture(scope="module")

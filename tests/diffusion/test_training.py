@@ -6,14 +6,14 @@ import torch
 
 from tiramisu_edu.diffusion.denoiser import Denoiser
 from tiramisu_edu.diffusion.schedule import Schedule
-from tiramisu_edu.diffusion.training import (
+from tiramisu_edu.errors import FileError, ImageError
+from tiramisu_edu.lab.recipes.denoiser_training import (
     VARIANCE_FLOOR,
     TrainingSettings,
     calibrate_residual_variance,
     learning_rate,
     train_denoiser,
 )
-from tiramisu_edu.errors import FileError, ImageError
 
 SETTINGS = TrainingSettings(steps=12, batch_size=4, warmup=3, validate_every=4, checkpoint_every=5, seed=3)
 SCHEDULE = Schedule.cosine(100)

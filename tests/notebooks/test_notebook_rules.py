@@ -2,15 +2,15 @@
 
 What a notebook has to look like to pass:
 
-- the numbers of ``teaching.report.RULES``: 25 to 45 cells, 600 to 1300 words, no cell of more than 25 lines;
+- the numbers of ``course.report.RULES``: 25 to 45 cells, 600 to 1300 words, no cell of more than 25 lines;
 - a header cell with a title, what the reader will be able to do, what is needed first, the minutes to read
   and the seconds to run: "**Reading** 25 minutes. **Running** 15 seconds.";
-- the first code cell has the word TIRAMISU_SCALE (and calls ``teaching.scale.scale``);
+- the first code cell has the word TIRAMISU_SCALE (and calls ``course.scale.scale``);
 - at least one "Predict", one slider and one filmstrip, and assertions;
 - 3 to 5 exercises. Each has a Markdown cell "### Exercise 1 · title", with "difficulty 2 of 5 · 4 minutes",
   and a code cell with BEGIN and END SOLUTION and a call of its check, which runs on the imports of the first
   cell alone when the solution is cut out; no later cell depends on an answer;
-- pictures only through ``teaching.figures.show`` and the slider, so that each has alt text;
+- pictures only through ``course.figures.show`` and the slider, so that each has alt text;
 - executed from top to bottom, no error, nothing on stderr, every check passed;
 - the last but one section is a table of what was exact and what approximate, and the end asks a question.
 """
@@ -23,10 +23,10 @@ from pathlib import Path
 import nbformat
 import pytest
 
+from tiramisu_edu.course.lesson import notebook_paths, read_lesson
+from tiramisu_edu.course.notebooks import BEGIN, END, execute, main, student, student_source
+from tiramisu_edu.course.report import RULES, rule_table
 from tiramisu_edu.errors import TiramisuError
-from tiramisu_edu.teaching.lesson import notebook_paths, read_lesson
-from tiramisu_edu.teaching.notebooks import BEGIN, END, execute, main, student, student_source
-from tiramisu_edu.teaching.report import RULES, rule_table
 
 PATHS = notebook_paths(Path(__file__).parents[2] / "notebooks")
 
@@ -84,7 +84,7 @@ def test_cells_keep_to_the_pattern(code):
 
 def test_pictures_go_through_the_helper(code):
     mimes = {mime for cell in code for o in cell.outputs for mime in o.get("data", {})}
-    assert not mimes & {"image/png", "image/jpeg", "image/svg+xml"}, "use teaching.figures.show"
+    assert not mimes & {"image/png", "image/jpeg", "image/svg+xml"}, "use course.figures.show"
 
 
 def test_one_slider_with_its_filmstrip(code):

@@ -16,10 +16,10 @@ import nbclient
 import nbformat
 import pytest
 
+from tiramisu_edu.course.lesson import notebook_paths, read_lesson
+from tiramisu_edu.course.notebooks import BEGIN, END, student
+from tiramisu_edu.course.progress import grade, main, progress
 from tiramisu_edu.errors import FileError
-from tiramisu_edu.teaching.lesson import notebook_paths, read_lesson
-from tiramisu_edu.teaching.notebooks import BEGIN, END, student
-from tiramisu_edu.teaching.progress import grade, main, progress
 
 PATHS = notebook_paths(Path(__file__).parents[2] / "notebooks")
 SHORT = 10  # seconds at toy scale, as the header says

@@ -9,8 +9,8 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from tiramisu_edu.teaching.lesson import notebook_paths, read_lesson
-from tiramisu_edu.teaching.notebooks import BEGIN
+from tiramisu_edu.course.lesson import notebook_paths, read_lesson
+from tiramisu_edu.course.notebooks import BEGIN
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"

@@ -24,7 +24,7 @@ from tiramisu_edu.diffusion.samplers import get_sampler
 from tiramisu_edu.diffusion.samplers.particles import draw_one
 from tiramisu_edu.errors import TiramisuError
 from tiramisu_edu.inpainting import inpaint
-from tiramisu_edu.steering.guides import DifferenceGuide
+from tiramisu_edu.methods import DifferenceGuide
 from tiramisu_edu.steering.start import circuit_start
 from tiramisu_edu.steering.twisted import TwistedSettings, twisted, twisted_particles
 

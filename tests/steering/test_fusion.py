@@ -10,9 +10,9 @@ from tests.circuits.oracle import joint_table
 from tests.steering.fakes import NUM_CODES, FlatTokenizer, code_circuit, toy_world
 from tests.steering.toy import CODES, SHAPE, chi_square, coupled_patches, nearest_codes, threshold
 from tiramisu_edu.errors import EvidenceError, ImageError, TiramisuError
-from tiramisu_edu.evaluation.masks import inside_boxes
-from tiramisu_edu.evaluation.significance import paired_interval
 from tiramisu_edu.fusion import fuse
+from tiramisu_edu.lab.evaluation.significance import paired_interval
+from tiramisu_edu.masks import inside_boxes
 from tiramisu_edu.steering.codes import covered_fraction
 from tiramisu_edu.steering.evidence import PixelCodebook
 from tiramisu_edu.steering.fusion import CodeFusionGuide, code_demands, pixel_demands, tempered, weigh

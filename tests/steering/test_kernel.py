@@ -9,10 +9,11 @@ from tests.steering.fakes import toy_world
 from tiramisu_edu.diffusion.denoiser import Prediction
 from tiramisu_edu.diffusion.samplers.step import Step
 from tiramisu_edu.errors import TiramisuError
+from tiramisu_edu.lab.zoo import load
+from tiramisu_edu.methods import KernelGuide, make_guide
 from tiramisu_edu.steering.guide import observed
-from tiramisu_edu.steering.guides import KernelGuide, make_guide
 from tiramisu_edu.steering.kernel import KernelDensity, stored_images
-from tiramisu_edu.zoo import World, load
+from tiramisu_edu.world import World
 
 A, H2 = 0.4, 0.05
 N, B, SHAPE = 7, 3, (1, 2, 3)
@@ -160,7 +161,7 @@ def test_the_independent_circuit_passes_nothing_between_pixels(step):
 
 
 def test_the_independent_circuit_has_the_pixels_frequencies():
-    from tiramisu_edu.worlds.digits import categories
+    from tiramisu_edu.lab.worlds.digits import categories
 
     circuit, levels = load("digits").independent_circuit, categories("train")
     share = torch.stack([(levels == level).double().mean(0) for level in range(17)], 1)  # (64, 17)

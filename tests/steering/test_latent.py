@@ -10,8 +10,8 @@ from tests.steering.fakes import GRID, NUM_CODES, SIDE, FlatTokenizer, code_circ
 from tiramisu_edu.diffusion.denoiser import Prediction
 from tiramisu_edu.diffusion.samplers.step import Step
 from tiramisu_edu.errors import TiramisuError
+from tiramisu_edu.methods import LatentGuide, LatentSettings, make_guide
 from tiramisu_edu.steering.codes import covered_fraction, decoded_moments, independent_codes, joint_codes
-from tiramisu_edu.steering.guides import LatentGuide, LatentSettings, make_guide
 from tiramisu_edu.steering.mixing import ONE_LEVEL, AlphaSchedule, gaussian_on_grid
 from tiramisu_edu.steering.replicates import with_replicates
 from tiramisu_edu.tokenizer import Tokenizer

@@ -12,11 +12,11 @@ from tiramisu_edu.diffusion.denoiser import Prediction
 from tiramisu_edu.diffusion.samplers import get_sampler
 from tiramisu_edu.diffusion.samplers.step import Step
 from tiramisu_edu.errors import FileError, TiramisuError
+from tiramisu_edu.lab.recipes.guide_weights import fit_weights
+from tiramisu_edu.methods import CalibratedDifferenceGuide, DifferenceGuide, MixtureGuide, make_guide
 from tiramisu_edu.steering.blends import LearnedGuide, PrecisionGuide, WeightTable
 from tiramisu_edu.steering.evidence import Observation
-from tiramisu_edu.steering.fit_weights import fit_weights
 from tiramisu_edu.steering.guide import observed
-from tiramisu_edu.steering.guides import CalibratedDifferenceGuide, DifferenceGuide, MixtureGuide, make_guide
 from tiramisu_edu.steering.mixing import ONE_LEVEL, AlphaSchedule
 from tiramisu_edu.steering.twisted import twist
 

@@ -11,8 +11,8 @@ from tiramisu_edu.circuits import structures
 from tiramisu_edu.circuits.circuit import Circuit
 from tiramisu_edu.circuits.learning import expected_counts, fit_em, maximise
 from tiramisu_edu.errors import EvidenceError, FileError, ImageError
+from tiramisu_edu.methods import DifferenceGuide
 from tiramisu_edu.steering.evidence import Observation
-from tiramisu_edu.steering.guides import DifferenceGuide
 from tiramisu_edu.steering.patches import PatchCodebook, from_patches, to_patches
 
 SHAPE, PATCH, CODES, A = (2, 2, 4), 2, 3, 0.35

@@ -6,10 +6,10 @@ import torch
 
 from tiramisu_edu.circuits import structures
 from tiramisu_edu.circuits.circuit import Circuit
+from tiramisu_edu.course.exact_denoiser import circuit_denoiser
 from tiramisu_edu.diffusion.schedule import Schedule
 from tiramisu_edu.steering.evidence import Observation
 from tiramisu_edu.steering.patches import PatchCodebook, to_patches
-from tiramisu_edu.teaching.exact_denoiser import circuit_denoiser
 
 CODES, SHAPE = 3, (1, 2, 4)
 

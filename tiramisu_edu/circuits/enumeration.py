@@ -18,9 +18,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tiramisu_edu.circuits.nodes import Input, Node, NodeGraph, Product, Sum
-from tiramisu_edu.circuits.soft_evidence import Evidence, checked_evidence, log
-from tiramisu_edu.errors import EvidenceError
+from ..errors import EvidenceError
+from .nodes import Input, Node, NodeGraph, Product, Sum
+from .soft_evidence import Evidence, checked_evidence, log
 
 MAX_STATES = 2**22
 

@@ -15,9 +15,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
-from tiramisu_edu.circuits.nodes import Input, Node, Product, Row, Sum, indicator
-from tiramisu_edu.circuits.reference import ReferenceCircuit
-from tiramisu_edu.errors import StructureError
+from ..errors import StructureError
+from .nodes import Input, Node, Product, Row, Sum, indicator
+from .reference import ReferenceCircuit
 
 
 def mixture(weights: Row, tables: Sequence[Sequence[Row]]) -> ReferenceCircuit:

@@ -16,7 +16,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from tiramisu_edu.errors import StructureError
+from ..errors import StructureError
 
 Row: TypeAlias = Sequence[float] | np.ndarray
 SUM_TOLERANCE = 1e-6  # how far probabilities may be from summing to one: float32 tables pass

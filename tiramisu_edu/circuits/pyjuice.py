@@ -19,7 +19,16 @@ import torch
 from ..errors import StructureError
 from .circuit import Circuit
 from .jpc_file import read_jpc
-from .node_vectors import Distribution, NodeVector, check, connections, factor_units, fail, region_sizes, weight_matrix
+from .node_vectors import (
+    Distribution,
+    NodeVector,
+    check,
+    connections,
+    factor_units,
+    fail,
+    region_sizes,
+    weight_matrix,
+)
 from .regions import Region, RegionGraph
 
 Piece = tuple[int, int]  # (vector, which of its regions)

@@ -23,9 +23,9 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import ArrayLike
 
-from tiramisu_edu.circuits.nodes import Input, Node, NodeGraph, Product, Sum, children, parameters
-from tiramisu_edu.circuits.soft_evidence import Evidence, checked_evidence, hard_evidence, log
-from tiramisu_edu.errors import EvidenceError
+from ..errors import EvidenceError
+from .nodes import Input, Node, NodeGraph, Product, Sum, children, parameters
+from .soft_evidence import Evidence, checked_evidence, hard_evidence, log
 
 __all__ = ["Input", "Node", "Product", "ReferenceCircuit", "Sum"]
 

@@ -16,7 +16,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike
 
-from tiramisu_edu.errors import EvidenceError
+from ..errors import EvidenceError
 
 Evidence: TypeAlias = Sequence[ArrayLike] | np.ndarray | None
 """log w_i(v): D rows of C_i numbers, −inf allowed; None stands for no evidence, all weights one."""

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import pixel_shuffle, pixel_unshuffle
 
-from tiramisu_edu.diffusion.schedule import Schedule, signal_and_noise
-from tiramisu_edu.errors import FileError, ImageError, TiramisuError
-from tiramisu_edu.files import load_safetensors, save_safetensors
+from ..errors import FileError, ImageError, TiramisuError
+from ..files import load_safetensors, save_safetensors
+from .schedule import Schedule, signal_and_noise
 
 PredictionType = Literal["epsilon", "v_prediction", "sample"]
 KIND, VERSION = "denoiser", 2

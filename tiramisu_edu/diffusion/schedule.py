@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tiramisu_edu.errors import TiramisuError
+from ..errors import TiramisuError
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,19 +5,16 @@ from __future__ import annotations
 from abc import abstractmethod
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
+from ..diffusion.samplers.step import Step
 from ..errors import FileError
 from ..files import load_safetensors, save_safetensors
 from .evidence import Moments
 from .guide import CircuitGuide, calibrated_variance, observed
 from .mixing import ONE_LEVEL
-
-if TYPE_CHECKING:
-    from ..diffusion.samplers.step import Step
 
 KIND, VERSION = "guide weights", 1
 

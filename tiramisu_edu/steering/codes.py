@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
+from ..circuits.circuit import Circuit
+from ..diffusion.samplers.step import Generators
 from .evidence import Moments
 from .guide import draw_categories
 from .mixing import ONE_LEVEL
-
-if TYPE_CHECKING:
-    from ..circuits.circuit import Circuit
-    from ..diffusion.samplers.step import Generators
 
 
 class Tokenizer(Protocol):

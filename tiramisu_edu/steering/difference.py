@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from torch import Tensor
 
+from ..diffusion.samplers.step import Step
 from .blends import WeightTable
 from .guide import CircuitGuide, observed
-
-if TYPE_CHECKING:
-    from ..diffusion.samplers.step import Step
 
 
 @dataclass

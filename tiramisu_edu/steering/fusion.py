@@ -17,21 +17,19 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from ..circuits.circuit import Circuit
+from ..diffusion.samplers.step import Step
 from ..errors import EvidenceError
 from .codes import Tokenizer, covered_fraction
 from .difference import DifferenceGuide
 from .guide import Codebook, observed
 from .latent import LatentGuide
 from .mixing import AlphaSchedule
-
-if TYPE_CHECKING:
-    from ..circuits.circuit import Circuit
-    from ..diffusion.samplers.step import Step
 
 
 class Demands(NamedTuple):

@@ -11,17 +11,15 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
+from ..circuits.circuit import Circuit
+from ..diffusion.samplers.step import Generators, Step, standard_normal
 from ..errors import TiramisuError
 from .evidence import Moments, Observation
-
-if TYPE_CHECKING:
-    from ..circuits.circuit import Circuit
-    from ..diffusion.samplers.step import Generators, Step
 
 
 class Codebook(Protocol):
@@ -137,6 +135,4 @@ def draw_categories(probabilities: Tensor, generator: Generators | None) -> Tens
 
 def draw_noise(like: Tensor, generator: Generators | None) -> Tensor:
     """Standard normal numbers of the shape, dtype and device of `like`; generators as in `draw_categories`."""
-    from ..diffusion.samplers.step import standard_normal
-
     return torch.randn_like(like) if generator is None else standard_normal(like, generator)

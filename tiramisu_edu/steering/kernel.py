@@ -9,17 +9,14 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
+from ..diffusion.samplers.step import Step
+from ..world import World
 from .evidence import Observation
 from .guide import Guide, observed
-
-if TYPE_CHECKING:
-    from ..diffusion.samplers.step import Step
-    from ..zoo import World
 
 STORED = 4096  # training images, or all where there are fewer
 

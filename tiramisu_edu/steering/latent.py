@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
 
+from ..circuits.circuit import Circuit
+from ..diffusion.samplers.step import Generators, Step
 from ..errors import TiramisuError
 from .codes import (
     Tokenizer,
@@ -23,10 +25,6 @@ from .evidence import Moments
 from .guide import Guide, calibrated_variance, draw_categories, draw_noise
 from .mixing import AlphaSchedule, gaussian_geometric_mean, gaussian_on_grid, geometric_mean
 from .replicates import replicate_predictive, with_replicates
-
-if TYPE_CHECKING:
-    from ..circuits.circuit import Circuit
-    from ..diffusion.samplers.step import Generators, Step
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from ..errors import ImageError, TiramisuError
-from ..evaluation.masks import Box, inside_boxes
+from ..masks import Box, inside_boxes
 
 NOTHING = -1
 """Label of pixels that no reference asks anything of."""

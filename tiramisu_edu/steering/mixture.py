@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
+from ..diffusion.samplers.step import Generators, Step
 from .evidence import Moments, PixelCodebook
 from .guide import CircuitGuide, calibrated_variance, draw_categories, draw_noise, observed
 from .mixing import AlphaSchedule, gaussian_geometric_mean, gaussian_on_grid, geometric_mean
-
-if TYPE_CHECKING:
-    from ..diffusion.samplers.step import Generators, Step
 
 
 @dataclass

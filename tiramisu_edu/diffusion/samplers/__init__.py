@@ -10,19 +10,19 @@ Network evaluations for one image, with T steps (F forward, B backward):
     copaint                                 T ((1 + G) F + G B), twice that for copaint-tt
 """
 
-from tiramisu_edu.diffusion.samplers.copaint import CoPaintSettings, copaint
-from tiramisu_edu.diffusion.samplers.copaint_tt import CoPaintTTSettings, copaint_tt
-from tiramisu_edu.diffusion.samplers.cost import Evaluations, count_evaluations
-from tiramisu_edu.diffusion.samplers.ddim import ddim
-from tiramisu_edu.diffusion.samplers.ddnm import DDNMSettings, ddnm
-from tiramisu_edu.diffusion.samplers.ddpm import ddpm
-from tiramisu_edu.diffusion.samplers.ddrm import DDRMSettings, ddrm
-from tiramisu_edu.diffusion.samplers.dps import DPSSettings, dps
-from tiramisu_edu.diffusion.samplers.repaint import RePaintSettings, repaint
-from tiramisu_edu.diffusion.samplers.replacement import replacement
-from tiramisu_edu.diffusion.samplers.resampling import ResamplingSettings, resampling
-from tiramisu_edu.diffusion.samplers.step import Callback, Generators, Guide, Sampler, Step
-from tiramisu_edu.errors import TiramisuError
+from ...errors import TiramisuError
+from .copaint import CoPaintSettings, copaint
+from .copaint_tt import CoPaintTTSettings, copaint_tt
+from .cost import Evaluations, count_evaluations
+from .ddim import ddim
+from .ddnm import DDNMSettings, ddnm
+from .ddpm import ddpm
+from .ddrm import DDRMSettings, ddrm
+from .dps import DPSSettings, dps
+from .repaint import RePaintSettings, repaint
+from .replacement import replacement
+from .resampling import ResamplingSettings, resampling
+from .step import Callback, Generators, Guide, Sampler, Step
 
 SAMPLERS: dict[str, Sampler] = {
     "ddim": ddim,

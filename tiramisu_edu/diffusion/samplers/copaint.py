@@ -6,8 +6,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from tiramisu_edu.diffusion.denoiser import Denoiser, Prediction
-from tiramisu_edu.diffusion.samplers.step import (
+from ..denoiser import Denoiser, Prediction
+from ..schedule import Schedule
+from .step import (
     Callback,
     Generators,
     Guide,
@@ -20,7 +21,6 @@ from tiramisu_edu.diffusion.samplers.step import (
     preset,
     step_noise,
 )
-from tiramisu_edu.diffusion.schedule import Schedule
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,10 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from tiramisu_edu.diffusion.denoiser import Denoiser
-from tiramisu_edu.diffusion.samplers.copaint import CoPaintSettings, cohere
-from tiramisu_edu.diffusion.samplers.step import (
+from ..denoiser import Denoiser
+from ..schedule import Schedule, jump_schedule
+from .copaint import CoPaintSettings, cohere
+from .step import (
     Callback,
     Generators,
     Guide,
@@ -22,7 +23,6 @@ from tiramisu_edu.diffusion.samplers.step import (
     standard_normal,
     step_noise,
 )
-from tiramisu_edu.diffusion.schedule import Schedule, jump_schedule
 
 
 @dataclass(frozen=True)

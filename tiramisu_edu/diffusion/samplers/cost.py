@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from tiramisu_edu.diffusion.denoiser import Denoiser
+from ..denoiser import Denoiser
 
 
 @dataclass

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from tiramisu_edu.diffusion.denoiser import Denoiser, Prediction
-from tiramisu_edu.diffusion.samplers.step import (
+from ..denoiser import Denoiser, Prediction
+from ..schedule import Schedule
+from .step import (
     Callback,
     Generators,
     Guide,
@@ -19,7 +20,6 @@ from tiramisu_edu.diffusion.samplers.step import (
     preset,
     step_noise,
 )
-from tiramisu_edu.diffusion.schedule import Schedule
 
 
 @dataclass(frozen=True)

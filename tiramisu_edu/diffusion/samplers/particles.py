@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from tiramisu_edu.diffusion.samplers.step import Generators, uniform
+from .step import Generators, uniform
 
 
 def normalised(log_weights: Tensor) -> Tensor:

@@ -3,8 +3,9 @@
 import torch
 from torch import Tensor
 
-from tiramisu_edu.diffusion.denoiser import Denoiser
-from tiramisu_edu.diffusion.samplers.step import (
+from ..denoiser import Denoiser
+from ..schedule import Schedule
+from .step import (
     Callback,
     Generators,
     Guide,
@@ -17,7 +18,6 @@ from tiramisu_edu.diffusion.samplers.step import (
     standard_normal,
     step_noise,
 )
-from tiramisu_edu.diffusion.schedule import Schedule
 
 
 @torch.no_grad()

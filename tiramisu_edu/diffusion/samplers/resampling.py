@@ -6,9 +6,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from tiramisu_edu.diffusion.denoiser import Denoiser
-from tiramisu_edu.diffusion.samplers.particles import draw_one, effective_sample_size, rows, systematic
-from tiramisu_edu.diffusion.samplers.step import (
+from ..denoiser import Denoiser
+from ..schedule import Schedule
+from .particles import draw_one, effective_sample_size, rows, systematic
+from .step import (
     Callback,
     Generators,
     Guide,
@@ -21,7 +22,6 @@ from tiramisu_edu.diffusion.samplers.step import (
     prepare,
     standard_normal,
 )
-from tiramisu_edu.diffusion.schedule import Schedule
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,9 @@ from typing import NamedTuple, Protocol, TypeVar
 import torch
 from torch import Tensor
 
-from tiramisu_edu.diffusion.denoiser import Denoiser, Prediction
-from tiramisu_edu.diffusion.schedule import Schedule
-from tiramisu_edu.errors import ImageError, TiramisuError
+from ...errors import ImageError, TiramisuError
+from ..denoiser import Denoiser, Prediction
+from ..schedule import Schedule
 
 
 class Step(NamedTuple):

@@ -1,0 +1,147 @@
+"""Checks accept solutions, reject every listed wrong answer with its own message, and never raise."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tiramisu_edu.course.checks import Exercise, same, show_value, source
+from tiramisu_edu.course.exercises import all_exercises
+
+EXERCISES = all_exercises()
+
+
+@pytest.mark.parametrize("name", EXERCISES)
+def test_the_solution_passes(name):
+    report = EXERCISES[name].report(EXERCISES[name].solution)
+    assert report.passed, report.message
+
+
+@pytest.mark.parametrize("name", EXERCISES)
+def test_each_listed_mistake_fails_with_its_own_message(name):
+    exercise = EXERCISES[name]
+    assert len(exercise.mistakes) >= 2
+    messages = []
+    for hint, wrong in exercise.mistakes.items():
+        report = exercise.report(wrong)
+        assert not report.passed, hint
+        assert hint in report.message
+        messages.append(report.message)
+    assert len(set(messages)) == len(messages)
+
+
+@pytest.mark.parametrize("name", EXERCISES)
+@pytest.mark.parametrize("stub", [None, ...])
+def test_an_empty_stub_is_told_what_is_missing(name, stub):
+    exercise = EXERCISES[name]
+    report = exercise.report(stub)
+    assert not report.passed
+    assert exercise.task in report.message
+    if exercise.cases:
+        assert exercise.report(lambda *_: stub).message == report.message
+
+
+class Hostile:
+    """An answer that breaks whatever touches it."""
+
+    def __eq__(self, other):
+        raise RuntimeError("no comparison")
+
+    def __repr__(self):
+        raise RuntimeError("no text")
+
+    def __array__(self, dtype=None, copy=None):
+        raise RuntimeError("no array")
+
+
+@pytest.mark.parametrize("name", EXERCISES)
+@pytest.mark.parametrize("answer", [Hostile(), "text", [1, 2], {}, np.zeros((2, 0)), object, print, float("nan"), len])
+def test_no_answer_makes_a_check_raise(name, answer, capsys):
+    exercise = EXERCISES[name]
+    exercise(answer)
+    exercise(lambda *_: answer)
+    printed = capsys.readouterr().out
+    assert "correct" not in printed
+    assert exercise.name in printed
+
+
+def divide(values):
+    return values[0] / 0
+
+
+DOUBLE = Exercise(
+    name="double",
+    task="return 2 a",
+    solution=lambda a: [2 * v for v in a],
+    cases={"numbers": ([1.0, 2.0],), "one": ([3.0],)},
+    mistakes={"add": lambda a: [v + 2 for v in a], "square": lambda a: [v**2 for v in a]},
+)
+
+
+def test_a_message_names_case_value_and_expectation():
+    assert DOUBLE.report(lambda a: [0.0 for _ in a]).message.splitlines() == [
+        "double: not yet",
+        "  case      numbers: a = [1., 2.]",
+        "  yours     [0., 0.]",
+        "  expected  [2., 4.]",
+        "  likely    none of the usual ones; work the case by hand and compare each step",
+    ]
+
+
+def test_an_exception_is_reported_with_the_students_line():
+    message = DOUBLE.report(divide).message
+    assert "your code raised ZeroDivisionError" in message
+    assert "return values[0] / 0" in message
+
+
+def test_a_wrong_shape_and_a_missing_branch_are_named():
+    assert "the shape is (2, 1), expected (2,)" in DOUBLE.report(lambda a: [[2 * v] for v in a]).message
+    assert "a branch of your function returns nothing" in DOUBLE.report(lambda a: None if a[0] < 2 else [6.0]).message
+    assert "expected a function" in DOUBLE.report(3.0).message
+
+
+def test_a_student_cannot_spoil_the_cases():
+    DOUBLE.report(lambda a: a.clear())
+    assert DOUBLE.report(DOUBLE.solution).passed
+    assert DOUBLE.report(lambda a: NotImplemented).passed is False
+
+
+def not_written(a):
+    raise NotImplementedError
+
+
+def test_a_stub_that_raises_not_implemented_counts_as_empty():
+    assert "Missing: return 2 a." in DOUBLE.report(not_written).message
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "equal"),
+    [
+        (1.0 + 1e-9, 1.0, True),
+        (np.float32(0.1), 0.1, True),
+        (1, True, False),
+        (np.True_, True, True),
+        ("a", "a", True),
+        ({"k": [1.0]}, {"k": [1.0]}, True),
+        ({"k": [1.0]}, {"j": [1.0]}, False),
+        ([[1], [2, 3]], [[1], [2, 3]], True),
+        ([[1], [2, 4]], [[1], [2, 3]], False),
+        (np.nan, np.nan, True),
+        (np.zeros(3), np.zeros((3, 1)), False),
+        (None, 1.0, False),
+    ],
+)
+def test_same(a, b, equal):
+    assert same(a, b, 1e-6) is equal
+
+
+def test_values_are_shown_short():
+    assert show_value(0.1 + 0.2) == "0.3"
+    assert len(show_value("x" * 1000)) <= 120
+    assert show_value(Hostile()) == "a Hostile"
+
+
+def test_source_shows_code_without_its_docstring(capsys):
+    source(same)
+    source(same, docstring=True)
+    assert "HTML" in capsys.readouterr().out

@@ -1,0 +1,119 @@
+"""Figures carry alt text, drawings place every node apart, sliders show what they say."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+
+from tiramisu_edu.circuits import examples
+from tiramisu_edu.course import figures
+from tiramisu_edu.course.drawing import layout
+from tiramisu_edu.course.scale import scale
+from tiramisu_edu.course.widgets import filmstrip, slider_picture
+from tiramisu_edu.errors import TiramisuError
+
+SMALL = [
+    examples.mixture([0.4, 0.6], [[[0.1, 0.9], [0.5, 0.5]], [[0.8, 0.2], [0.9, 0.1]]]),
+    examples.hmm([0.5, 0.5], [[0.8, 0.2], [0.3, 0.7]], [[0.9, 0.1], [0.2, 0.8]], 3),
+    examples.sum_product_network(),
+    examples.cutset_network(),
+    examples.random_circuit(np.random.default_rng(0), [2, 3, 2, 2]),
+]
+
+
+@pytest.mark.parametrize("circuit", SMALL)
+def test_drawings_keep_nodes_apart_and_edges_point_down(circuit):
+    place, routes = layout(circuit)
+    points = np.array(list(place.values()))
+    apart = np.abs(points[:, None] - points[None]) + 10 * np.eye(len(points))[..., None]
+    assert apart.max(-1).min() > 0.7
+    assert len(routes) == circuit.num_edges
+    for (n, k), route in routes.items():
+        assert route[0] == place[n]
+        assert route[-1] == place[n.children[k]]
+        assert all(np.diff([y for _, y in route]) == -1)
+
+
+@pytest.mark.parametrize("circuit", SMALL)
+def test_a_drawing_takes_values_and_flows(circuit):
+    log_fw = circuit.forward()
+    flows = circuit.edge_flows(log_fw, circuit.backward(log_fw))
+    figure = figures.draw_circuit(circuit, {n: np.exp(v) for n, v in log_fw.items()}, flows, names=True)
+    assert figures.figure_html(figure, "a drawing").startswith("<img alt=")
+
+
+def test_alt_text_is_required_and_escaped():
+    figure, _ = figures.new_figure(1, 1)
+    with pytest.raises(TiramisuError, match="alt text"):
+        figures.figure_html(figure, " ")
+    assert 'alt="p(x) &lt; &quot;1&quot;"' in figures.figure_html(figure, 'p(x) < "1"')
+
+
+def test_show_emits_one_html_image(capsys):
+    figure, _ = figures.new_figure(1, 1)
+    figures.show(figure, "empty axes")
+    assert "HTML" in capsys.readouterr().out
+
+
+def test_the_same_figure_gives_the_same_bytes():
+    def once():
+        return figures.figure_html(figures.bars(["a", "b"], {"one": [0.1, 0.9], "two": [0.2, 0.8]}), "bars")
+
+    assert once() == once()
+
+
+@pytest.mark.parametrize(
+    ("shape", "pixels"), [((4, 4), (4, 4)), ((1, 4, 4), (4, 4)), ((3, 4, 4), (4, 4, 3)), ((4, 4, 3), (4, 4, 3))]
+)
+def test_images_of_every_layout(shape, pixels):
+    known = np.zeros((4, 4), dtype=bool)
+    figure = figures.image_strip([np.zeros(shape)], ["title"], known=[known], value_range=(-1, 1))
+    shown = figure.axes[0].images[0].get_array()
+    assert shown.shape == pixels
+    np.testing.assert_allclose(shown, 0.5)
+    assert len(figure.axes[0].patches) == 16
+
+
+def test_heat_maps_write_their_numbers():
+    figure = figures.heat_maps([np.eye(2), np.ones((9, 9))], ["small", "large"])
+    assert [text.get_text() for text in figure.axes[0].texts] == ["1.00", "0.00", "0.00", "1.00"]
+    assert not figure.axes[1].texts
+
+
+def render(value):
+    figure, axes = figures.new_figure(1, 1)
+    axes.plot([0, value])
+    return figure, f"a line that rises to {value}", f"It rises to {value} < 9."
+
+
+def test_a_slider_moves_its_picture_and_sentence():
+    widget = slider_picture([1, 2, 3], render, "height", start=2)
+    assert widget.sentence == "It rises to 2 < 9."
+    before = widget.picture.value
+    assert widget.move_to(3) == "It rises to 3 < 9."
+    assert 'alt="a line that rises to 3"' in widget.picture.value
+    assert "It rises to 3 &lt; 9." in widget.picture.value
+    assert widget.picture.value != before
+    bundle = widget._repr_mimebundle_()
+    assert bundle["text/plain"] == "Slider “height”: run the notebook to move it."
+    assert "application/vnd.jupyter.widget-view+json" in bundle
+
+
+def test_a_filmstrip_has_one_figure_with_alt_text_per_position(monkeypatch):
+    shown = []
+    monkeypatch.setattr("IPython.display.display", lambda html: shown.append(html.data))
+    filmstrip([1, 2, 3], render)
+    assert re.findall(r'<img alt="([^"]+)"', shown[0]) == [f"a line that rises to {k}" for k in (1, 2, 3)]
+
+
+def test_scales_inherit_from_the_smaller_ones(monkeypatch):
+    settings = {"toy": {"draws": 1, "seeds": 2}, "gpu": {"draws": 3}}
+    monkeypatch.delenv("TIRAMISU_SCALE", raising=False)
+    assert scale(**settings).draws == 1
+    monkeypatch.setenv("TIRAMISU_SCALE", "paper")
+    assert vars(scale(**settings)) == {"scale": "paper", "draws": 3, "seeds": 2}
+    monkeypatch.setenv("TIRAMISU_SCALE", "huge")
+    with pytest.raises(TiramisuError, match="huge"):
+        scale(**settings)

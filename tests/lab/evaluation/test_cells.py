@@ -1,0 +1,165 @@
+"""Cells of an evaluation: run once, kept, and taken up where a stopped run left them."""
+
+import dataclasses
+
+import pytest
+import torch
+
+from tiramisu_edu.errors import TiramisuError
+from tiramisu_edu.lab.cli import main
+from tiramisu_edu.lab.evaluation import runner
+from tiramisu_edu.lab.evaluation.cells import Cell, Method, load_cell, run_cell, save_cell
+from tiramisu_edu.lab.evaluation.runner import run_cells
+from tiramisu_edu.lab.zoo import load
+
+CELLS = [
+    Cell("digits", mask, Method.parse(method), steps=3, seed=0, images=3)
+    for mask in ("left", "wide")
+    for method in ("ddim", "replacement+difference@0.5")
+]
+
+
+def test_methods_are_read_as_they_are_written():
+    for text in ("ddim", "copaint+difference", "replacement+mixture@0.2"):
+        assert str(Method.parse(text)) == text
+    assert Method.parse("ddim+difference@0.5").base == Method("ddim")
+    for text, message in [
+        ("", "cannot read"),
+        ("ddim+", "cannot read"),
+        ("magic", "unknown sampler"),
+        ("ddim+magic", "guide"),
+    ]:
+        with pytest.raises(TiramisuError, match=message):
+            Method.parse(text)
+
+
+def test_a_cell_is_kept_whole(tmp_path):
+    done = run_cell(load("digits"), CELLS[1], torch.device("cpu"))
+    save_cell(tmp_path, done)
+    back = load_cell(tmp_path, CELLS[1])
+    assert back is not None and back.cell == done.cell
+    assert torch.equal(back.completions, done.completions)
+    assert all(torch.equal(back.metrics[name], values) for name, values in done.metrics.items())
+    assert (back.forward, back.seconds) == (done.forward, done.seconds) and done.forward == 3
+    assert load_cell(tmp_path, CELLS[0]) is None
+
+
+def test_a_damaged_file_is_run_again(tmp_path):
+    path = save_cell(tmp_path, run_cell(load("digits"), CELLS[0], torch.device("cpu")))
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-10])
+    assert load_cell(tmp_path, CELLS[0]) is None
+    (again,) = run_cells(CELLS[:1], tmp_path, progress=False)
+    assert torch.equal(again.completions, run_cell(load("digits"), CELLS[0], torch.device("cpu")).completions)
+
+
+def test_other_models_are_other_cells(monkeypatch):
+    name = CELLS[0].name
+    monkeypatch.setattr("tiramisu_edu.datafiles.checksums", lambda: {"digits/denoiser.safetensors": "0" * 64})
+    assert CELLS[0].name != name
+
+
+def test_weights_fitted_for_one_guide_make_other_cells_of_that_guide_alone(monkeypatch):
+    def names(digest):
+        files = {"digits/denoiser.safetensors": "0", "digits/guide_weights_difference.safetensors": digest}
+        monkeypatch.setattr("tiramisu_edu.datafiles.checksums", lambda: files)
+        guides = ("none", "difference", "learned", "difference-calibrated")
+        return [dataclasses.replace(CELLS[0], method=Method("ddim", guide)).name for guide in guides]
+
+    assert [a == b for a, b in zip(names("1"), names("2"))] == [True, True, True, False]
+
+
+def test_a_network_in_sixteen_bits(tmp_path):
+    half = [dataclasses.replace(cell, dtype="bfloat16") for cell in CELLS[:2]]
+    assert not {cell.name for cell in half} & {cell.name for cell in CELLS}
+    results = run_cells([*CELLS[:2], *half], tmp_path, progress=False)
+    for whole, rounded in zip(results[:2], results[2:]):
+        gap = (whole.completions.int() - rounded.completions.int()).abs()
+        assert gap.max() > 0 and gap.float().mean() < 4  # of 255: the same picture, but not the same numbers
+
+
+def test_a_killed_run_loses_one_cell_and_ends_with_the_same_table(tmp_path, monkeypatch):
+    whole = run_cells(CELLS, tmp_path / "whole", progress=False)
+    calls = 0
+
+    def killed(*arguments):
+        nonlocal calls
+        calls += 1
+        if calls == 3:
+            raise KeyboardInterrupt
+        return run_cell(*arguments)
+
+    monkeypatch.setattr(runner, "run_cell", killed)
+    with pytest.raises(KeyboardInterrupt):
+        run_cells(CELLS, tmp_path / "killed", progress=False)
+    assert sum(load_cell(tmp_path / "killed", cell) is not None for cell in CELLS) == 2
+    resumed = run_cells(CELLS, tmp_path / "killed", progress=False)
+    assert calls == 5  # two kept, one lost, two new: none run twice
+    for a, b in zip(whole, resumed):
+        assert torch.equal(a.completions, b.completions)
+        assert all(torch.equal(a.metrics[name], b.metrics[name]) for name in a.metrics)
+
+
+def test_ranks_share_the_cells(tmp_path, monkeypatch):
+    shares = [runner._share(CELLS, rank, 2) for rank in range(2)]
+    assert sorted(cell.name for share in shares for cell in share) == sorted(cell.name for cell in CELLS)
+    for cell in shares[1]:
+        save_cell(tmp_path, run_cell(load("digits"), cell, torch.device("cpu")))  # the other rank has finished
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", "0")
+    assert len(run_cells(CELLS, tmp_path, progress=False)) == len(CELLS)
+
+
+def test_two_workers_give_what_one_gives(tmp_path):
+    one = run_cells(CELLS, tmp_path / "one", progress=False)
+    two = run_cells(CELLS, tmp_path / "two", workers=2, progress=False)
+    assert all(torch.equal(a.completions, b.completions) for a, b in zip(one, two))
+    with pytest.raises(TiramisuError, match="at least 1"):
+        run_cells(CELLS, tmp_path, workers=0)
+
+
+def test_the_command_writes_everything(tmp_path, capsys):
+    out = tmp_path / "out"
+    flags = [
+        "--masks",
+        "left,top",
+        "--methods",
+        "ddim,ddim+difference",
+        "--steps",
+        "2,3",
+        "--images",
+        "3",
+        "--seeds",
+        "2",
+    ]
+    assert main(["evaluate", *flags, "--measure", "mse", "--out", str(out)]) == 0
+    printed = capsys.readouterr().out
+    assert "16 cells of 3 images" in printed and "Steered against its base" in printed
+    assert {"cells", "table.md", "table.tex", "per_image.csv", "index.html", "film_digits.png", "frontier.png"} == {
+        p.name for p in out.iterdir()
+    }
+    page = (out / "index.html").read_text()
+    assert page.count("<details>") == 2 and page.count("data:image/png") == 2 * (2 + 4)
+    assert len((out / "per_image.csv").read_text().splitlines()) == 1 + 16 * 3
+    before = {p.name: p.stat().st_mtime_ns for p in (out / "cells").iterdir()}
+    assert main(["evaluate", *flags, "--measure", "mse", "--out", str(out)]) == 0
+    assert before == {p.name: p.stat().st_mtime_ns for p in (out / "cells").iterdir()}
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--worlds", "mars"], "unknown world 'mars'"),
+        (["--masks", "magic"], "unknown mask 'magic'"),
+        (["--methods", "magic"], "unknown sampler 'magic'"),
+        (["--steps", "0"], "--steps takes whole numbers from 1 on"),
+        (["--seeds", "0"], "--seeds must be at least 1"),
+        (["--images", "9999"], "ask for 1 to 300"),
+        (["--measure", "magic"], "unknown measure 'magic'"),
+        (["--workers", "0"], "workers must be at least 1"),
+    ],
+)
+def test_mistakes_are_one_line(tmp_path, capsys, flags, message):
+    assert main(["evaluate", "--images", "2", "--measure", "mse", "--out", str(tmp_path / "out"), *flags]) == 2
+    error = capsys.readouterr().err
+    assert message in error and error.count("\n") == 1

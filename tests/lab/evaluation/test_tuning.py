@@ -1,0 +1,78 @@
+"""Tuned guides: tried on validation images, kept as data, taken as defaults, and part of what a cell is."""
+
+import json
+
+import pytest
+import torch
+
+from tests.steering.fakes import FlatTokenizer, code_circuit, toy_world
+from tiramisu_edu.errors import FileError
+from tiramisu_edu.inpainting import inpaint
+from tiramisu_edu.lab.cli import main
+from tiramisu_edu.lab.evaluation import tuning
+from tiramisu_edu.lab.evaluation.cells import Cell, Method
+from tiramisu_edu.lab.evaluation.comparison import make_cases
+from tiramisu_edu.lab.evaluation.metrics import hidden_mse
+from tiramisu_edu.lab.evaluation.tuning import GRIDS, GUIDE_GRIDS, save_tuned
+from tiramisu_edu.lab.zoo import load
+from tiramisu_edu.methods import GUIDES, make_guide
+from tiramisu_edu.steering.latent import LatentSettings
+from tiramisu_edu.tuned import as_options
+
+
+def test_every_name_has_as_many_tries():
+    assert {len(grid) for grid in (GRIDS | GUIDE_GRIDS).values()} == {tuning.CANDIDATES}
+    assert set(GUIDE_GRIDS) <= set(GUIDES) and not set(GRIDS) & set(GUIDE_GRIDS)
+    for name, grid in (GRIDS | GUIDE_GRIDS).items():
+        assert len({json.dumps(candidate) for candidate in grid}) == tuning.CANDIDATES
+        for candidate in grid:
+            as_options(name, candidate)  # raises on values that the settings refuse
+
+
+def test_a_guide_is_tuned_on_its_base_sampler(tmp_path, capsys, monkeypatch):
+    """The command's numbers are those of the guide with each candidate, and the best is kept for the guide."""
+    monkeypatch.setitem(GUIDE_GRIDS, "difference-kernel", [{"variance": 30.0}, {"variance": 0.1}])
+    flags = ["--samplers", "", "--guides", "difference-kernel", "--masks", "left", "--steps", "2", "--images", "6"]
+    assert main(["tune", "digits", *flags, "--measure", "mse", "--out", str(tmp_path)]) == 0
+    assert capsys.readouterr().out.count("<-") == 1
+    assert not (tmp_path / "digits" / "samplers.json").exists()
+    found = json.loads((tmp_path / "digits" / "guides.json").read_text())["difference-kernel"]
+
+    world = load("digits")
+    cases = make_cases(world, ["left"], 6, split="validation")
+    numbers = []
+    for candidate in GUIDE_GRIDS["difference-kernel"]:
+        guide = make_guide("difference-kernel", world, **candidate)
+        generators = [torch.Generator().manual_seed(n) for n in range(6)]
+        task = world, cases.images, cases.known
+        done = inpaint(*task, sampler="replacement", guide=guide, num_inference_steps=2, generator=generators)
+        numbers.append(hidden_mse(done.images, cases.images, cases.known).mean().item())
+    assert [value for _, value in found["tried"]] == pytest.approx(numbers)
+    assert found["options"] == GUIDE_GRIDS["difference-kernel"][min((0, 1), key=numbers.__getitem__)]
+    assert main(["tune", "digits", "--samplers", "", "--guides", "difference"]) == 2
+    assert "cannot tune with guide 'difference': choose from latent, difference-kernel" in capsys.readouterr().err
+
+
+def test_what_was_tuned_is_the_default_and_no_more(tmp_path, monkeypatch):
+    monkeypatch.setenv("TIRAMISU_DATA", str(tmp_path))
+    world = toy_world(tokenizer=FlatTokenizer(), code_circuits={"hclt": code_circuit()})
+    assert make_guide("latent", world).settings == LatentSettings()
+    save_tuned(tmp_path / "toy" / "guides.json", {"latent": {"options": {"settings": {"tau_hidden": 3.0}}}})
+    assert make_guide("latent", world, fraction=0.5).settings == LatentSettings(tau_hidden=3.0)
+    assert make_guide("latent", world, settings=LatentSettings()).settings == LatentSettings()
+    assert make_guide("latent-published", world).settings == LatentSettings.preset("published")
+    (tmp_path / "toy" / "guides.json").write_text('{"latent": {}}')
+    with pytest.raises(FileError, match=r"guides\.json does not hold tuned options"):
+        make_guide("latent", world)
+
+
+def test_other_tuned_options_are_other_cells(tmp_path, monkeypatch):
+    monkeypatch.setattr("tiramisu_edu.datafiles.checksums", dict)
+    monkeypatch.setattr("tiramisu_edu.datafiles.data_path", tmp_path.joinpath)
+    cells = [Cell("faces", "left", Method.parse(f"ddim+{name}"), 5, 0, 4) for name in ("latent", "difference")]
+    before = [cell.name for cell in cells]
+    save_tuned(tmp_path / "faces" / "guides.json", {"latent": {"options": {"settings": {"tau_hidden": 3.0}}}})
+    after = [cell.name for cell in cells]
+    assert after[0] != before[0] and after[1] == before[1]
+    save_tuned(tmp_path / "faces" / "guides.json", {"latent": {"options": {"settings": {"tau_hidden": 1.0}}}})
+    assert cells[0].name not in (before[0], after[0]) and cells[1].name == before[1]

@@ -1,0 +1,85 @@
+"""The recipe for colour pictures, at toy scale: it runs, it can be repeated and resumed, sizes are what is said."""
+
+import pytest
+import torch
+
+from tiramisu_edu.diffusion.denoiser import Denoiser
+from tiramisu_edu.errors import ImageError, TiramisuError
+from tiramisu_edu.lab.recipes import scene_denoiser
+from tiramisu_edu.lab.recipes.scene_denoiser import SCALES, scene_network, train_scene_denoiser
+
+
+def grey(split, count, size=32):
+    """Flat pictures of one random colour."""
+    generator = torch.Generator().manual_seed(len(split))
+    return (torch.rand(count, 3, 1, 1, generator=generator) * 1.6 - 0.8).expand(-1, -1, size, size), None
+
+
+@pytest.fixture
+def train(tmp_path, monkeypatch):
+    monkeypatch.setattr(scene_denoiser, "CALIBRATION", {"points": 3, "repeats": 1})
+
+    def run(name, **options):
+        options = {"scale": "toy", "progress": False, "seed": 3} | options
+        result = train_scene_denoiser("grey", options.pop("images", grey), tmp_path / name, **options)
+        return result, Denoiser.load(tmp_path / name)
+
+    return run
+
+
+def same(first, second):
+    pairs = zip(first.state_dict().values(), second.state_dict().values())
+    variances = first.schedule.residual_variance, second.schedule.residual_variance
+    return all(torch.equal(a, b) for a, b in pairs) and torch.equal(*variances)
+
+
+def test_the_same_seed_gives_the_same_file(train, tmp_path):
+    (first, a), (second, b) = train("a.safetensors"), train("b.safetensors")
+    assert first.history == second.history and same(a, b)
+    assert a.patch == 2 and a.prediction_type == "v_prediction" and a.facts["scale"] == "toy"
+    assert a(torch.zeros(2, 3, 32, 32), 500).x_0.shape == (2, 3, 32, 32)
+    assert (tmp_path / "a.png").read_bytes()[:4] == b"\x89PNG"
+    assert not same(a, train("c.safetensors", seed=4)[1])
+
+
+def test_a_killed_run_goes_on(train, tmp_path, monkeypatch):
+    whole, a = train("a.safetensors")
+    options = {"checkpoint": tmp_path / "run"}
+    kept = scene_denoiser.Report.draw
+
+    def kill(*arguments):
+        raise KeyboardInterrupt
+
+    settings = scene_denoiser.replace(SCALES["toy"].settings, checkpoint_every=5)
+    monkeypatch.setitem(SCALES, "toy", scene_denoiser.replace(SCALES["toy"], settings=settings))
+    monkeypatch.setattr(scene_denoiser.Report, "draw", kill)
+    with pytest.raises(KeyboardInterrupt):
+        train("b.safetensors", **options)
+    monkeypatch.setattr(scene_denoiser.Report, "draw", kept)
+    resumed, b = train("b.safetensors", **options)
+    assert resumed.history == whole.history and same(a, b)
+
+
+def test_the_weak_one_stops_after_a_tenth(train, capsys):
+    result, weak = train("weak.safetensors", weak=True, progress=True)
+    assert [row["step"] for row in result.history] == [1] and weak.facts["settings"]["steps"] == 1
+    assert "step 1 of 1: loss" in capsys.readouterr().out
+
+
+def test_what_ships_is_small():
+    network = scene_network(32, SCALES["laptop"], seed=0)
+    assert sum(parameter.numel() for parameter in network.parameters()) <= 2.9e6
+
+
+@pytest.mark.parametrize(("size", "grids"), [(32, 3), (64, 4), (256, 6)])
+def test_larger_pictures_get_finer_grids(size, grids):
+    network = scene_network(size, SCALES["toy"], seed=0)
+    assert len(network.config["block_out_channels"]) == grids
+    assert network.config["down_block_types"].count("AttnDownBlock2D") == 2
+
+
+def test_wrong_requests(train):
+    with pytest.raises(TiramisuError, match="unknown scale 'huge': choose one of toy, laptop, gpu, paper"):
+        train("a", scale="huge")
+    with pytest.raises(ImageError, match="size 48 does not halve down to 4 x 4"):
+        train("a", images=lambda split, count: grey(split, count, 48))

@@ -1,0 +1,222 @@
+"""Exercises that check themselves, and the source of the package shown in a notebook.
+
+An exercise is data: a solution, cases to try, and the wrong answers seen in class, each with the
+sentence that would help. ``exercise(answer)`` prints what it finds and never raises: a wrong answer is
+recognised by giving, on every case, what a listed wrong answer gives. The tests prove that each exercise
+accepts its solution and rejects each listed wrong answer with a message of its own.
+
+    check_product = Exercise(
+        name="product_value",
+        task="return the product of the children's values",
+        solution=math.prod,
+        cases={"two children": ([0.5, 0.2],)},
+        mistakes={"independent parts multiply; you added them": sum, "…": lambda values: values[0]},
+    )
+"""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import traceback
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+
+from ..errors import TiramisuError
+
+
+def _as_it_is(result: Any) -> Any:
+    return result
+
+
+NO_CASES: Mapping[str, tuple] = {"": ()}
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a check found: whether the answer is right, and the lines it prints."""
+
+    passed: bool
+    message: str
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Stands for the result of an answer that raised an exception."""
+
+    error: str
+
+
+@dataclass(frozen=True)
+class Exercise:
+    """One exercise; call it with the student's answer.
+
+    Attributes:
+        name: what the student was asked to define.
+        task: what an empty stub lacks, as "return …" or "set it to …".
+        solution: the right answer, a function when there are cases, otherwise a value.
+        mistakes: hint -> wrong answer that deserves it; two at least.
+        cases: label -> arguments of the function; empty for exercises whose answer is a value.
+        view: applied to every result before it is compared, for example the table of a circuit.
+        tolerance: relative and absolute tolerance of numbers.
+        reports: what its checks have found in this session, the latest last.
+    """
+
+    name: str
+    task: str
+    solution: Any
+    mistakes: Mapping[str, Any]
+    cases: Mapping[str, tuple] = field(default_factory=dict)
+    view: Callable[[Any], Any] = _as_it_is
+    tolerance: float = 1e-6
+    reports: list[Report] = field(default_factory=list, init=False, compare=False, repr=False)
+
+    def __call__(self, answer: Any = ...) -> None:
+        self.reports.append(self.report(answer))
+        print(self.reports[-1].message)
+
+    def report(self, answer: Any) -> Report:
+        """Try the answer on every case; the first case that fails is reported."""
+        if answer is None or answer is ...:
+            return self._unsolved()
+        if self.cases and not callable(answer):
+            return Report(False, f"{self.name}: expected a function, got {show_value(answer)}")
+        results = self._results(answer)
+        if all(result is None or result is ... for result in results.values()):
+            return self._unsolved()
+        expected = self._results(self.solution)
+        for case in results:
+            if not same(results[case], expected[case], self.tolerance):
+                return Report(False, self._explain(case, results, expected))
+        return Report(True, f"{self.name}: correct" + (f" in all {len(results)} cases" if self.cases else ""))
+
+    def _results(self, answer: Any) -> dict[str, Any]:
+        """The viewed result of each case, or a Failure."""
+        results: dict[str, Any] = {}
+        for case, arguments in (self.cases or NO_CASES).items():
+            try:
+                result = answer(*copy.deepcopy(arguments)) if self.cases else answer
+                results[case] = result if result is None or result is ... else self.view(result)
+            except NotImplementedError:
+                results[case] = None
+            except (Exception, SystemExit) as error:
+                results[case] = Failure(_describe(error))
+        return results
+
+    def _unsolved(self) -> Report:
+        return Report(False, f"{self.name}: nothing here yet. Missing: {self.task}.")
+
+    def _explain(self, case: str, results: dict[str, Any], expected: dict[str, Any]) -> str:
+        lines = [f"{self.name}: not yet"]
+        if case:
+            lines.append(f"  case      {case}: {self._arguments(case)}")
+        lines.append(f"  yours     {show_value(results[case])}")
+        lines.append(f"  expected  {show_value(expected[case])}")
+        lines.append(f"  likely    {self._likely(results) or _shape_hint(results[case], expected[case])}")
+        return "\n".join(line.replace("\n", "\n" + " " * 12) for line in lines)
+
+    def _arguments(self, case: str) -> str:
+        names = list(inspect.signature(self.solution).parameters)
+        return ", ".join(f"{name} = {show_value(value)}" for name, value in zip(names, self.cases[case]))
+
+    def _likely(self, results: dict[str, Any]) -> str | None:
+        """The hint of the listed wrong answer that gives the same results as the student's."""
+        for hint, wrong in self.mistakes.items():
+            theirs = self._results(wrong)
+            if all(same(results[case], theirs[case], self.tolerance) for case in results):
+                return hint
+        return None
+
+
+def same(a: Any, b: Any, tolerance: float) -> bool:
+    """Whether two results are equal: numbers and arrays up to a tolerance, containers item by item."""
+    try:
+        if isinstance(b, Mapping):
+            return set(a) == set(b) and all(same(a[key], b[key], tolerance) for key in b)
+        if isinstance(b, bool | np.bool_):
+            return isinstance(a, bool | np.bool_) and bool(a) == bool(b)
+        if isinstance(b, str | Failure | None):
+            return type(a) is type(b) and bool(a == b)
+        if isinstance(b, list | tuple) and not _is_numeric(b):
+            return len(a) == len(b) and all(same(x, y, tolerance) for x, y in zip(a, b))
+        x, y = _array(a).astype(float), _array(b).astype(float)
+        return x.shape == y.shape and np.allclose(x, y, rtol=tolerance, atol=tolerance * 1e-3, equal_nan=True)
+    except Exception:  # an answer of a foreign type: unequal, whatever its comparison does
+        return False
+
+
+def show_value(value: Any) -> str:
+    """A short text for a value in a message; never fails."""
+    if isinstance(value, Failure):
+        return f"your code raised {value.error}"
+    try:
+        if _is_numeric(value) and _array(value).ndim:
+            return np.array2string(_array(value), precision=4, separator=", ", threshold=40)
+        text = f"{value:.6g}" if isinstance(value, float | np.floating) else repr(value)
+    except Exception:
+        text = f"a {type(value).__name__}"
+    return text if len(text) <= 120 else text[:117] + "…"
+
+
+def source(thing: Any, *, docstring: bool = False) -> None:
+    """Show the source of a function or class of the package, coloured.
+
+    Args:
+        thing: a function, method or class.
+        docstring: show its docstring too.
+    """
+    from IPython.display import HTML, display
+    from pygments import highlight
+    from pygments.formatters import HtmlFormatter
+    from pygments.lexers import PythonLexer
+
+    code = inspect.cleandoc("\n" + inspect.getsource(thing))
+    if not docstring and thing.__doc__:
+        code = _without_docstring(code)
+    style = "background:#ffffff;color:#000000;padding:0.6em;border-left:3px solid #0072B2"
+    formatter = HtmlFormatter(noclasses=True, style="default", cssclass="source", cssstyles=style)
+    display(HTML(highlight(code, PythonLexer(), formatter)))
+
+
+def _without_docstring(code: str) -> str:
+    import ast
+
+    first = ast.parse(code).body[0].body[0]  # type: ignore[attr-defined]
+    lines = code.splitlines()
+    return "\n".join(lines[: first.lineno - 1] + lines[first.end_lineno :])
+
+
+def _array(value: Any) -> np.ndarray:
+    """The value as an array; a tensor that carries a gradient counts by its numbers."""
+    return np.asarray(value.detach().cpu() if isinstance(value, torch.Tensor) else value)
+
+
+def _is_numeric(value: Any) -> bool:
+    try:
+        return _array(value).dtype.kind in "biuf"
+    except Exception:
+        return False
+
+
+def _describe(error: BaseException) -> str:
+    frames = traceback.extract_tb(error.__traceback__)[1:2]  # the student's function, below ``_results``
+    line = f" at “{frames[0].line}”" if frames and frames[0].line else ""
+    try:
+        said = str(error)
+    except Exception:
+        said = "its message cannot be shown"
+    return f"{type(error).__name__}: {said}" + ("" if isinstance(error, TiramisuError) else line)
+
+
+def _shape_hint(ours: Any, expected: Any) -> str:
+    if isinstance(ours, Failure):
+        return "read the error above from its end"
+    if ours is None or ours is ...:
+        return "a branch of your function returns nothing"
+    if _is_numeric(ours) and _is_numeric(expected) and _array(ours).shape != _array(expected).shape:
+        return f"the shape is {_array(ours).shape}, expected {_array(expected).shape}"
+    return "none of the usual ones; work the case by hand and compare each step"

@@ -1,0 +1,125 @@
+"""Runs a notebook in place, and makes the student's version of it.
+
+    python -m tiramisu_edu.course.notebooks execute notebooks/02_a_circuit_by_hand.ipynb
+    python -m tiramisu_edu.course.notebooks student notebooks/02_a_circuit_by_hand.ipynb students/
+
+``execute`` stores the outputs that CI compares, without timings or widget states, so that running twice
+changes nothing but what changed. ``student`` replaces what stands between ``### BEGIN SOLUTION`` and
+``### END SOLUTION``, removes the outputs and ends with a cell that shows the student's progress.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import textwrap
+from pathlib import Path
+from typing import Any
+
+from ..errors import FileError, TiramisuError
+
+WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
+BEGIN, END = "### BEGIN SOLUTION", "### END SOLUTION"
+PROGRESS = "from tiramisu_edu.course.progress import progress\n\nprogress({number})"
+
+
+def execute(path: Path) -> None:
+    """Run all cells and store their outputs in the file; the first cell that raises ends it with an error."""
+    import nbclient
+    import nbformat
+
+    notebook = nbformat.read(path, as_version=4)
+    client = nbclient.NotebookClient(
+        notebook,
+        timeout=600,
+        record_timing=False,
+        store_widget_state=False,
+        resources={"metadata": {"path": path.parent}},
+    )
+    client.execute()
+    for number, cell in enumerate(notebook.cells):
+        cell.id = f"cell-{number:02d}"
+        for output in cell.get("outputs", []):
+            output.get("data", {}).pop(WIDGET_VIEW, None)  # a random id, of no use without the widget's state
+    notebook.metadata = {"kernelspec": notebook.metadata.kernelspec, "language_info": {"name": "python"}}
+    nbformat.write(notebook, path)
+
+
+def student_source(source: str) -> str:
+    """The cell with its solution taken out: an ellipsis in a function, ``name = ...`` for each name it sets.
+
+    >>> print(student_source("### BEGIN SOLUTION\\na = 1\\n### END SOLUTION\\ncheck_a(a)"))
+    a = ...  # your code here
+    check_a(a)
+    """
+    kept: list[str] = []
+    solution: list[str] | None = None
+    for line in source.splitlines():
+        if line.strip() == BEGIN:
+            solution = []
+        elif line.strip() == END:
+            if solution is None:
+                raise TiramisuError(f"{END} without {BEGIN}")
+            kept.extend(_stub(solution))
+            solution = None
+        elif solution is not None:
+            solution.append(line)
+        else:
+            kept.append(line)
+    if solution is not None:
+        raise TiramisuError(f"{BEGIN} without {END}")
+    return "\n".join(kept)
+
+
+def _stub(solution: list[str]) -> list[str]:
+    indent = solution[0][: len(solution[0]) - len(solution[0].lstrip())]
+    if indent:
+        return [f"{indent}...  # your code here"]
+    names = []
+    for statement in ast.parse(textwrap.dedent("\n".join(solution))).body:
+        targets: list[Any] = statement.targets if isinstance(statement, ast.Assign) else []
+        names += [target.id for target in targets if isinstance(target, ast.Name)]
+    return [f"{name} = ...  # your code here" for name in names]
+
+
+def student(path: Path, folder: Path) -> Path:
+    """Write the student's version of a notebook into a folder; its path."""
+    import nbformat
+
+    notebook = nbformat.read(path, as_version=4)
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            cell.source, cell.outputs, cell.execution_count = student_source(cell.source), [], None
+    summary = PROGRESS.format(number=int(path.name[:2]))
+    notebook.cells += [
+        nbformat.v4.new_markdown_cell("## Your progress", id="progress"),
+        nbformat.v4.new_code_cell(summary, id="progress-summary"),
+    ]
+    folder.mkdir(parents=True, exist_ok=True)
+    target = folder / path.name
+    if target.resolve() == path.resolve():
+        raise FileError(f"{target} is the notebook itself: choose another folder")
+    nbformat.write(notebook, target)
+    return target
+
+
+def main() -> None:
+    """The two commands of this module."""
+    parser = argparse.ArgumentParser(prog="python -m tiramisu_edu.course.notebooks")
+    commands = parser.add_subparsers(dest="command", required=True)
+    run = commands.add_parser("execute", help="run notebooks and store their outputs")
+    run.add_argument("notebooks", type=Path, nargs="+")
+    make = commands.add_parser("student", help="write notebooks without solutions")
+    make.add_argument("notebooks", type=Path, nargs="+")
+    make.add_argument("folder", type=Path)
+    arguments = parser.parse_args()
+    for path in arguments.notebooks:
+        if arguments.command == "execute":
+            execute(path)
+            print(f"{path}: executed")
+        else:
+            print(student(path, arguments.folder))
+
+
+if __name__ == "__main__":
+    main()

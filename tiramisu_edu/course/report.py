@@ -1,0 +1,105 @@
+"""Every rule's number for every notebook, and every wrong answer tried.
+
+    python -m tiramisu_edu.course.report             # counts; seconds as the headers state them
+    python -m tiramisu_edu.course.report --run       # also runs each notebook and measures its seconds
+
+A number out of range has a ``!``, and the exit code is then 1.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from .lesson import Lesson, notebook_paths, numbers, read_lesson
+from .mutants import try_mistakes
+from .notebooks import execute
+
+RULES = {  # smallest and largest number allowed
+    "cells": (25, 45),
+    "words": (600, 1300),
+    "code lines": (1, 45 * 25),
+    "longest cell": (1, 25),
+    "checks": (3, 5),
+    "assertions": (5, 1000),
+    "images": (3, 100),
+    "with alt text": (3, 100),
+    "seconds": (1, 120),
+}
+
+
+def rule_table(lessons: Sequence[Lesson], seconds: Sequence[float]) -> tuple[list[list[str]], bool]:
+    """One row per notebook, and whether every number is in range; all images must have alt text."""
+    rows, kept = [], True
+    for lesson, lasted in zip(lessons, seconds):
+        found = {**numbers(lesson.notebook), "seconds": round(lasted)}
+        row = [lesson.path.stem]
+        for name, (low, high) in RULES.items():
+            least = found["images"] if name == "with alt text" else low
+            inside = least <= found[name] <= high
+            row.append(f"{found[name]}" if inside else f"{found[name]} !")
+            kept = kept and inside
+        rows.append(row)
+    return rows, kept
+
+
+def mutant_table(lessons: Sequence[Lesson]) -> tuple[list[list[str]], bool]:
+    """One row per exercise: wrong answers tried, rejected, messages that differ; and whether these are all the same."""
+    rows, kept = [], True
+    for lesson in lessons:
+        trials = try_mistakes(lesson.number)
+        for task in lesson.tasks:
+            own = [trial for trial in trials if trial.check == task.check]
+            counts = [len(own), sum(trial.rejected for trial in own), len({trial.message for trial in own})]
+            solved = lesson.exercises[task.check].report(lesson.exercises[task.check].solution).passed
+            fine = solved and counts[0] >= 2 and len(set(counts)) == 1
+            rows.append([f"{lesson.number}.{task.number} {task.title}", *map(str, counts), "" if fine else "!"])
+            kept = kept and fine
+    return rows, kept
+
+
+def aligned(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table in plain text: the first column to the left, numbers to the right."""
+    widths = [max(len(row[k]) for row in [head, *rows]) for k in range(len(head))]
+    lines = [[row[0].ljust(widths[0]), *(row[k].rjust(widths[k]) for k in range(1, len(row)))] for row in [head, *rows]]
+    return "\n".join("  ".join(line).rstrip() for line in lines)
+
+
+def measured_seconds(path: Path) -> float:
+    """How long a copy of the notebook runs, its kernel's start included."""
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / path.name
+        copy.write_bytes(path.read_bytes())
+        start = time.perf_counter()
+        execute(copy)
+        return time.perf_counter() - start
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Print both tables; 1 where a number is out of range or a wrong answer gets through."""
+    parser = argparse.ArgumentParser(prog="python -m tiramisu_edu.course.report", description=__doc__.split("\n")[0])
+    parser.add_argument("folder", type=Path, nargs="?", default=Path("notebooks"))
+    parser.add_argument("--run", action="store_true", help="run each notebook and measure its seconds")
+    options = parser.parse_args(arguments)
+    lessons = [read_lesson(path) for path in notebook_paths(options.folder)]
+    if not lessons:
+        parser.error(f"no notebooks such as 01_name.ipynb in {options.folder}")
+    seconds = [measured_seconds(lesson.path) if options.run else lesson.running for lesson in lessons]
+    rows, rules_kept = rule_table(lessons, seconds)
+    ranges = [["allowed", *(f"{low}–{high}" for low, high in RULES.values())]]
+    print(aligned(["notebook", *RULES], rows + ranges))
+    print(f"\nseconds: {'measured here' if options.run else 'as the headers state them'}; images: all need alt text\n")
+    rows, all_rejected = mutant_table(lessons)
+    total = [sum(int(row[k]) for row in rows) for k in (1, 2, 3)]
+    head = ["exercise", "wrong answers", "rejected", "different messages", ""]
+    print(aligned(head, [*rows, ["all", *map(str, total), ""]]))
+    print(f"\n{total[1]} of {total[0]} wrong answers rejected ({total[1] / total[0]:.0%})")
+    return 0 if rules_kept and all_rejected else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

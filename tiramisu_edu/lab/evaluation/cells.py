@@ -1,0 +1,216 @@
+"""One cell of the table: a method on a world's images under one mask, with one seed. The unit that is run and kept.
+
+A cell's file holds the completions, every per-image number, and what it cost. It also holds what the cell was asked
+for and which models answered, so that a table is made of cells that belong together or not at all.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ...datafiles import checksums, data_path
+from ...diffusion.samplers import get_sampler
+from ...errors import FileError, TiramisuError
+from ...files import load_safetensors, save_safetensors
+from ...methods import check_guide_name
+from ...world import World
+from .comparison import Cases, make_cases, run_method
+from .measures import measure
+
+KIND, VERSION = "evaluation cell", 1
+
+
+@dataclass(frozen=True, order=True)
+class Method:
+    """A sampler and its guide, written `sampler`, `sampler+guide` or `sampler+guide@fraction`.
+
+    Attributes:
+        sampler: its name; "twisted" is the particle filter that needs no guide.
+        guide: its name, "none" for the plain sampler.
+        fraction: share of the steps that are guided; None is the guide's own default.
+    """
+
+    sampler: str
+    guide: str = "none"
+    fraction: float | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> Method:
+        """The method of that name.
+
+        Raises:
+            TiramisuError: not of this form, or no such sampler or guide.
+        """
+        found = re.fullmatch(r"([a-z-]+)(?:\+([a-z-]+)(?:@([0-9.]+))?)?", text.strip())
+        if found is None:
+            raise TiramisuError(f"cannot read the method {text!r}: write sampler, sampler+guide or sampler+guide@0.2")
+        sampler, guide, fraction = found.groups()
+        if sampler != "twisted":
+            get_sampler(sampler)
+        return cls(sampler, check_guide_name(guide or "none"), None if fraction is None else float(fraction))
+
+    @property
+    def base(self) -> Method:
+        """The same sampler without a guide."""
+        return Method(self.sampler)
+
+    @property
+    def steered(self) -> bool:
+        """Whether a circuit has a say."""
+        return self.guide != "none" or self.sampler == "twisted"
+
+    def __str__(self) -> str:
+        if self.guide == "none":
+            return self.sampler
+        return f"{self.sampler}+{self.guide}" + ("" if self.fraction is None else f"@{self.fraction:g}")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What is asked for. Two equal cells give equal numbers.
+
+    Attributes:
+        world, mask: names.
+        method: see `Method`.
+        steps: denoising steps T.
+        seed: of the noise. Image choice and masks have seed 0 in all cells: every method repairs the same pictures.
+        images: how many, of the split.
+        split: "test", or "validation" for tuning.
+        eta: 0 is deterministic DDIM, 1 has the noise of DDPM; None is the sampler's own choice.
+        dtype: of the denoising network, "float32" or "bfloat16"; everything else is computed in float32.
+    """
+
+    world: str
+    mask: str
+    method: Method
+    steps: int
+    seed: int
+    images: int
+    split: str = "test"
+    eta: float | None = None
+    dtype: str = "float32"
+
+    @property
+    def name(self) -> str:
+        """The name of its file, without the folder. Other models make other files."""
+        world = re.sub(r"[^A-Za-z0-9]+", "-", self.world)
+        extra = ("" if self.split == "test" else f"-{self.split}") + ("" if self.eta is None else f"-eta{self.eta:g}")
+        what = f"{world}-{self.mask}-{self.method}-{self.steps}x{self.images}-{self.seed}{extra}"
+        return f"{what}-{asked(self)[:8]}.safetensors"
+
+
+@dataclass(frozen=True)
+class CellResult:
+    """What came out.
+
+    Attributes:
+        cell: what was asked for.
+        completions: (N, C, H, W) uint8, 0 for -1 and 255 for 1.
+        metrics: name -> (N,) float64, one number per image.
+        identity: (N,) number of the image in its split.
+        seconds, guide_seconds: of all N, as in `InpaintResult`, and the guide's part of them.
+        forward, backward: network evaluations per image.
+    """
+
+    cell: Cell
+    completions: Tensor
+    metrics: dict[str, Tensor]
+    identity: Tensor
+    seconds: float
+    guide_seconds: float
+    forward: float
+    backward: float
+
+    @property
+    def evaluations(self) -> float:
+        """Network evaluations per image, a backward pass counted as two: F + 2 B."""
+        return self.forward + 2 * self.backward
+
+
+def cell_cases(world: World, cell: Cell) -> Cases:
+    """The damaged pictures of a cell: the same for every method and seed."""
+    return make_cases(world, [cell.mask], cell.images, split=cell.split, seed=0)
+
+
+def run_cell(world: World, cell: Cell, device: torch.device, batch: int = 64) -> CellResult:
+    """Complete all images of a cell and measure them."""
+    cases = cell_cases(world, cell)
+    done = run_method(
+        world,
+        cases,
+        sampler=cell.method.sampler,
+        guide=cell.method.guide,
+        num_inference_steps=cell.steps,
+        guided_fraction=cell.method.fraction,
+        eta=cell.eta,
+        seed=cell.seed,
+        device=device,
+        batch=batch,
+    )
+    levels = ((done.images.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
+    metrics = measure(world, done.images, cases)
+    costs = (done.seconds, done.guide_seconds, done.forward, done.backward)
+    return CellResult(cell, levels, metrics, cases.identity, *costs)
+
+
+def save_cell(folder: str | Path, result: CellResult) -> Path:
+    """Keep a result, atomically; returns the file."""
+    path = Path(folder) / result.cell.name
+    tensors = {f"metric.{name}": values for name, values in result.metrics.items()}
+    tensors |= {"completions": result.completions, "identity": result.identity}
+    names = ("seconds", "guide_seconds", "forward", "backward")
+    facts = {name: getattr(result, name) for name in names}
+    save_safetensors(path, tensors, kind=KIND, version=VERSION, metadata=facts)
+    return path
+
+
+def load_cell(folder: str | Path, cell: Cell) -> CellResult | None:
+    """The kept result; None where there is none, or where it is damaged."""
+    path = Path(folder) / cell.name
+    if not path.is_file():
+        return None
+    try:
+        tensors, facts = load_safetensors(path, kind=KIND, version=VERSION)
+    except FileError:
+        return None
+    metrics = {name.removeprefix("metric."): values for name, values in tensors.items() if name.startswith("metric.")}
+    costs = [float(facts[name]) for name in ("seconds", "guide_seconds", "forward", "backward")]
+    return CellResult(cell, tensors["completions"], metrics, tensors["identity"], *costs)
+
+
+# Files that only guides of that name read.
+READ_BY = {
+    "tokenizer": "latent",
+    "codes_": "latent",
+    "guide_weights.": "learned",
+    "guide_weights_difference.": "difference-calibrated",
+}
+
+
+def asked(cell: Cell) -> str:
+    """SHA-256 of everything that decides the numbers: the cell, the data files it reads, tuned options of its parts."""
+    world = cell.world.partition("-")[0]
+    files = {name: digest for name, digest in checksums().items() if name.startswith(f"{world}/")}
+    for prefix, guide in READ_BY.items():
+        if not cell.method.guide.startswith(guide):
+            files = {name: digest for name, digest in files.items() if not name.startswith(f"{world}/{prefix}")}
+    own = [_tuned(data_path(f"{world}/samplers.json"), cell.method.sampler)]
+    if guide := _tuned(data_path(f"{world}/guides.json"), cell.method.guide):
+        own.append(guide)
+    content = json.dumps([dataclasses.asdict(cell), files, *own], sort_keys=True)
+    return hashlib.sha256(content.encode()).hexdigest()
+
+
+def _tuned(path: Path, name: str) -> Any:
+    """The options that were found for a sampler or guide, in their JSON form; None where there are none."""
+    found = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return found.get(name, {}).get("options")

@@ -1,0 +1,114 @@
+"""A method beside another: the same images, masks and noise, so that only the method differs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from ...errors import TiramisuError
+from ...inpainting import inpaint
+from ...masks import mask_batch
+from ...steering.evidence import Observation
+from ...world import World
+
+
+class Cases(NamedTuple):
+    """Damaged images: a batch of (image, mask) pairs. identity numbers the image, to draw whole images in intervals."""
+
+    images: Tensor  # (B, C, H, W)
+    labels: Tensor  # (B,) digits, or (B, F) states of the factors
+    known: Tensor  # (B, 1, H, W)
+    identity: Tensor  # (B,) long
+
+    def split(self, size: int) -> Iterator[Cases]:
+        return (Cases(*parts) for parts in zip(*(t.split(size) for t in self)))
+
+
+class Completed(NamedTuple):
+    """What a method made of the cases, and what it cost.
+
+    images: (B, C, H, W). seconds, guide_seconds: for all, as in `InpaintResult`, and the guide's part. forward,
+    backward: network evaluations per image.
+    """
+
+    images: Tensor
+    seconds: float
+    guide_seconds: float
+    forward: float
+    backward: float
+
+    @property
+    def guide_share(self) -> float:
+        """Share of the sampling time spent in the guide."""
+        return self.guide_seconds / self.seconds if self.seconds else 0.0
+
+
+def make_cases(world: World, masks: Sequence[str], num_images: int, *, split: str = "test", seed: int = 0) -> Cases:
+    """`num_images` of a split, chosen by seed, each under each mask.
+
+    Raises:
+        TiramisuError: when the split has fewer images.
+    """
+    images, labels = world.images(split)
+    if not 1 <= num_images <= len(images):
+        raise TiramisuError(f"the {split} split has {len(images)} images: ask for 1 to {len(images)}, not {num_images}")
+    generator = torch.Generator().manual_seed(seed)
+    chosen = torch.randperm(len(images), generator=generator)[:num_images]
+    known = [mask_batch(name, num_images, *images.shape[-2:], generator=generator) for name in masks]
+    chosen = chosen.repeat(len(masks))
+    return Cases(images[chosen], labels[chosen], torch.cat(known), chosen)
+
+
+def generators_for(cases: Cases, seed: int, first: int = 0) -> list[torch.Generator]:
+    """One generator per case, by seed and position: a case's noise does not depend on the batch it is in."""
+    return [torch.Generator().manual_seed(1_000_003 * seed + first + n) for n in range(len(cases.images))]
+
+
+def run_method(
+    world: World,
+    cases: Cases,
+    *,
+    sampler: str,
+    guide: str,
+    num_inference_steps: int,
+    guided_fraction: float | None,
+    eta: float | None,
+    seed: int,
+    device: torch.device,
+    batch: int = 64,
+) -> Completed:
+    """Complete all cases with one method."""
+    results, first = [], 0
+    for part in cases.split(batch):
+        result = inpaint(
+            world,
+            part.images.to(device),
+            part.known.to(device),
+            sampler=sampler,
+            guide=guide,
+            num_inference_steps=num_inference_steps,
+            guided_fraction=guided_fraction,
+            eta=eta,
+            generator=generators_for(part, seed, first),
+        )
+        results.append(result._replace(images=result.images.cpu()))
+        first += len(part.images)
+    return Completed(
+        torch.cat([result.images for result in results]),
+        sum(result.seconds for result in results),
+        sum(result.guide_seconds for result in results),
+        sum(result.forward for result in results) / first,
+        sum(result.backward for result in results) / first,
+    )
+
+
+def circuit_samples(world: World, cases: Cases, *, seed: int, device: torch.device) -> Tensor:
+    """Exact samples of p_PC(hidden | known), one per case, (B, C, H, W)."""
+    image, known = cases.images.to(device), cases.known.to(device)
+    nothing_noisy = Observation(torch.zeros_like(image), 1e-9, image, known)
+    generator = torch.Generator().manual_seed(seed)
+    categories = world.circuit.sample(1, world.codebook.log_weights(nothing_noisy), generator=generator)[0]
+    return torch.where(known, image, world.codebook.image(categories, image.shape)).cpu()

@@ -1,0 +1,123 @@
+"""How good a completion is, one number per image, so that methods can be compared image by image.
+
+A low mean squared error alone proves nothing: the blurred mean of all completions has the lowest of all. Read
+it beside the judge's agreement (is it still the same digit?) and the diversity (do the seeds differ?). What a
+scene's factors say is in factors.py, what networks find similar in perceptual.py.
+"""
+
+from __future__ import annotations
+
+from itertools import combinations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ...errors import ImageError
+from ..worlds.judge import Judge
+
+
+def hidden_mse(images: Tensor, truth: Tensor, known: Tensor) -> Tensor:
+    """Mean squared error over the hidden pixels.
+
+    mse_b = sum_{hidden} (images - truth)^2 / (number of hidden pixels and channels of image b)
+
+    Args:
+        images, truth: (B, C, H, W) in [-1, 1].
+        known: bool, broadcastable to (B, 1, H, W); True where the pixel is given.
+
+    Returns: (B,) float64, in units of the squared image scale: 0 to 4.
+    Raises: ImageError where shapes differ or an image has no hidden pixel.
+    """
+    hidden = _checked_hidden(images, truth, known)
+    squares = (images.double() - truth.double()).square() * hidden
+    return squares.flatten(1).sum(1) / hidden.flatten(1).sum(1)
+
+
+def hidden_psnr(images: Tensor, truth: Tensor, known: Tensor) -> Tensor:
+    """Peak signal-to-noise ratio over the hidden pixels, in decibels.
+
+    psnr_b = 10 log10(2^2 / mse_b), 2 being the range of an image
+
+    Args, Raises: as `hidden_mse`. Returns: (B,) float64; +inf where the hidden pixels are exactly right.
+    """
+    return 10.0 * torch.log10(4.0 / hidden_mse(images, truth, known))
+
+
+def hidden_ssim(images: Tensor, truth: Tensor, known: Tensor) -> Tensor:
+    """Structural similarity at the hidden pixels: do mean, contrast and pattern of the surroundings agree?
+
+    ssim = (2 m_x m_y + c_1)(2 s_xy + c_2) / ((m_x^2 + m_y^2 + c_1)(s_x^2 + s_y^2 + c_2))
+
+    with means m and (co)variances s under a Gaussian window of 11 x 11 pixels and s.d. 1.5 around each pixel,
+    c_1 = (0.01 * 2)^2 and c_2 = (0.03 * 2)^2, 2 being the range of an image. Where the window leaves the picture,
+    the weights inside are scaled to sum to 1. Averaged over channels and hidden pixels.
+
+    Args, Raises: as `hidden_mse`.
+    Returns: (B,) float64, 1 for equal surroundings, at least -1.
+    Source: Wang, Bovik, Sheikh, Simoncelli, Image Quality Assessment, IEEE TIP 13 (2004), section III.B.
+    """
+    hidden = _checked_hidden(images, truth, known)
+    x, y = images.double(), truth.double()
+    m_x, m_y = _windowed(x), _windowed(y)
+    s_xx, s_yy, s_xy = _windowed(x * x) - m_x**2, _windowed(y * y) - m_y**2, _windowed(x * y) - m_x * m_y
+    c_1, c_2 = 0.02**2, 0.06**2
+    ssim = (2 * m_x * m_y + c_1) * (2 * s_xy + c_2) / ((m_x**2 + m_y**2 + c_1) * (s_xx + s_yy + c_2))
+    return (ssim * hidden).flatten(1).sum(1) / hidden.flatten(1).sum(1)
+
+
+def label_agreement(judge: Judge, images: Tensor, states: Tensor) -> Tensor:
+    """Share of the factors that the judge reads in the completed image as they are in the true one.
+
+    agreement_b = (number of factors f with read(images)_bf = states_bf) / F
+
+    Args:
+        judge: the reader, for example `load("digits").judge`.
+        images: (B, C, H, W) in [-1, 1].
+        states: (B, F) long, or the labels (B,) of a judge with one head.
+
+    Returns: (B,) float64 from 0 to 1; zeros and ones for a judge with one head.
+    """
+    return (judge.read(images) == states.reshape(len(images), -1)).double().mean(1)
+
+
+def diversity(completions: Tensor, known: Tensor) -> Tensor:
+    """How much the completions of one image differ from seed to seed; 0 where a method copies or averages.
+
+    diversity_b = mean over pairs s < s' of sqrt(mean over hidden pixels of (x_sb - x_s'b)^2)
+
+    Args:
+        completions: (S, B, C, H, W) in [-1, 1]: S >= 2 seeds of the same B images.
+        known: as in `hidden_mse`.
+
+    Returns: (B,) float64 in image units: 0 to 2.
+    Raises: ImageError for fewer than two seeds or an image without hidden pixels.
+    """
+    if completions.dim() != 5 or completions.shape[0] < 2:
+        raise ImageError(
+            f"completions must be (S, B, C, H, W) with S >= 2 seeds, not {tuple(completions.shape)}; "
+            "one seed has nothing to differ from"
+        )
+    distances = [hidden_mse(first, second, known).sqrt() for first, second in combinations(completions, 2)]
+    return torch.stack(distances).mean(0)
+
+
+def _windowed(images: Tensor) -> Tensor:
+    """The mean around each pixel of (B, C, H, W) under the Gaussian window, weights outside the picture left out."""
+    offset = torch.arange(-5, 6, dtype=images.dtype, device=images.device)
+    weight = torch.exp(-(offset**2) / (2 * 1.5**2))
+    planes = torch.cat([images.flatten(0, 1), torch.ones_like(images[:1, 0])])[:, None]  # the last one counts weights
+    blurred = F.conv2d(planes, weight[None, None, :, None], padding=(5, 0))
+    blurred = F.conv2d(blurred, weight[None, None, None, :], padding=(0, 5))[:, 0]
+    return (blurred[:-1] / blurred[-1]).view_as(images)
+
+
+def _checked_hidden(images: Tensor, truth: Tensor, known: Tensor) -> Tensor:
+    """(B, C, H, W) bool: True where the pixel is hidden; the images have one shape and each a hidden pixel."""
+    if images.shape != truth.shape:
+        raise ImageError(f"images {tuple(images.shape)} and truth {tuple(truth.shape)} must have one shape")
+    hidden = (~known).expand(images.shape) if known.dim() == 4 else (~known)[None].expand(images.shape)
+    empty = ~hidden.flatten(1).any(1)
+    if empty.any():
+        raise ImageError(f"image {int(empty.nonzero()[0])} of the batch has no hidden pixel to be judged on")
+    return hidden

@@ -1,0 +1,105 @@
+"""Runs the cells of a table: in one process, in several, or on the ranks of torchrun; stops and goes on at any cell.
+
+A finished cell is a file. What is still to be done is what has no file, so a killed run loses the cells that were
+under way and nothing else, and the processes need not speak with each other.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import torch
+from tqdm.auto import tqdm
+
+from ...errors import TiramisuError
+from ..zoo import load
+from .cells import Cell, CellResult, load_cell, run_cell, save_cell
+
+
+def run_cells(
+    cells: Sequence[Cell],
+    folder: str | Path,
+    *,
+    device: str = "cpu",
+    workers: int = 1,
+    progress: bool = True,
+) -> list[CellResult]:
+    """Run the cells that have no result yet, and return the results of all, in their order.
+
+    Under `torchrun`, each rank runs its share, and all ranks must see the same folder.
+
+    Args:
+        cells: what is asked for.
+        folder: where results are kept; missing folders are made.
+        device: "cpu", "cuda", ...; rank r of torchrun takes "cuda:r" of its machine where device is "cuda".
+        workers: processes on this machine, each with an equal share.
+        progress: show a progress bar with the time left.
+
+    Raises:
+        TiramisuError: fewer than one worker, a worker that failed, or a result that another rank left damaged.
+    """
+    if workers < 1:
+        raise TiramisuError(f"workers must be at least 1, not {workers}")
+    folder = Path(folder)
+    rank, ranks = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+    if device == "cuda" and ranks > 1:
+        device = f"cuda:{os.environ.get('LOCAL_RANK', 0)}"
+    todo = [cell for cell in cells if load_cell(folder, cell) is None]
+    mine = [cell for cell in _share(cells, rank, ranks) if cell in todo]  # the same shares however late a rank starts
+    with tqdm(total=len(cells), initial=len(cells) - len(todo), desc="cells", disable=not progress) as bar:
+        if workers == 1:
+            for _ in _work(mine, folder, device):
+                bar.update()
+        else:
+            _spawn(mine, folder, device, workers, bar)
+        while missing := [cell for cell in todo if not (folder / cell.name).is_file()]:  # of the other ranks
+            bar.n = len(cells) - len(missing)
+            bar.refresh()
+            time.sleep(2)
+        bar.n = len(cells)
+    results = [load_cell(folder, cell) for cell in cells]
+    if None in results:
+        raise TiramisuError(f"{folder / cells[results.index(None)].name} is damaged: run the same command again")
+    return [result for result in results if result is not None]
+
+
+def _share(cells: Sequence[Cell], rank: int, ranks: int) -> list[Cell]:
+    """Every n-th cell, neighbours (which cost about the same) going to different workers; one world at a time."""
+    return sorted(cells, key=lambda cell: cell.world)[rank::ranks]
+
+
+def _work(cells: Sequence[Cell], folder: Path, device: str) -> Iterator[Cell]:
+    """Run cells one after the other, loading each world once."""
+    loaded, world = None, None
+    for cell in cells:
+        if world is None or (cell.world, cell.dtype) != loaded:
+            loaded, world = (cell.world, cell.dtype), load(cell.world).to(device)
+            # The plain method of all modules: the one of diffusers prints a notice about modules that it keeps.
+            torch.nn.Module.to(world.denoiser.network, getattr(torch, cell.dtype))
+        save_cell(folder, run_cell(world, cell, torch.device(device)))
+        yield cell
+
+
+def _worker(rank: int, cells: Sequence[Cell], folder: Path, device: str, workers: int) -> None:
+    torch.set_num_threads(1)
+    for _ in _work(_share(cells, rank, workers), folder, device):
+        pass
+
+
+def _spawn(cells: Sequence[Cell], folder: Path, device: str, workers: int, bar: tqdm) -> None:
+    """Run the cells in processes of their own, watching their files appear."""
+    import torch.multiprocessing as multiprocessing
+
+    before = bar.n
+    context = multiprocessing.spawn(_worker, (cells, folder, device, workers), nprocs=workers, join=False)
+    running = True
+    while running:
+        try:
+            running = not context.join(timeout=1)
+        except multiprocessing.ProcessRaisedException as error:
+            raise TiramisuError(f"a worker failed, and finished cells are kept in {folder}:\n{error.msg}") from error
+        bar.n = before + sum((folder / cell.name).is_file() for cell in cells)
+        bar.refresh()

@@ -1,0 +1,113 @@
+"""Tunes samplers and guides on validation images, each with the same number of tries, and keeps the best as data.
+
+A comparison in which only the favourite was tuned says nothing. Each sampler has eight candidates for what matters
+most in it, tried on the same pictures, masks and noise; the test images are not touched. Of the guides, two have
+constants that no derivation gives, and eight candidates too: the latent guide's temperatures, and the bandwidth of the
+control without a circuit.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from tqdm.auto import tqdm
+
+from ...diffusion import samplers as s
+from ...files import atomic_path
+from ...methods import make_guide
+from ...steering.guide import own_generator
+from ...tuned import Options, as_options
+from ...world import World
+from .comparison import generators_for, make_cases
+from .measures import MEASURES, measure
+
+CANDIDATES = 8
+BASE = "replacement"  # the sampler that carries a guide while it is tuned, with its own tuned options
+
+_ETAS = [{"eta": eta} for eta in (0.0, 0.15, 0.3, 0.5, 0.7, 0.85, 0.95, 1.0)]
+_RATES = [{"settings": {"rate": rate}} for rate in (0.02, 0.06, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4)]
+
+GRIDS: dict[str, list[Options]] = {
+    "replacement": _ETAS,
+    "ddnm": _ETAS,
+    "ddrm": [{"eta": eta, "settings": {"clip": clip}} for clip in (False, True) for eta in (0.5, 0.7, 0.85, 1.0)],
+    "repaint": [{"settings": {"jump_length": j, "repeats": r}} for j in (1, 2, 4, 8) for r in (2, 5)],
+    "dps": [{"settings": {"zeta": zeta}} for zeta in (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0)],
+    "resampling": [
+        {"settings": {"particles": 8, "resample_below": share}} for share in (0.1, 0.25, 0.4, 0.5, 0.6, 0.75, 0.9, 1.0)
+    ],
+    "copaint": _RATES,
+    "copaint-tt": _RATES,
+}
+
+GUIDE_GRIDS: dict[str, list[Options]] = {
+    "latent": [
+        {"settings": {"tau_hidden": hidden, "tau_known": known}} for known in (0.01, 1.0) for hidden in (0.3, 1, 3, 10)
+    ],
+    "difference-kernel": [{"variance": v} for v in (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0)],
+}
+
+
+def tune(
+    world: World,
+    names: Sequence[str],
+    masks: Sequence[str],
+    *,
+    steps: int,
+    images: int,
+    seed: int,
+    measure_name: str,
+    device: torch.device,
+    progress: bool = True,
+) -> dict[str, dict[str, Any]]:
+    """Try all candidates of samplers and guides.
+
+    Args:
+        world: its validation split is used.
+        names: of samplers in `GRIDS` and of guides in `GUIDE_GRIDS`.
+        masks: each image is repaired under each.
+        steps: denoising steps T.
+        images: of the validation split.
+        seed: of image choice and noise.
+        measure_name: what is best; see `MEASURES`.
+        device: where the world's models are.
+        progress: show a progress bar.
+
+    Returns:
+        name -> {"options": the best candidate, "tried": [(candidate, mean of the measure), ...], "steps",
+        "images", "masks", "seed", "measure"}.
+    """
+    cases = make_cases(world, masks, images, split="validation", seed=seed)
+    sign = 1 if MEASURES[measure_name].lower_is_better else -1
+    schedule = world.schedule.respace(steps)
+    found = {}
+    for name in names:
+        tried = []
+        for candidate in tqdm((GRIDS | GUIDE_GRIDS)[name], desc=name, unit="candidate", disable=not progress):
+            done, first = [], 0
+            for part in cases.split(64):
+                generator = generators_for(part, seed, first)
+                task = world.denoiser, schedule, part.images.to(device), part.known.to(device)
+                options = as_options(name, candidate)
+                if name in GUIDE_GRIDS:
+                    guide = make_guide(name, world, generator=own_generator(generator), **options)
+                    options = {**world.sampler_options.get(BASE, {}), "guide": guide}
+                sample = s.get_sampler(BASE if name in GUIDE_GRIDS else name)
+                done.append(sample(*task, generator=generator, **options).cpu())
+                first += len(part.images)
+            tried.append((candidate, measure(world, torch.cat(done), cases)[measure_name].nanmean().item()))
+        best = min(tried, key=lambda pair: sign * pair[1])
+        facts = {"steps": steps, "images": images, "masks": list(masks), "seed": seed, "measure": measure_name}
+        found[name] = {"options": best[0], "tried": tried} | facts
+    return found
+
+
+def save_tuned(path: str | Path, found: Mapping[str, Any]) -> None:
+    """Write what `tune` found as JSON, beside what was found before for other names, atomically."""
+    kept = json.loads(Path(path).read_text(encoding="utf-8")) if Path(path).is_file() else {}
+    with atomic_path(path) as unfinished:
+        unfinished.write_text(json.dumps({**kept, **found}, indent=1, sort_keys=True) + "\n", encoding="utf-8")

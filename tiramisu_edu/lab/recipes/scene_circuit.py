@@ -1,0 +1,202 @@
+"""The circuits of faces and rooms: a hidden Chow-Liu tree over Gaussian patches, and its independent control.
+
+Four steps: k-means gives every patch position its codes; a Chow-Liu tree over the codes says which patches to tie;
+the latents start as clusters of what surrounds their patch (distillation, with the picture itself as the teacher); EM
+refines circuit and Gaussians together.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from ...circuits import structures
+from ...circuits.circuit import Circuit
+from ...circuits.learning import History, Rows, fit_em, mean_log_likelihood
+from ...steering.evidence import Observation
+from ...steering.patches import PatchCodebook, to_patches
+from .picture_teacher import teach
+
+Images = Callable[[str, "int | None"], tuple[Tensor, Tensor]]
+
+
+@dataclass(frozen=True)
+class PatchSettings:
+    """Sizes of a patch circuit.
+
+    Attributes:
+        images: of the training split.
+        patch: side of a patch in pixels.
+        num_codes: V, Gaussians per patch position.
+        num_latents: K, states per latent of the tree.
+        rounds: EM rounds; each ends with new Gaussians.
+        epochs: passes over the images per round.
+        batch_size: images per EM step.
+        pseudocount: samples' worth of evenness added to each node's edges.
+    """
+
+    images: int = 16_384
+    patch: int = 4
+    num_codes: int = 64
+    num_latents: int = 64
+    rounds: int = 12
+    epochs: int = 2
+    batch_size: int = 256
+    pseudocount: float = 0.2
+
+
+@dataclass(frozen=True)
+class PatchRows:
+    """The soft evidence of whole pictures on their patches' codes, made batch by batch: data for `fit_em`."""
+
+    codebook: PatchCodebook
+    images: Tensor
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: Any, /) -> Tensor:
+        image = self.images[torch.as_tensor(index)]
+        everything = torch.ones_like(image[:, :1], dtype=torch.bool)
+        return self.codebook.log_weights(Observation(image, 0.5, image, everything))
+
+
+def train_patch_circuit(
+    world: str,
+    images: Images,
+    circuit_path: str | Path,
+    codebook_path: str | Path,
+    *,
+    seed: int = 0,
+    settings: PatchSettings | None = None,
+    progress: bool = True,
+) -> Circuit:
+    """Learn codebook and tree from the training split, and write both.
+
+    Args:
+        world: its name, noted in the files.
+        images: (split, count or None for all) -> pictures (N, C, H, W) and whatever is known of them.
+        circuit_path, codebook_path: the files to write, atomically.
+        seed: of k-means and of the mini-batches.
+        settings: see `PatchSettings`; its defaults if None.
+
+    Returns:
+        The circuit; `facts` holds held-out nats per image beside those of independent patches (K = 1 on the same
+        codebook) and of one Gaussian per patch.
+    """
+    s = settings or PatchSettings()
+    start = time.perf_counter()
+    generator = torch.Generator().manual_seed(seed)
+    train = images("train", s.images)[0]
+    validation, test = (images(split, None)[0] for split in ("validation", "test"))
+
+    codebook = PatchCodebook.fit(train, patch=s.patch, num_codes=s.num_codes, generator=generator, progress=progress)
+    codes = codebook.categories(train)
+    graph = structures.hclt(codes, num_categories=s.num_codes, num_latents=s.num_latents)
+    circuit = Circuit(graph, generator=generator)
+    teach(circuit, codes, train, generator)
+
+    codebook = refine(circuit, codebook, train, validation[:1024], s, generator, progress=progress)
+
+    independent = independent_patches(codebook, train)
+    circuit.facts = {
+        "data": f"{world}, {len(train)} training images of {train.shape[2]} x {train.shape[3]}",
+        "structure": f"HCLT over {s.patch} x {s.patch} patches, K = {s.num_latents}, V = {s.num_codes} Gaussians",
+        "seed": seed,
+        "test_nats": round(mean_log_likelihood(circuit, PatchRows(codebook, test)), 2),
+        "test_nats_independent_patches": round(mean_log_likelihood(independent, PatchRows(codebook, test)), 2),
+        "test_nats_one_gaussian_per_patch": round(one_gaussian_per_patch(train, test, s.patch), 2),
+    }
+    codebook.save(codebook_path, data=circuit.facts["data"], seed=seed)
+    circuit.save(circuit_path, half=True, **circuit.facts)
+    if progress:
+        tqdm.write(f"{circuit.facts}, {time.perf_counter() - start:.0f} s")
+    return circuit
+
+
+def refine(
+    circuit: Circuit,
+    codebook: PatchCodebook,
+    train: Tensor,
+    validation: Tensor,
+    settings: PatchSettings,
+    generator: torch.Generator,
+    *,
+    progress: bool = False,
+) -> PatchCodebook:
+    """Rounds of EM on the circuit, in place, each followed by new Gaussians, which are returned."""
+    for r in range(settings.rounds):
+        rows, held_out = PatchRows(codebook, train), PatchRows(codebook, validation)
+        history = em_round(circuit, rows, held_out, r, settings, generator)
+        if progress:
+            tqdm.write(f"round {r + 1} of {settings.rounds}: {history.validation[-1]:.2f} nats held out")
+        codebook = refit(circuit, codebook, train)
+    return codebook
+
+
+def em_round(
+    circuit: Circuit, rows: Rows, validation: Rows, number: int, settings: PatchSettings, generator: torch.Generator
+) -> History:
+    """EM with steps that shrink within a round and from round to round."""
+    first = 0.3 / (1 + number / 4)
+    return fit_em(
+        circuit,
+        rows,
+        validation=validation,
+        epochs=settings.epochs,
+        batch_size=settings.batch_size,
+        pseudocount=settings.pseudocount,
+        step_size=lambda done: first / (1 + 2 * done),
+        generator=generator,
+        progress=False,
+    )
+
+
+def train_independent_circuit(
+    world: str, images: Images, path: str | Path, codebook_path: str | Path, *, seed: int = 0
+) -> Circuit:
+    """The control with K = 1 on the codebook of the patch circuit: it knows each patch, and no dependence."""
+    codebook = PatchCodebook.load(codebook_path)
+    train, test = images("train", PatchSettings.images)[0], images("test", None)[0]
+    circuit = independent_patches(codebook, train)
+    nats = round(mean_log_likelihood(circuit, PatchRows(codebook, test)), 2)
+    circuit.facts = {"data": world, "structure": "independent patches", "seed": seed, "test_nats": nats}
+    circuit.save(path, half=True, **circuit.facts)
+    return circuit
+
+
+def independent_patches(codebook: PatchCodebook, images: Tensor) -> Circuit:
+    """K = 1: the codes' own frequencies, by EM on the same soft evidence."""
+    D, V, _ = codebook.means.shape
+    circuit = Circuit(structures.factorized(D, num_categories=V), generator=torch.Generator().manual_seed(0))
+    fit_em(circuit, PatchRows(codebook, images), epochs=5, pseudocount=1.0, progress=False)
+    return circuit
+
+
+def one_gaussian_per_patch(train: Tensor, test: Tensor, patch: int) -> float:
+    """Mean log density of test images when each patch is one Gaussian with a full covariance, independent of others."""
+    fit, held_out = (to_patches(x, patch).double().permute(1, 0, 2) for x in (train, test))
+    mean = fit.mean(1, keepdim=True)
+    P = fit.shape[2]
+    covariance = (fit - mean).mT @ (fit - mean) / fit.shape[1] + 1e-5 * torch.eye(P, dtype=torch.float64)
+    factor = torch.linalg.cholesky(covariance)
+    white = torch.linalg.solve_triangular(factor, (held_out - mean).mT, upper=False)  # (D, P, N)
+    log_det = 2 * factor.diagonal(dim1=1, dim2=2).log().sum(1)
+    log_density = -0.5 * (white.square().sum(1) + log_det[:, None] + P * math.log(2 * math.pi))
+    return log_density.sum(0).mean().item()
+
+
+@torch.no_grad()
+def refit(circuit: Circuit, codebook: PatchCodebook, images: Tensor, batch: int = 1024) -> PatchCodebook:
+    """The Gaussians' M-step under the circuit's exact posterior of the codes."""
+    rows = PatchRows(codebook, images)
+    parts = torch.arange(len(images)).split(batch)
+    return codebook.maximise(images, torch.cat([circuit.posterior_marginals(rows[part]) for part in parts]))

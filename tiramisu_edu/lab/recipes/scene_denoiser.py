@@ -1,0 +1,218 @@
+"""The recipe of the denoisers of colour pictures: faces, rooms, and folders of photographs.
+
+    picture (3, S, S) -> blocks of 2 x 2 pixels (12, S/2, S/2) -> UNet -> blocks -> v (3, S, S)
+
+A UNet at full resolution spends nearly all of its time on the outermost level, where there is least to decide. On
+blocks of 2 x 2 pixels it works on a quarter of the places; attention on the two coarsest grids, 8 x 8 and 4 x 4,
+carries the rules that tie distant parts together. Sizes are set in `SCALES` and nowhere else.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ...diffusion.denoiser import Denoiser, build_network
+from ...diffusion.samplers import ddim
+from ...diffusion.schedule import Schedule
+from ...errors import ImageError, TiramisuError
+from ...pictures import save_image
+from .denoiser_training import TrainingResult, TrainingSettings, calibrate_residual_variance, train_denoiser
+
+PATCH, COARSEST, ATTENTION = 2, 4, 8  # side of a block of pixels; side of the last grid; largest grid with attention
+CALIBRATION = {"points": 48, "repeats": 2}
+Images = Callable[[str, int | None], tuple[Tensor, Tensor]]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One size of the recipe.
+
+    Attributes:
+        widths: channels on the three coarsest grids, the finest of them first; finer grids repeat the first.
+        layers: residual blocks per grid.
+        head: channels per attention head.
+        train: training images, None for all of them.
+        held_out: validation images.
+        settings: of the training.
+    """
+
+    widths: tuple[int, int, int]
+    layers: int
+    head: int
+    train: int | None
+    held_out: int
+    settings: TrainingSettings
+
+
+def _settings(**changes: Any) -> TrainingSettings:
+    """A level rate with a fall at the end: what is learnt before the fall does not depend on how long training is."""
+    common = TrainingSettings(patch=PATCH, learning_rate=1e-3, decay=0.4, average_decay=0.998, validate_every=500)
+    return replace(common, **changes)
+
+
+SCALES = {
+    # Seconds: to see that everything works.
+    "toy": Recipe((8, 8, 16), 1, 8, 32, 16, _settings(steps=10, batch_size=8, warmup=2, validate_every=5)),
+    # What ships: 2.6 million weights, 5.2 MB, an hour on one core.
+    "laptop": Recipe((64, 80, 96), 1, 40, None, 1024, _settings(steps=6_000, batch_size=64, checkpoint_every=100)),
+    # 14 million weights, an hour or two on one GPU.
+    "gpu": Recipe((96, 160, 224), 2, 32, None, 2048, _settings(steps=30_000, batch_size=256, average_decay=0.9995)),
+    # 90 million weights and as many steps as published models of photographs: days on a GPU.
+    "paper": Recipe(
+        (256, 384, 512),
+        2,
+        64,
+        None,
+        2048,
+        _settings(steps=500_000, batch_size=128, learning_rate=1e-4, warmup=5_000, average_decay=0.9999),
+    ),
+}
+WEAK = 10  # the weak denoiser stops after this part of the steps, its learning rate fallen to 0
+
+
+def scene_network(size: int, recipe: Recipe, seed: int) -> nn.Module:
+    """The UNet for blocks of pictures of S x S pixels: grids from S/2 down to 4 x 4.
+
+    Args:
+        size: S, 32 or a power of two above it.
+        recipe: its sizes.
+        seed: of the initial weights; torch's global random state stays as it is.
+
+    Raises:
+        ImageError: another size.
+    """
+    if size < 32 or size & (size - 1):
+        raise ImageError(f"size {size} does not halve down to {COARSEST} x {COARSEST}: use 32, 64, 128, 256, ...")
+    finer = int(math.log2(size // PATCH // COARSEST)) + 1 - len(recipe.widths)
+    widths = (recipe.widths[0],) * finer + recipe.widths
+    attends = [size // PATCH >> level <= ATTENTION for level in range(len(widths))]
+    config = {
+        "sample_size": size // PATCH,
+        "in_channels": 3 * PATCH**2,
+        "out_channels": 3 * PATCH**2,
+        "layers_per_block": recipe.layers,
+        "block_out_channels": widths,
+        "down_block_types": tuple("AttnDownBlock2D" if here else "DownBlock2D" for here in attends),
+        "up_block_types": tuple("AttnUpBlock2D" if here else "UpBlock2D" for here in reversed(attends)),
+        "norm_num_groups": 8,
+        "attention_head_dim": recipe.head,
+    }
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return build_network({"class": "UNet2DModel", "config": config})
+
+
+def train_scene_denoiser(
+    world: str,
+    images: Images,
+    out_path: str | Path,
+    *,
+    weak: bool = False,
+    scale: str = "laptop",
+    seed: int = 0,
+    device: str = "cpu",
+    checkpoint: str | Path | None = None,
+    progress: bool = True,
+) -> TrainingResult:
+    """Train, calibrate and save a denoiser in 16-bit weights, with a sheet of samples beside it (.png).
+
+    Args:
+        world: its name, for the notes in the file.
+        images: (split, count) -> (pictures (N, 3, S, S) in [-1, 1], anything).
+        out_path: the safetensors file to write.
+        weak: stop after a tenth of the steps. How much steering helps depends on how good the denoiser is.
+        scale: one of `SCALES`.
+        seed: of the initial weights, training, calibration and samples.
+        device: where to train, such as "cuda".
+        checkpoint: file to go on from where it exists; None trains in one go.
+        progress: print a line at each look at the held-out loss, and show a progress bar in a terminal.
+
+    Raises:
+        TiramisuError: an unknown scale.
+        ImageError: pictures whose size is not 32, 64, 128, ...
+    """
+    if scale not in SCALES:
+        raise TiramisuError(f"unknown scale {scale!r}: choose one of {', '.join(SCALES)}")
+    recipe = SCALES[scale]
+    train, held_out = images("train", recipe.train)[0], images("validation", recipe.held_out)[0]
+    settings = replace(recipe.settings, seed=seed, bfloat16=fast_bfloat16(device))
+    if weak:
+        settings = replace(settings, steps=max(1, settings.steps // WEAK))
+    network = scene_network(train.shape[-1], recipe, seed).to(device)
+    if progress:
+        weights = sum(parameter.numel() for parameter in network.parameters())
+        print(f"{len(train)} images, {weights / 1e6:.2f} million weights, {settings.steps} steps", flush=True)
+
+    sheet = Path(out_path).with_suffix(".png")
+    report = Report(settings, held_out[:12], sheet, printed=progress)
+    result = train_denoiser(
+        _plain_attention(network),
+        train,
+        Schedule.cosine(),
+        settings,
+        validation=held_out,
+        checkpoint=checkpoint,
+        report=report,
+        progress=progress,
+    )
+    denoiser = result.denoiser
+    generator = torch.Generator().manual_seed(seed)
+    variance = calibrate_residual_variance(denoiser, held_out[:256], generator, **CALIBRATION)
+    denoiser.schedule = denoiser.schedule.with_residual_variance(variance)
+    denoiser.facts |= {
+        "data": f"{world}, {len(train)} images of the train split; calibrated on the validation split",
+        "scale": scale,
+        "seconds": round(result.seconds),
+    }
+    denoiser.save(out_path, half=True)
+    report.draw(denoiser)
+    return result
+
+
+@dataclass
+class Report:
+    """What is printed and drawn while training runs."""
+
+    settings: TrainingSettings
+    pictures: Tensor
+    sheet: Path
+    printed: bool
+
+    def __call__(self, row: dict[str, Any], average: Denoiser) -> None:
+        """A line for this look, and the sheet drawn anew."""
+        if self.printed:
+            from tqdm.auto import tqdm
+
+            losses = f"loss {row['loss']:.4f}, held out {row['validation']:.4f}"
+            tqdm.write(f"step {row['step']} of {self.settings.steps}: {losses}")
+        self.draw(average)
+
+    def draw(self, denoiser: Denoiser, rows: int = 4) -> None:
+        """A row of real pictures, and rows of samples: DDIM with 25 steps, always from the same noise."""
+        device = next(denoiser.parameters()).device
+        image = self.pictures.repeat(rows, 1, 1, 1).to(device)
+        nothing = torch.zeros(1, 1, 1, 1, dtype=torch.bool, device=device)
+        generator = torch.Generator(device).manual_seed(self.settings.seed)
+        samples = ddim(denoiser, denoiser.schedule.respace(25), image, nothing, generator=generator)
+        lines = torch.stack([self.pictures, *samples.cpu().chunk(rows)])  # (rows + 1, columns, 3, S, S)
+        save_image(lines.permute(2, 0, 3, 1, 4).flatten(3).flatten(1, 2), self.sheet, scale=2)
+
+
+def fast_bfloat16(device: str) -> bool:
+    """Whether 16-bit arithmetic saves time there: on GPUs, and on processors with instructions for it."""
+    return torch.device(device).type == "cuda" or bool(torch.cpu.get_capabilities().get("avx512_bf16", False))
+
+
+def _plain_attention(network: nn.Module) -> nn.Module:
+    """The same network with softmax(Q Kᵀ) V written out: for 64 places the fused kernel's backward pass costs more."""
+    from diffusers.models.attention_processor import Attention, AttnProcessor
+
+    for module in network.modules():
+        if isinstance(module, Attention):
+            module.set_processor(AttnProcessor())
+    return network

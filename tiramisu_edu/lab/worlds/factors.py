@@ -1,0 +1,251 @@
+"""A Bayesian network as data: what an image of a world is made of, and which parts must match.
+
+    p(s) = Π_f p(s_f | s_parents(f))            s one state per factor, each factor a table
+
+A *rule* is a zero of a table: with an identity table the child must equal its parent. Because the network is small,
+the posterior of what a mask hides given what it leaves visible is exact; nothing learned is involved.
+
+    >>> shirt = factor("shirt", ("red", "blue"))
+    >>> hat = factor("hat", ("none", "red", "blue"), [shirt], lambda colour: {"none": 0.5, colour: 0.5})
+    >>> model = FactorModel([shirt, hat])
+    >>> state = torch.tensor([[0, 2]])  # a red shirt and a blue hat
+    >>> model.violations(state)[0].tolist()
+    [False, True]
+    >>> model.conditional(state, torch.tensor([False, True]))[0].tolist()  # the hat is seen: the shirt is blue
+    [[0.0, 1.0]]
+
+Letters: N states, F factors, C_f values of factor f. Sources: Pearl 1988 (the network); Dechter 1999 (elimination);
+Darwiche 2003, "A differential approach to inference in Bayesian networks" (all posteriors from one derivative).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+from ...errors import EvidenceError, StructureError
+
+_ROWS = 2048  # states eliminated at once: bounds the memory of the intermediate tables
+
+
+class Factor(NamedTuple):
+    """One part of a picture: p(value | values of the parents) as a table."""
+
+    name: str
+    values: tuple[str, ...]
+    parents: tuple[str, ...]
+    table: Tensor  # (C_parent ..., C) float64, every row sums to 1
+
+
+def factor(
+    name: str,
+    values: Sequence[str],
+    parents: Sequence[Factor] = (),
+    rule: Callable[..., str | Mapping[str, float]] | None = None,
+) -> Factor:
+    """Writes the table of one factor from a rule in words.
+
+    Args:
+        name, values: what the factor and its values are called.
+        parents: the factors that it depends on.
+        rule: of the parents' values, in order: the one value allowed, or weights of values (normalised here; a value
+            that is not named has probability 0). Uniform when None.
+
+    Raises: StructureError where the rule names a value that does not exist.
+    """
+    shape = [len(parent.values) for parent in parents]
+    rows = []
+    for given in torch.cartesian_prod(*map(torch.arange, shape)).reshape(-1, len(shape)).tolist() if shape else [[]]:
+        words = [parent.values[state] for parent, state in zip(parents, given)]
+        weights = rule(*words) if rule else dict.fromkeys(values, 1.0)
+        weights = {weights: 1.0} if isinstance(weights, str) else weights
+        if unknown := set(weights) - set(values):
+            raise StructureError(f"the rule of factor {name!r} names {sorted(unknown)}; its values are {list(values)}")
+        rows.append([weights.get(value, 0.0) for value in values])
+    table = torch.tensor(rows, dtype=torch.float64).reshape(*shape, len(values))
+    table = table / table.sum(-1, keepdim=True)
+    return Factor(name, tuple(values), tuple(parent.name for parent in parents), table)
+
+
+class FactorModel:
+    """A Bayesian network over factors, parents before children.
+
+    Raises: StructureError for a name used twice, a parent that does not come earlier, a table of the wrong shape or
+        with a row that is no distribution.
+    """
+
+    def __init__(self, factors: Sequence[Factor]) -> None:
+        self.factors = tuple(factors)
+        self.names = tuple(each.name for each in self.factors)
+        self.cardinalities = tuple(len(each.values) for each in self.factors)
+        self._place = {name: place for place, name in enumerate(self.names)}
+        for place, each in enumerate(self.factors):
+            self._check(place, each)
+        self._parents = [[self._place[name] for name in each.parents] for each in self.factors]
+        self._order = _elimination_order([[*p, f] for f, p in enumerate(self._parents)], self.cardinalities)
+
+    def __len__(self) -> int:
+        return len(self.factors)
+
+    def index(self, name: str) -> int:
+        """The column of a factor in states (N, F)."""
+        if name not in self._place:
+            raise StructureError(f"unknown factor {name!r}; choose one of {', '.join(self.names)}")
+        return self._place[name]
+
+    def _check(self, place: int, each: Factor) -> None:
+        if self._place[each.name] != place:
+            raise StructureError(f"two factors are called {each.name!r}; a name is used once")
+        late = [name for name in each.parents if self._place.get(name, place) >= place]
+        if late:
+            raise StructureError(f"factor {each.name!r} needs its parents {late} to come before it in the list")
+        shape = (*(self.cardinalities[self._place[name]] for name in each.parents), len(each.values))
+        if tuple(each.table.shape) != shape or each.table.dtype != torch.float64:
+            raise StructureError(
+                f"the table of factor {each.name!r} is {each.table.dtype} {tuple(each.table.shape)}; needed is "
+                f"torch.float64 {shape}: one axis for each parent, the last for its own values"
+            )
+        if not ((each.table >= 0).all() and ((each.table.sum(-1) - 1).abs() < 1e-9).all()):
+            raise StructureError(f"a row of the table of factor {each.name!r} is no distribution: it must sum to 1")
+
+    # Sampling.
+
+    def sample(self, count: int, generator: torch.Generator) -> Tensor:
+        """`count` coherent states (count, F) long, parents before children: no rule is broken."""
+        states = torch.zeros(count, len(self), dtype=torch.long)
+        for f in range(len(self)):
+            states[:, f] = torch.multinomial(self._rows(states, f), 1, generator=generator)[:, 0]
+        return states
+
+    def sample_independent(self, count: int, generator: torch.Generator) -> Tensor:
+        """`count` states (count, F) long, every factor uniform and independent: rules are broken at will."""
+        columns = [torch.randint(c, (count,), generator=generator) for c in self.cardinalities]
+        return torch.stack(columns, dim=1)
+
+    # Exact queries.
+
+    def log_probability(self, states: Tensor) -> Tensor:
+        """log p(s), (N,) float64 for states (N, F); −inf where a rule is broken."""
+        return self._own_probabilities(self._checked(states)).log().sum(1)
+
+    def violations(self, states: Tensor) -> Tensor:
+        """(N, F) bool: True where p(s_f | s_parents(f)) = 0, so the rule of factor f is broken."""
+        return self._own_probabilities(self._checked(states)) == 0
+
+    def conditional(
+        self, states: Tensor, seen: Tensor, *, impossible: Literal["raise", "nan"] = "raise"
+    ) -> list[Tensor]:
+        """The exact posterior of every factor given the seen ones.
+
+        Z(w) = Σ_s Π_f p(s_f | s_parents(f)) w_f(s_f)      w one-hot where seen, 1 elsewhere
+        p(s_f = v | seen) = w_f(v) ∂Z/∂w_f(v) / Z
+
+        One elimination of all factors gives Z, its derivative all the posteriors.
+
+        Args:
+            states: (N, F) long; entries that are not seen are not read.
+            seen: (N, F) or (F,) bool.
+            impossible: what to do with a row whose seen factors have probability 0 together.
+
+        Returns: F tensors (N, C_f) float64; one-hot where seen; NaN in impossible rows if so wished.
+        Raises: EvidenceError for wrong shapes, states out of range and, unless "nan", impossible rows.
+        """
+        seen = seen.expand(len(states), len(self)) if seen.shape in ((len(self),), states.shape) else seen
+        if seen.shape != states.shape or seen.dtype != torch.bool:
+            raise EvidenceError(
+                f"seen is {seen.dtype} {tuple(seen.shape)}; needed is torch.bool {tuple(states.shape)} "
+                f"or ({len(self)},)"
+            )
+        states = self._checked(states.where(seen, 0))
+        parts = [self._posteriors(s, o) for s, o in zip(states.split(_ROWS), seen.split(_ROWS))]
+        posteriors = [torch.cat(column) for column in zip(*parts)]
+        contradictory = posteriors[0].isnan().any(1).nonzero()[:, 0].tolist() if parts else []
+        if contradictory and impossible == "raise":
+            row = contradictory[0]
+            words = [f"{self.names[f]} = {self.factors[f].values[states[row, f]]}" for f in seen[row].nonzero()[:, 0]]
+            raise EvidenceError(
+                f"row {row}: the seen factors have probability 0 together ({', '.join(words)}); they break a rule: "
+                "see FactorModel.violations, or pass impossible='nan'"
+            )
+        return posteriors
+
+    def _posteriors(self, states: Tensor, seen: Tensor) -> list[Tensor]:
+        weights = [
+            torch.nn.functional.one_hot(states[:, f], c).double().where(seen[:, f, None], 1.0).requires_grad_()
+            for f, c in enumerate(self.cardinalities)
+        ]
+        with torch.enable_grad():
+            slopes = torch.autograd.grad(self._eliminate(weights).sum(), weights)
+        joint = [w.detach() * slope for w, slope in zip(weights, slopes)]  # p(s_f = v, seen)
+        return [p / p.sum(1, keepdim=True) for p in joint]
+
+    def _eliminate(self, weights: list[Tensor]) -> Tensor:
+        """Z(w), (N,): sums out one factor after the other, multiplying only the tables that speak of it."""
+        batch = len(self)  # the letter of axis N in the contractions
+        pending = [(each.table, [*self._parents[f], f]) for f, each in enumerate(self.factors)]
+        pending += [(w, [batch, f]) for f, w in enumerate(weights)]
+        for f in self._order:
+            bucket = [term for term in pending if f in term[1]]
+            pending = [term for term in pending if f not in term[1]]
+            rest = sorted({axis for _, axes in bucket for axis in axes} - {f})
+            operands = [piece for term in bucket for piece in term]
+            pending.append((torch.einsum(*operands, rest), rest))
+        return torch.stack([z for z, _ in pending]).prod(0)
+
+    # Helpers.
+
+    def _rows(self, states: Tensor, f: int) -> Tensor:
+        """p(s_f = v | s_parents(f)), (N, C_f)."""
+        table = self.factors[f].table
+        parents = self._parents[f]
+        return table[tuple(states[:, p] for p in parents)] if parents else table.expand(len(states), -1)
+
+    def _own_probabilities(self, states: Tensor) -> Tensor:
+        """p(s_f | s_parents(f)), (N, F)."""
+        columns = [self._rows(states, f).gather(1, states[:, f, None])[:, 0] for f in range(len(self))]
+        return torch.stack(columns, dim=1)
+
+    def _checked(self, states: Tensor) -> Tensor:
+        if states.ndim != 2 or states.shape[1] != len(self) or states.dtype != torch.long:
+            raise EvidenceError(
+                f"states are {states.dtype} {tuple(states.shape)}; needed is torch.int64 (N, {len(self)})"
+            )
+        outside = ((states < 0) | (states >= torch.tensor(self.cardinalities))).nonzero().tolist()
+        if outside:
+            row, f = outside[0]
+            raise EvidenceError(
+                f"row {row}: factor {self.names[f]!r} is {int(states[row, f])}; "
+                f"its values are 0 ... {self.cardinalities[f] - 1}"
+            )
+        return states
+
+
+def _elimination_order(families: list[list[int]], cardinalities: Sequence[int]) -> list[int]:
+    """The greedy order: always the factor whose elimination leaves the smallest table."""
+    scopes = [set(family) for family in families]
+    order: list[int] = []
+
+    def neighbours(f: int) -> set[int]:
+        return set().union(*(scope for scope in scopes if f in scope)) - {f}
+
+    def size(f: int) -> int:
+        return int(torch.tensor([cardinalities[g] for g in neighbours(f)]).prod())
+
+    for _ in cardinalities:
+        f = min((g for g in range(len(cardinalities)) if g not in order), key=size)
+        scopes = [scope for scope in scopes if f not in scope] + [neighbours(f)]
+        order.append(f)
+    return order
+
+
+def violations(model: FactorModel, read: Tensor) -> Tensor:
+    """Number of rules that each completion breaks, (B,) float64: factors whose value its parents' values forbid.
+
+    The judge's own mistakes count too. Its number on true images, which break none, is what a perfect method gets.
+
+    Args: as `determined`.
+    """
+    return model.violations(read).sum(1).double()

@@ -1,0 +1,109 @@
+"""The worlds by name: `load("faces")`.
+
+    world = load("faces")
+    world.denoiser, world.schedule, world.circuit, world.codebook, world.judge, world.images("test")
+
+A model is read when it is first asked for, and checked against its SHA-256, so a world costs nothing until then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cached_property
+from pathlib import Path
+
+from torch import Tensor
+
+from ..circuits.circuit import Circuit
+from ..errors import TiramisuError
+from ..steering.evidence import PixelCodebook
+from ..world import FOLDER, WEAK, World
+from .recipes.digits_circuit import independent_pixels
+from .worlds import digits
+from .worlds.folder import FolderWorld
+from .worlds.judge import Judge
+from .worlds.scene import Scene
+from .worlds.scenes import SCENES
+
+
+class DigitsWorld(World):
+    """The 1797 real digits; the circuit is over their pixels."""
+
+    parts = ("images", "circuit", "denoiser", "judge")
+
+    @cached_property
+    def codebook(self) -> PixelCodebook:
+        return PixelCodebook.grey_levels(digits.NUM_LEVELS)
+
+    @cached_property
+    def judge(self) -> Judge:
+        """Images -> log-probabilities of the digits; trained apart from the models it judges."""
+        return Judge.load(self.file("judge"))
+
+    @cached_property
+    def independent_circuit(self) -> Circuit:
+        return independent_pixels().to(self.device)
+
+    def images(self, split: str, count: int | None = None) -> tuple[Tensor, Tensor]:
+        images, states = digits.images(split)
+        return images[:count], states[:count]
+
+
+class SceneWorld(World):
+    """A procedural world: as many fresh images as wanted, with the factors behind them."""
+
+    parts = (
+        "denoiser",
+        "denoiser_weak",
+        "codebook",
+        "circuit",
+        "circuit_independent",
+        "tokenizer",
+        "codes_hclt",
+        "codes_quad_tree",
+        "judge",
+    )
+
+    @cached_property
+    def judge(self) -> Judge:
+        """Images -> log-probabilities of the factors; trained apart from the models it judges."""
+        return Judge.load(self.file("judge"))
+
+    @property
+    def scene(self) -> Scene:
+        return SCENES[self.family]
+
+    def images(self, split: str, count: int | None = None) -> tuple[Tensor, Tensor]:
+        if count is not None or split == "train":
+            return self.scene.images(split, count)
+        if split not in self._drawn:  # a second to draw, and evaluations ask again for every cell
+            self._drawn[split] = self.scene.images(split)
+        return self._drawn[split]
+
+    @cached_property
+    def _drawn(self) -> dict[str, tuple[Tensor, Tensor]]:
+        return {}
+
+
+WORLDS: dict[str, Callable[[str], World]] = {"digits": DigitsWorld, "faces": SceneWorld, "rooms": SceneWorld}
+
+
+def load(world_name: str, *, size: int | None = None, models: str | Path | None = None) -> World:
+    """A world by name; nothing is read yet, and each model's SHA-256 is checked when it is.
+
+    Args:
+        world_name: digits, faces, rooms; faces-weak and rooms-weak have a denoiser trained for a tenth as long;
+            "folder:PATH" is a folder of pictures of your own, see `tiramisu_edu.lab.worlds.folder`.
+        size: of a folder's pictures in pixels, 64 if None.
+        models: where a folder's models are; beside the folder if None.
+
+    Raises: TiramisuError for an unknown name; ImageError for a folder without pictures.
+    """
+    if world_name.startswith(FOLDER):
+        return FolderWorld(world_name, size=size, models=models)
+    if size is not None or models is not None:
+        raise TiramisuError(f"size and models are for folders, such as {FOLDER}PATH, not for {world_name!r}")
+    kind = WORLDS.get(world_name.removesuffix(WEAK))
+    if kind is None or (world_name.endswith(WEAK) and kind is not SceneWorld):
+        raise TiramisuError(f"unknown world {world_name!r}; choose one of {', '.join(WORLDS)}, {FOLDER}PATH")
+    return kind(world_name)

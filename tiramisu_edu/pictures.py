@@ -1,0 +1,166 @@
+"""Picture files of any kind -> image tensors in [-1, 1], and back."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from .errors import ImageError
+from .files import atomic_path
+
+_MODES = {1: "L", 3: "RGB"}
+
+
+class Picture(NamedTuple):
+    """A picture made ready for a model."""
+
+    image: Tensor
+    """(1, C, H, W) float32 in [-1, 1]."""
+    notice: str
+    """What was changed on the way, in words to show the user; empty where nothing was."""
+
+
+def load_image(path: str | Path, size: tuple[int, int], channels: int, *, crop: bool = False) -> Picture:
+    """Reads a picture file and brings it to the model's size and channels, saying what it changed.
+
+    image = 2 * picture / 255 - 1, after the camera's rotation (EXIF) is applied, transparency is laid on
+    white, colours become grey or grey becomes colours, and the picture is resized (area average when it
+    shrinks, bicubic when it grows).
+
+    Args:
+        path: a PNG, JPEG or other file that Pillow reads.
+        size: (height, width) in pixels.
+        channels: 1 (grey) or 3 (red, green, blue).
+        crop: first cut the largest piece of the right proportions out of the middle.
+
+    Returns: Picture(image (1, C, H, W), notice).
+    Raises: ImageError for a missing file, a file that is no picture, or channels other than 1 and 3.
+    """
+    if channels not in _MODES:
+        raise ImageError(f"channels must be 1 (grey) or 3 (red, green, blue), not {channels}")
+    picture, notices = open_picture(path), []
+
+    flat = _on_white(picture)
+    if flat is not picture:
+        notices.append("its transparency is laid on white")
+    if channels == 1 and _has_colours(flat):
+        notices.append("its colours are turned into grey levels")
+    flat = flat.convert(_MODES[channels])
+
+    height, width = size
+    if crop and flat.width * height != flat.height * width:
+        notices.append("its middle is cut out")
+        flat = _middle(flat, width, height)
+    if flat.size != (width, height):
+        stretched = flat.width * height != flat.height * width
+        notices.append(
+            f"it is resized from {flat.width} x {flat.height} to {width} x {height} pixels (width x height)"
+            + (", which changes its proportions" if stretched else "")
+        )
+        flat = _resize(flat, width, height)
+    return Picture(_to_tensor(flat), f"{path}: {'; '.join(notices)}" if notices else "")
+
+
+def save_image(image: Tensor, path: str | Path, *, scale: int = 1) -> None:
+    """Writes one image as PNG, each pixel as a square of `scale` pixels.
+
+    Args:
+        image: (C, H, W) or (1, C, H, W) in [-1, 1], C = 1 or 3; values outside are clipped.
+        path: the file; its name ends in .png.
+        scale: how many pixels wide a pixel becomes, >= 1.
+
+    Raises: ImageError for another shape.
+    """
+    from PIL import Image
+
+    pixels = image.detach().squeeze(0) if image.dim() == 4 else image.detach()
+    if pixels.dim() != 3 or pixels.shape[0] not in _MODES:
+        raise ImageError(f"one image of shape (C, H, W) with C = 1 or 3 is expected, not {tuple(image.shape)}")
+    levels = ((pixels.float().cpu().clamp(-1.0, 1.0) + 1.0) * 127.5).round().to(torch.uint8)
+    levels = levels.repeat_interleave(scale, dim=1).repeat_interleave(scale, dim=2)
+    grid = levels.permute(1, 2, 0).numpy()  # (H, W, C)
+    picture = Image.fromarray(grid[..., 0] if pixels.shape[0] == 1 else grid)
+    with atomic_path(path) as unfinished:
+        picture.save(unfinished, format="PNG")
+
+
+def open_picture(path: str | Path) -> "Image.Image":
+    """Opens and decodes a picture file, turned upright.
+
+    Raises: ImageError for a file that is missing, a folder, not a picture, or damaged.
+    """
+    from PIL import Image, ImageOps
+
+    try:
+        with Image.open(path) as opened:
+            opened.load()
+            return ImageOps.exif_transpose(_eight_bits(opened))
+    except FileNotFoundError:
+        raise ImageError(f"{path}: there is no such file; check the path") from None
+    except IsADirectoryError:
+        raise ImageError(f"{path}: this is a folder; name one picture file in it") from None
+    except PermissionError:
+        raise ImageError(f"{path}: the file may not be read; change its permissions") from None
+    except Image.DecompressionBombError as reason:
+        raise ImageError(f"{path}: the picture is too large to open ({reason}); make it smaller first") from None
+    except (OSError, SyntaxError, ValueError, EOFError) as reason:
+        raise ImageError(
+            f"{path}: this is not a picture that can be read ({reason}); save it again as PNG or JPEG"
+        ) from None
+
+
+def _eight_bits(picture: "Image.Image") -> "Image.Image":
+    """16-bit grey pictures at 8 bits; Pillow's own conversion clips them instead of scaling."""
+    if not picture.mode.startswith("I"):
+        return picture
+    import numpy as np
+    from PIL import Image
+
+    levels = (np.asarray(picture).astype(np.int64).clip(0, 65535) / 257).round().astype(np.uint8)
+    return Image.fromarray(levels)
+
+
+def _on_white(picture: "Image.Image") -> "Image.Image":
+    """The picture laid on white where it is see-through; the same object where it is not."""
+    from PIL import Image
+
+    if not picture.has_transparency_data:
+        return picture
+    layered = picture.convert("RGBA")
+    if layered.getchannel("A").getextrema() == (255, 255):
+        return picture
+    white = Image.new("RGBA", layered.size, (255, 255, 255, 255))
+    return Image.alpha_composite(white, layered).convert("RGB")
+
+
+def _has_colours(picture: "Image.Image") -> bool:
+    """Whether any pixel's red, green and blue differ."""
+    red, green, blue = picture.convert("RGB").split()
+    return red.tobytes() != green.tobytes() or green.tobytes() != blue.tobytes()
+
+
+def _middle(picture: "Image.Image", width: int, height: int) -> "Image.Image":
+    """The largest piece with the proportions width : height, from the middle."""
+    scale = min(picture.width / width, picture.height / height)
+    wide, high = max(1, round(width * scale)), max(1, round(height * scale))
+    left, top = (picture.width - wide) // 2, (picture.height - high) // 2
+    return picture.crop((left, top, left + wide, top + high))
+
+
+def _resize(picture: "Image.Image", width: int, height: int) -> "Image.Image":
+    """Area average when it shrinks, bicubic when it grows."""
+    from PIL import Image
+
+    shrinks = picture.width >= width and picture.height >= height
+    return picture.resize((width, height), Image.Resampling.BOX if shrinks else Image.Resampling.BICUBIC)
+
+
+def _to_tensor(picture: "Image.Image") -> Tensor:
+    """(1, C, H, W) float32 in [-1, 1]."""
+    import numpy as np
+
+    levels = torch.from_numpy(np.array(picture, dtype=np.float32))
+    levels = levels[None] if levels.dim() == 2 else levels.permute(2, 0, 1)
+    return (levels / 127.5 - 1.0).unsqueeze(0).contiguous()

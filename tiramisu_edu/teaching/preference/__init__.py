@@ -1,7 +1,0 @@
-"""Which of two pictures do people prefer? A blind study of pairs for a class.
-
-Whoever votes never sees the name of a method: pictures are known by codes, and the key stays with the teacher.
-
-    python -m tiramisu_edu.teaching.preference page DIR_A DIR_B --out study.html     # study.html, and study.key.json
-    python -m tiramisu_edu.teaching.preference report study.key.json votes/*.csv
-"""

@@ -1,0 +1,161 @@
+"""A world: an image distribution and the models trained on it, each read from its file when it is first asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .circuits.circuit import Circuit
+from .datafiles import checksums, data_path, verified
+from .diffusion.denoiser import Denoiser
+from .diffusion.schedule import Schedule
+from .errors import FileError, TiramisuError
+from .steering.evidence import PixelCodebook
+from .steering.patches import PatchCodebook
+from .tokenizer import Tokenizer
+from .tuned import load_tuned
+
+FOLDER = "folder:"  # load("folder:PATH"): pictures of your own
+WEAK = "-weak"  # load("faces-weak"): faces, with the denoiser that was trained for a tenth as long
+
+
+class World:
+    """An image distribution and the models trained on it, each read from its file when it is first asked for.
+
+    Args:
+        name: as given to `load`; with "-weak" at the end, the weak denoiser takes the place of the good one.
+        device: where the models are; the judge stays on the CPU, where pictures are looked at.
+    """
+
+    parts: tuple[str, ...] = ()
+    """The files that the world is made of, as `tiramisu-edu train` names them."""
+    scene: Any = None
+    """The factors behind the pictures and the rules between them; None where they are not known."""
+    judge: Any = None
+    """Images -> log-probabilities of the factors, trained apart from the models it judges; None without labels."""
+    listed = True
+    """Whether their SHA-256 are in data/checksums.txt."""
+
+    def __init__(self, name: str, device: str | torch.device = "cpu") -> None:
+        self.name, self.device = name, torch.device(device)
+
+    @property
+    def family(self) -> str:
+        """The name without "-weak": whose files are read."""
+        return self.name.removesuffix(WEAK)
+
+    @cached_property
+    def denoiser(self) -> Denoiser:
+        """p_DM: (x_t, t) -> clean prediction and noise."""
+        return self.weak_denoiser if self.name != self.family else self._denoiser("denoiser")
+
+    @cached_property
+    def weak_denoiser(self) -> Denoiser:
+        """The same network after a tenth of the training."""
+        return self._denoiser("denoiser_weak")
+
+    @property
+    def schedule(self) -> Schedule:
+        """The denoiser's full schedule; respace it for fewer steps."""
+        return self.denoiser.schedule
+
+    @cached_property
+    def circuit(self) -> Circuit:
+        """p_PC over the categories of the pixels or patches."""
+        return self._circuit("circuit")
+
+    @cached_property
+    def independent_circuit(self) -> Circuit:
+        """The control: the same categories, all independent."""
+        return self._circuit("circuit_independent")
+
+    @cached_property
+    def codebook(self) -> PixelCodebook | PatchCodebook:
+        """Pixels -> log weights for the circuit, and its marginals -> pixel means."""
+        return PatchCodebook.load(self.file("codebook")).to(self.device)
+
+    @cached_property
+    def tokenizer(self) -> Tokenizer | None:
+        """Images -> grid of codes and back; None for a world without."""
+        return Tokenizer.load(self.file("tokenizer")).to(self.device) if "tokenizer" in self.parts else None
+
+    @cached_property
+    def code_circuits(self) -> Mapping[str, Circuit]:
+        """Structure -> p_PC over the codes of the tokenizer; empty for a world without."""
+        return {part.removeprefix("codes_"): self._circuit(part) for part in self.parts if part.startswith("codes_")}
+
+    @cached_property
+    def sampler_options(self) -> Mapping[str, Mapping[str, Any]]:
+        """Sampler name -> its keyword arguments as tuned for this world on validation images."""
+        return load_tuned(data_path(f"{self.family}/samplers.json"))
+
+    def images(self, split: str, count: int | None = None) -> tuple[Tensor, Tensor]:
+        """The first `count` images of a split, all if None, and what is on them.
+
+        Args:
+            split: "train", "validation" or "test".
+
+        Returns: images (N, C, H, W) in [-1, 1], states (N, F) long, the value of each of the F factors; for digits
+            the labels (N,).
+        """
+        raise NotImplementedError
+
+    def to(self, device: str | torch.device) -> World:
+        """This world with its models on a device; the same object where they are there already."""
+        return self if torch.device(device) == self.device else type(self)(self.name, device)
+
+    def read_all(self) -> list[str]:
+        """Reads every model that is published or made, so that a damaged one shows now; returns their parts."""
+        there = [part for part in self.parts if self._published(part) or self._path(part).is_file()]
+        for part in there:
+            if part.startswith("codes_"):
+                self._circuit(part)
+            elif part in _ATTRIBUTES:
+                getattr(self, _ATTRIBUTES[part])
+        return there
+
+    def file(self, part: str) -> Path:
+        """The file of a part, checked.
+
+        Raises: TiramisuError for a part that the world does not have; FileError for a file that is not made yet, or
+            not as published.
+        """
+        if part not in self.parts:
+            raise TiramisuError(f"world {self.name!r} has no {part}; it has {', '.join(self.parts)}")
+        path = self._path(part)
+        if not path.is_file() and not self._published(part):
+            raise FileError(f"{path} is not made yet; make it with: tiramisu-edu train {self.to_train} --part {part}")
+        return verified(path) if self.listed else path
+
+    @property
+    def to_train(self) -> str:
+        """The arguments by which `tiramisu-edu train` knows the world."""
+        return self.family
+
+    def _path(self, part: str) -> Path:
+        return data_path(f"{self.family}/{part}.safetensors")
+
+    def _published(self, part: str) -> bool:
+        return self.listed and f"{self.family}/{part}.safetensors" in checksums()
+
+    def _denoiser(self, part: str) -> Denoiser:
+        return Denoiser.load(self.file(part)).to(self.device)
+
+    def _circuit(self, part: str) -> Circuit:
+        return Circuit.load(self.file(part)).to(self.device)
+
+
+_ATTRIBUTES = {
+    "denoiser": "denoiser",
+    "denoiser_weak": "weak_denoiser",
+    "circuit": "circuit",
+    "circuit_independent": "independent_circuit",
+    "codebook": "codebook",
+    "tokenizer": "tokenizer",
+    "judge": "judge",
+}
