@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from benchmarks.circuits import Growth, Row
-from tiramisu_edu.course.palette import series_style
 from tiramisu_edu.files import atomic_path
+from tiramisu_edu.lab.palette import series_style
 
 
 def save_figure(path: Path, limits: list[Row], growth: list[Growth], facts: str) -> None:

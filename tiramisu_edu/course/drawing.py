@@ -14,8 +14,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from ..circuits.nodes import Input, Node, NodeGraph, Product, Sum, children
-from . import palette
-from .palette import new_figure
+from ..lab import palette
+from ..lab.palette import new_figure
 
 Point = tuple[float, float]
 Edge = tuple[Node, int]  # parent and the place of the child among its children

@@ -17,8 +17,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from ..errors import TiramisuError
+from ..lab.palette import HIDDEN, INK, SERIES, new_figure, series_hatch, series_style
 from .drawing import draw_circuit
-from .palette import HIDDEN, INK, SERIES, new_figure, series_hatch, series_style
 
 __all__ = [
     "HIDDEN",

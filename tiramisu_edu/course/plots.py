@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
+from ..lab.palette import INK
 from .figures import draw_picture, new_figure, series_style
-from .palette import INK
 
 Interval = tuple[float, float, float]
 """An estimate with its interval: (estimate, low, high). A `PairedInterval` begins with these three."""

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ..errors import TiramisuError
-from .palette import BLUE
+from ..lab.palette import BLUE
 
 
 def read_lines(module: str, function: str, notes: Mapping[str, str], *, until: str = "") -> None:

@@ -13,8 +13,8 @@ from matplotlib.figure import Figure
 
 from ..circuits.regions import Region, RegionGraph
 from ..errors import StructureError
-from . import palette
-from .palette import new_figure
+from ..lab import palette
+from ..lab.palette import new_figure
 
 Point = tuple[float, float]
 MAX_REGIONS, MAX_INPUTS = 40, 18  # more cannot be read

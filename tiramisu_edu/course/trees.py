@@ -9,8 +9,8 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from ..errors import TiramisuError
+from ..lab.palette import BLUE, INK, ORANGE
 from .figures import draw_picture, new_figure
-from .palette import BLUE, INK, ORANGE
 
 Edges = frozenset[tuple[int, int]]
 """Pairs (i, j) with i < j."""
