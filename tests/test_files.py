@@ -88,3 +88,57 @@ def test_sha256(tmp_path):
     assert sha256(tmp_path / "x").startswith("ba7816bf8f01cfea")
     with pytest.raises(FileError, match="cannot read"):
         sha256(tmp_path / "none")
+
+
+def test_a_link_stays_a_link_and_its_file_is_replaced(tmp_path):
+    (tmp_path / "real").write_text("old")
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    with atomic_path(tmp_path / "link") as temporary:
+        temporary.write_text("new")
+    assert (tmp_path / "link").is_symlink() and (tmp_path / "real").read_text() == "new"
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes on this system")
+def test_pipes_are_written_through(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    with atomic_path(tmp_path / "pipe") as temporary:
+        temporary.write_text("through")
+    assert os.read(reader, 100) == b"through" and stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)
+    os.close(reader)
+
+
+def test_a_folder_is_no_file(tmp_path):
+    with pytest.raises(FileError, match="is a folder"), atomic_path(tmp_path):
+        pass
+
+
+def test_what_a_killed_process_left_goes_after_an_hour(tmp_path):
+    old, young = tmp_path / ".x.1.partial", tmp_path / ".x.2.partial"
+    for file in (old, young):
+        file.touch()
+    os.utime(old, (0, 0))
+    write(tmp_path / "x")
+    assert not old.exists() and young.exists()
+
+
+def test_every_flip_in_the_header_and_every_odd_header_is_a_file_error(tmp_path):
+    path = write(tmp_path / "x", metadata={"seed": 7})
+    content = path.read_bytes()
+    length = 8 + int.from_bytes(content[:8], "little")
+    good = load_safetensors(path, kind="thing", version=2)
+    for position in range(length):
+        flipped = bytearray(content)
+        flipped[position] ^= 1
+        path.write_bytes(flipped)
+        try:
+            tensors, metadata = load_safetensors(path, kind="thing", version=2)
+        except FileError:
+            continue
+        assert metadata == good[1] and all(torch.equal(tensors[n], good[0][n]) for n in good[0])  # padding only
+    for odd in ("[]", "null", "3", "[" * 100_000):
+        for version in ("1", "²", "-1", ""):
+            header = {"package": "tiramisu_edu", "kind": "thing", "version": version, "digest": "", "metadata": odd}
+            save_file({"a": torch.zeros(1)}, path, metadata=header)
+            with pytest.raises(FileError):
+                load_safetensors(path, kind="thing", version=2)

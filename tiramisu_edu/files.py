@@ -1,27 +1,33 @@
 """Model files: written whole or not at all, read with a reason when they cannot be.
 
 Every trained model is one safetensors file: named tensors, and JSON metadata that says what they are. There
-is no pickle in it, so opening a file never runs code. Each file carries a digest of its own tensors, and a
-flipped bit is an error instead of a slightly different picture.
+is no pickle in it, so opening a file never runs code. Each file carries a digest of its own tensors and a seal of its
+other entries, and a flipped bit is an error instead of a slightly different picture.
 """
 
 import contextlib
+import glob
 import hashlib
 import json
 import os
 import secrets
+import shutil
+import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from .errors import FileError
+from .errors import FileError, TiramisuError
 
 PACKAGE = "tiramisu_edu"
+HEADER = {"package", "kind", "version", "digest", "metadata"}
+STALE_SECONDS = 3600
 
 
 @contextlib.contextmanager
@@ -29,15 +35,32 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     """A path beside `path` to write to; the file takes the place of `path` when the block ends well.
 
     When the block fails, or the process is killed, the old file stays as it was. A reader therefore sees the
-    old file or the new one, never half of one.
+    old file or the new one, never half of one. A link stays a link, and the file it points to is replaced; into a
+    device or a pipe the bytes are copied. What a killed process left beside `path` is removed after an hour.
+
+    Raises:
+        FileError: `path` is a folder.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.partial")
+    if path.is_dir():
+        raise FileError(f"{path} is a folder: name a file to write")
+    through = path.exists() and not path.is_file()
+    path = path if through else Path(os.path.realpath(path))
+    folder = Path(tempfile.gettempdir()) if through else path.parent
+    folder.mkdir(parents=True, exist_ok=True)
+    for left in folder.glob(f".{glob.escape(path.name)}.*.partial"):
+        with contextlib.suppress(OSError):  # another process may have removed it
+            if time.time() - left.stat().st_mtime > STALE_SECONDS:
+                left.unlink()
+    temporary = folder / f".{path.name}.{secrets.token_hex(6)}.partial"
     try:
         yield temporary
-        _flush_to_disk(temporary)
-        os.replace(temporary, path)
+        if through:
+            with temporary.open("rb") as source, path.open("wb") as target:
+                shutil.copyfileobj(source, target)
+        else:
+            _flush_to_disk(temporary)
+            os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -88,6 +111,7 @@ def save_safetensors(
         "digest": tensor_digest(stored),
         "metadata": json.dumps(metadata, sort_keys=True),
     }
+    header["seal"] = _seal(header)
     with atomic_path(path) as temporary:
         temporary.write_bytes(_in_fixed_order(save(stored, metadata=header)))
 
@@ -110,17 +134,32 @@ def load_safetensors(path: str | Path, *, kind: str, version: int) -> tuple[dict
     path = Path(path)
     if not path.is_file():
         raise FileError(f"no file {path}: expected a {kind} written by {PACKAGE}")
-    try:
+    with reading(path):
         with safe_open(path, framework="pt") as file:
             header = file.metadata() or {}
             _check_header(path, header, kind, version)
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        metadata = json.loads(header["metadata"])
-    except (SafetensorError, OSError, KeyError, json.JSONDecodeError) as error:
-        raise FileError(f"{path} is truncated or damaged ({error}): restore it or train it again") from error
-    if tensor_digest(tensors) != header.get("digest"):
-        raise FileError(f"{path} is damaged: its tensors differ from those that were saved; restore the file")
+        metadata = dict(json.loads(header["metadata"]))
+        if tensor_digest(tensors) != header["digest"]:
+            raise FileError(f"{path} is damaged: its tensors differ from those that were saved; restore the file")
     return tensors, {**metadata, "version": int(header["version"])}
+
+
+@contextlib.contextmanager
+def reading(path: str | Path) -> Iterator[None]:
+    """Turns whatever fails while the contents of a file are read into one FileError that names the file."""
+    try:
+        yield
+    except TiramisuError:
+        raise
+    except Exception as error:
+        what = f"{type(error).__name__}: {error}".split("\n")[0]
+        raise FileError(f"{path} is truncated or damaged ({what}): restore it or train it again") from error
+
+
+def _seal(header: Mapping[str, str]) -> str:
+    """SHA-256 over every entry of the header but the seal itself."""
+    return hashlib.sha256(json.dumps({k: header[k] for k in sorted(HEADER)}).encode()).hexdigest()
 
 
 def _in_fixed_order(content: bytes) -> bytes:
@@ -138,8 +177,10 @@ def _check_header(path: Path, header: Mapping[str, str], kind: str, version: int
         raise FileError(f"{path} was not written by {PACKAGE}: expected a {kind}")
     if header.get("kind") != kind:
         raise FileError(f"{path} holds a {header.get('kind')}, expected a {kind}")
+    if not set(header) <= HEADER | {"seal"} or ("seal" in header and header["seal"] != _seal(header)):
+        raise FileError(f"{path} is damaged: its header differs from the one that was saved; restore the file")
     found = header.get("version", "")
-    if not found.isdigit() or not 1 <= int(found) <= version:
+    if not (found.isascii() and found.isdigit()) or not 1 <= int(found) <= version:
         raise FileError(f"{path} has version {found or 'none'}, expected 1 to {version}: update {PACKAGE}")
 
 
