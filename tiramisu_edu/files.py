@@ -177,11 +177,11 @@ def _check_header(path: Path, header: Mapping[str, str], kind: str, version: int
         raise FileError(f"{path} was not written by {PACKAGE}: expected a {kind}")
     if header.get("kind") != kind:
         raise FileError(f"{path} holds a {header.get('kind')}, expected a {kind}")
-    if not set(header) <= HEADER | {"seal"} or ("seal" in header and header["seal"] != _seal(header)):
-        raise FileError(f"{path} is damaged: its header differs from the one that was saved; restore the file")
     found = header.get("version", "")
     if not (found.isascii() and found.isdigit()) or not 1 <= int(found) <= version:
         raise FileError(f"{path} has version {found or 'none'}, expected 1 to {version}: update {PACKAGE}")
+    if not set(header) <= HEADER | {"seal"} or ("seal" in header and header["seal"] != _seal(header)):
+        raise FileError(f"{path} is damaged: its header differs from the one that was saved; restore the file")
 
 
 def _flush_to_disk(path: Path) -> None:

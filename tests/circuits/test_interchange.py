@@ -47,6 +47,7 @@ def rewrite(path, change):
     with safe_open(path, framework="pt") as file:
         header = dict(file.metadata())
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    header.pop("seal", None)  # as files of an older version
     change(header)
     save_file(tensors, path, metadata=header)
 
