@@ -18,9 +18,12 @@ from tiramisu_edu.circuits import structures
 from tiramisu_edu.circuits.circuit import Circuit
 from tiramisu_edu.inpainting import inpaint
 from tiramisu_edu.methods import code_models
-from tiramisu_edu.steering.codes import Tokenizer, covered_fraction
-from tiramisu_edu.steering.fusion import CodeFusionGuide, Demands, PixelFusionGuide, code_demands, pixel_demands
-from tiramisu_edu.steering.guide import Codebook, Guide, own_generator
+from tiramisu_edu.steering.beyond.difference import DifferenceGuide
+from tiramisu_edu.steering.evidence import DensityCodebook
+from tiramisu_edu.steering.fusion import CodeFusionGuide, Demands, code_demands, pixel_demands
+from tiramisu_edu.steering.guide import Guide, own_generator
+from tiramisu_edu.steering.latent import covered_fraction
+from tiramisu_edu.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
     from tiramisu_edu.world import World
@@ -34,7 +37,7 @@ class Models(NamedTuple):
 
     circuit: Circuit
     tokenizer: Tokenizer | None
-    codebook: Codebook | None
+    codebook: DensityCodebook | None
 
 
 def models_of(world: World, method: str) -> Models:
@@ -120,7 +123,7 @@ def _guide(models: Models, demand: Tensor, regions: Tensor, generator: torch.Gen
     """The guide of `fuse`, with a demand of its own for each row."""
     if models.tokenizer is None:
         assert models.codebook is not None
-        return PixelFusionGuide(models.circuit, models.codebook, demand=demand)
+        return DifferenceGuide(models.circuit, models.codebook, demand=demand, consistent_noise=True)
     ruled = covered_fraction(regions, demand.shape[1]).sum(0)
     drawing = own_generator(generator)
     return CodeFusionGuide(models.circuit, models.tokenizer, demand=demand, ruled=ruled, generator=drawing)

@@ -19,9 +19,8 @@ from tiramisu_edu.circuits.structures import chow_liu_edges, latent_tree
 from tiramisu_edu.lab.recipes.picture_teacher import teach
 from tiramisu_edu.lab.recipes.scene_circuit import PatchRows, PatchSettings, em_round, refine
 from tiramisu_edu.lab.recipes.tokenizer_training import TokenizerSettings, train_tokenizer
-from tiramisu_edu.steering.codes import covered_fraction, decoded_moments, joint_codes
 from tiramisu_edu.steering.evidence import Observation
-from tiramisu_edu.steering.latent import LatentGuide, LatentSettings
+from tiramisu_edu.steering.latent import LatentGuide, covered_fraction, decoded_moments, joint_codes
 from tiramisu_edu.steering.patches import PatchCodebook
 from tiramisu_edu.tokenizer import PATCH, Tokenizer
 
@@ -134,7 +133,7 @@ class CodeModel:
         colour = avg_pool2d(torch.where(known, images, 0.0), PATCH) / share.clamp_min(1 / PATCH**2)
         guess = torch.where(known, images, interpolate(colour, scale_factor=PATCH, mode="nearest"))
         log_p = self.tokenizer.log_probabilities(guess)
-        guide = LatentGuide(self.circuit, self.tokenizer, settings=LatentSettings(hidden_evidence=False))
+        guide = LatentGuide(self.circuit, self.tokenizer, hidden_evidence=False)
         return guide.evidence(log_p, covered_fraction(known, log_p.shape[1]))
 
 

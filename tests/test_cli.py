@@ -165,10 +165,10 @@ def test_the_help_lists_what_there_is():
     from tiramisu_edu.lab import cli
     from tiramisu_edu.lab.evaluation.tuning import CANDIDATES, GRIDS
     from tiramisu_edu.lab.zoo import WORLDS
-    from tiramisu_edu.methods import GUIDES
+    from tiramisu_edu.names import GUIDES
 
     assert (tuple(SAMPLERS), tuple(WORLDS)) == (cli.SAMPLERS, cli.WORLDS)
-    assert ("none", *GUIDES) == cli.GUIDES
+    assert GUIDES == cli.GUIDES
     assert set(GRIDS) == set(SAMPLERS) - {"ddim", "ddpm"}
     assert all(len(grid) == CANDIDATES for grid in GRIDS.values())  # the same effort for each
 

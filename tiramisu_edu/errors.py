@@ -1,5 +1,8 @@
 """The exceptions this package raises on purpose: one family, each message saying what to do next."""
 
+from collections.abc import Iterable
+from difflib import get_close_matches
+
 
 class TiramisuError(ValueError):
     """Anything a caller did that the package can explain. The command line prints it and exits with 2."""
@@ -19,3 +22,10 @@ class FileError(TiramisuError):
 
 class ImageError(TiramisuError):
     """An image or mask that cannot be used: wrong channels, wrong size, nothing to fill in, unreadable."""
+
+
+def unknown_name(kind: str, name: str, names: Iterable[str]) -> TiramisuError:
+    """The error for a name that is not among `names`; it suggests the nearest one."""
+    near = get_close_matches(name, list(names), 1)
+    suggestion = f"did you mean {near[0]!r}? Choose" if near else "choose"
+    return TiramisuError(f"unknown {kind} {name!r}: {suggestion} one of {', '.join(names)}")

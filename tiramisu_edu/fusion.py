@@ -8,24 +8,27 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from .circuits.circuit import Circuit
 from .errors import ImageError, TiramisuError
 from .inpainting import inpaint
 from .methods import code_models
-from .steering.codes import covered_fraction
-from .steering.fusion import CodeFusionGuide, Demands, PixelFusionGuide, code_demands, pixel_demands, weigh
+from .steering.beyond.difference import DifferenceGuide
+from .steering.fusion import CodeFusionGuide, code_demands, pixel_demands, weigh
 from .steering.guide import Guide, own_generator
+from .steering.latent import covered_fraction
 from .steering.layouts import MOST_REFERENCES, check_regions
 from .world import World
 
 
 class FusionResult(NamedTuple):
-    """What `fuse` found.
+    """Fused pictures, and how well the demands agree under the circuit.
 
-    images: (N, C, H, W) in [-1, 1]. log_z: log Z, in nats, of all demands together under the circuit; 0 is what a
-    circuit without any preference has. log_z_each: that of each reference's alone. contradiction: sum of log_z_each
-    minus log_z; 0 where the demands are independent, above where they contradict each other, below where they support
-    each other. seconds: of sampling, as in `InpaintResult`.
+    Attributes:
+        images: (N, C, H, W) in [-1, 1].
+        log_z: log Z, in nats, of all demands together; 0 is the value of a circuit without any preference.
+        log_z_each: that of each reference's demand alone.
+        contradiction: sum of log_z_each minus log_z; 0 where demands are independent, positive where they contradict
+            each other, negative where they support each other.
+        seconds: of sampling, as in `InpaintResult`.
     """
 
     images: Tensor
@@ -56,12 +59,12 @@ def fuse(
         world: from `load`.
         references: (R, C, H, W) in [-1, 1], or R images (C, H, W), of the world's size; at most eight.
         regions: a layout by name ("left-right", "up-down", "two-windows1" to "3", "eye-mouth", "upper-lower"), or
-            labels (H, W) long, the number of the reference that rules a pixel and -1 for none, or (R, H, W) bool.
+            labels (H, W) long, the number of the reference that rules a pixel or -1 for none, or (R, H, W) bool.
         coherence: how strictly references are followed, 0 (not at all) to 1 (only the likeliest code of each patch):
-            demands are tempered until they take coherence^2 of the freedom, see `steering.fusion`. The published
+            demands are tempered to the mean entropy (1 - coherence^2) log V, see `steering.fusion`. The published
             fusion fixes a temperature instead, in its own autoencoder's units.
-        model: "codes", the paper's tokenizer and circuit over codes; "pixels", the world's circuit about pixels; the
-            first that the world has if None.
+        model: "codes", the paper's tokenizer and circuit over codes, the default where the world has them; "pixels",
+            the world's circuit about pixels with the difference guide.
         structure: which of the world's circuits over codes; its first if None.
         num_images: N, each from its own noise.
         sampler, num_inference_steps, guided_fraction, eta, generator: as in `inpaint`; nothing is known but the
@@ -81,11 +84,22 @@ def fuse(
         raise TiramisuError(f"num_images must be at least 1, not {num_images}")
     generator = generator if generator is not None else torch.Generator().manual_seed(0)
 
-    options: dict[str, Any] = {"generator": own_generator(generator)}
-    if guided_fraction is not None:
-        options["fraction"] = guided_fraction
-    circuit, demands, guide = _models(world, references, split, coherence, model, structure, options)
+    options: dict[str, Any] = {} if guided_fraction is None else {"fraction": guided_fraction}
+    model = model or ("pixels" if world.tokenizer is None else "codes")
+    if model == "pixels":
+        circuit, codebook = world.circuit, world.codebook
+        demands = pixel_demands(codebook, references, split, coherence)
+        guide: Guide = DifferenceGuide(circuit, codebook, demand=demands.joint, consistent_noise=True, **options)
+    elif model == "codes":
+        circuit, tokenizer = code_models(world, structure)
+        demands = code_demands(tokenizer, references, split, coherence)
+        ruled = covered_fraction(split, len(demands.joint)).sum(0)
+        options["generator"] = own_generator(generator)
+        guide = CodeFusionGuide(circuit, tokenizer, demand=demands.joint, ruled=ruled, **options)
+    else:
+        raise TiramisuError(f"unknown model {model!r} for fusion: choose codes or pixels")
     log_z, each = weigh(circuit, demands)
+
     nothing = torch.zeros(num_images, *references.shape[1:], dtype=references.dtype, device=references.device)
     found = inpaint(
         world,
@@ -98,29 +112,6 @@ def fuse(
         generator=generator,
     )
     return FusionResult(found.images, log_z, tuple(each), sum(each) - log_z, found.seconds)
-
-
-def _models(
-    world: World,
-    references: Tensor,
-    regions: Tensor,
-    coherence: float,
-    model: str | None,
-    structure: str | None,
-    options: dict[str, Any],
-) -> tuple[Circuit, Demands, Guide]:
-    """The circuit that is asked, the demands on its variables, and the guide that carries them into a sampler."""
-    model = model or ("codes" if getattr(world, "tokenizer", None) is not None else "pixels")
-    if model == "pixels":
-        demands = pixel_demands(world.codebook, references, regions, coherence)
-        del options["generator"]  # nothing is drawn
-        return world.circuit, demands, PixelFusionGuide(world.circuit, world.codebook, demand=demands.joint, **options)
-    if model != "codes":
-        raise TiramisuError(f"unknown model {model!r} for fusion: choose codes or pixels")
-    circuit, tokenizer = code_models(world, structure)
-    demands = code_demands(tokenizer, references, regions, coherence)
-    ruled = covered_fraction(regions, len(demands.joint)).sum(0)
-    return circuit, demands, CodeFusionGuide(circuit, tokenizer, demand=demands.joint, ruled=ruled, **options)
 
 
 def _checked_references(world: World, references: Tensor | Sequence[Tensor]) -> Tensor:

@@ -105,8 +105,8 @@ def inpaint(
         ImageError: for images or masks of a wrong shape, type or range.
     """
     from .diffusion.samplers import count_evaluations, get_sampler
-    from .steering.start import circuit_start
-    from .steering.twisted import twisted
+    from .steering.beyond.start import circuit_start
+    from .steering.beyond.twisted import twisted
 
     options = {**world.sampler_options.get(sampler, {}), **({} if eta is None else {"eta": eta})}
     if sampler == "twisted":

@@ -1,39 +1,43 @@
-"""All guides by name, made for a world."""
+"""All guides by name or by parts, made for a world."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
+
+from torch import Tensor
 
 from .circuits.circuit import Circuit
 from .datafiles import data_path, verified
 from .diffusion.samplers.step import Generators
-from .errors import TiramisuError
-from .steering.blends import LearnedGuide, PrecisionGuide, WeightTable
-from .steering.codes import Tokenizer
-from .steering.difference import CalibratedDifferenceGuide, DifferenceGuide
+from .errors import TiramisuError, unknown_name
+from .names import GUIDES
+from .steering.beyond.difference import DifferenceGuide, WeightTable
+from .steering.controls.blends import LearnedGuide, PrecisionGuide
+from .steering.controls.kernel import KernelCodebook
+from .steering.controls.published import PublishedLatentGuide
+from .steering.evidence import Codebook
 from .steering.guide import Guide
-from .steering.kernel import KernelDensity, KernelGuide, stored_images
-from .steering.latent import LatentGuide, LatentSettings
+from .steering.latent import LatentGuide
 from .steering.mixture import MixtureGuide
-from .tuned import load_tuned
+from .tokenizer import Tokenizer
 from .world import World
 
-__all__ = [
-    "GUIDES",
-    "CalibratedDifferenceGuide",
-    "DifferenceGuide",
-    "Guide",
-    "KernelGuide",
-    "LatentGuide",
-    "LatentSettings",
-    "LearnedGuide",
-    "MixtureGuide",
-    "PrecisionGuide",
-    "check_guide_name",
-    "fitted_weights",
-    "make_guide",
-]
+PIXEL_GUIDES = {
+    "mixture": MixtureGuide,
+    "difference": DifferenceGuide,
+    "precision": PrecisionGuide,
+    "learned": LearnedGuide,
+}
+# Keyword -> its words in the names of guides: "difference-kernel" is guide "difference" with circuit="kernel".
+PARTS = {
+    "circuit": ("independent", "kernel"),
+    "noise": ("consistent",),
+    "strength": ("calibrated",),
+    "readout": ("published",),
+}
+TABLES = {"learned": "guide_weights.safetensors", "difference": "guide_weights_difference.safetensors"}
+STORED = 4096  # training images of the kernel, or all where there are fewer
 
 
 def make_guide(
@@ -46,30 +50,74 @@ def make_guide(
 ) -> Guide | None:
     """The named guide for a world, or None for "none".
 
+        make_guide("difference-independent", world)
+        make_guide("difference", world, circuit="independent", noise="consistent", strength="calibrated")
+
     Args:
-        name: "none"; "mixture" and "latent", the paper's; "latent-published", with the published read-out;
-            "difference", "difference-calibrated", "precision", "learned", beyond the paper. With "-consistent" at the
-            end the sampler steps from the noise that the guided x_0 implies. The controls: "-independent" asks the
-            circuit with K = 1, which knows no dependence; "difference-kernel" asks stored training images.
+        name: "none"; "mixture" and "latent", the paper's; "difference", beyond the paper; "precision" and "learned",
+            other blends; or one of these with parts, as `names.GUIDES` lists them.
         fraction: guided share of the steps; the guide's own default if None.
         generator: for guides that draw.
-        options: other arguments of the guide's class, such as `strength`, ahead of what was tuned for the world; for
-            latent guides also `structure`, the name of one of the world's circuits over codes; for the kernel
-            `variance`, its bandwidth squared.
+        options: parts by keyword, and other arguments of the guide's class.
+            circuit: "independent", the control with K = 1, or "kernel", stored training images; on pixels.
+            noise: "consistent", the sampler steps from the noise that the guided x_0 implies.
+            strength: of the difference; a number, a `WeightTable`, or "calibrated", the world's table.
+            readout: "published", of the latent guide.
+            structure: of the latent guide, the name of one of the world's circuits over codes.
+            variance: of the kernel, its bandwidth squared.
+            They replace what was tuned for the world.
 
     Raises:
-        TiramisuError: for an unknown name or option, a fraction outside [0, 1], or a world without the models that
-            the guide needs.
+        TiramisuError: for an unknown name, part or option, a fraction outside [0, 1], or a world without the models
+            that the guide needs.
     """
-    if name is None or check_guide_name(name) == "none":
+    kind, *words = check_guide_name(name or "none").split("-")
+    if kind == "none":
         return None
+    options = {part: word for part, chosen in PARTS.items() for word in words if word in chosen} | options
+    words = [options[part] for part in PARTS if isinstance(options.get(part), str)]
+    options = {**world.guide_options.get("-".join([kind, *words]), {}), **options}
     if fraction is not None:
         options["fraction"] = fraction
-    options = {**tuned_options(world, name), **options}
+    for part, chosen in PARTS.items():
+        if isinstance(word := options.get(part), str) and word not in chosen:
+            raise unknown_name(part, word, chosen)
+    if options.pop("noise", None):
+        options["consistent_noise"] = True
     try:
-        return GUIDES[name](world, generator, options)
+        return _latent(world, generator, options) if kind == "latent" else _on_pixels(kind, world, generator, options)
     except TypeError as error:
         raise TiramisuError(f"guide {name!r} cannot be made with {', '.join(options)}: {error}") from None
+
+
+def _latent(world: World, generator: Generators | None, options: dict[str, Any]) -> Guide:
+    circuit, tokenizer = code_models(world, options.pop("structure", None))
+    kind = PublishedLatentGuide if options.pop("readout", None) else LatentGuide
+    return kind(circuit, tokenizer, generator=generator, **options)
+
+
+def _on_pixels(kind: str, world: World, generator: Generators | None, options: dict[str, Any]) -> Guide:
+    circuit, codebook = _pixel_models(world, options)
+    if kind == "mixture":
+        options["generator"] = generator
+    if kind == "learned" and "table" not in options:
+        options["table"] = fitted_weights(world, "learned")
+    if options.get("strength") == "calibrated":
+        options["strength"] = fitted_weights(world, "difference")
+    return PIXEL_GUIDES[kind](circuit, codebook, **options)
+
+
+def _pixel_models(world: World, options: dict[str, Any]) -> tuple[Circuit, Codebook]:
+    match options.pop("circuit", None):
+        case "independent":
+            return world.independent_circuit, world.codebook
+        case "kernel" if "variance" in options:
+            kernel = KernelCodebook(stored_images(world), options.pop("variance"))
+            return kernel.circuit(), kernel
+        case "kernel":
+            command = f"tiramisu-edu tune {world.name} --guides difference-kernel"
+            raise TiramisuError(f"world {world.name!r} has no kernel bandwidth: give variance=..., or tune: {command}")
+    return world.circuit, world.codebook
 
 
 def check_guide_name(name: str) -> str:
@@ -78,14 +126,9 @@ def check_guide_name(name: str) -> str:
     Raises:
         TiramisuError: there is none.
     """
-    if name != "none" and name not in GUIDES:
-        raise TiramisuError(f"unknown guide {name!r}: choose one of none, {', '.join(GUIDES)}")
+    if name not in GUIDES:
+        raise unknown_name("guide", name, GUIDES)
     return name
-
-
-def tuned_options(world: World, name: str) -> dict[str, Any]:
-    """What `tiramisu-edu tune WORLD --guides NAME` found for a guide on a world's validation images."""
-    return load_tuned(data_path(f"{getattr(world, 'family', world.name)}/guides.json")).get(name, {})
 
 
 def code_models(world: World, structure: str | None = None) -> tuple[Circuit, Tokenizer]:
@@ -97,22 +140,13 @@ def code_models(world: World, structure: str | None = None) -> tuple[Circuit, To
     Raises:
         TiramisuError: when the world has none, or none of that name.
     """
-    tokenizer, circuits = getattr(world, "tokenizer", None), getattr(world, "code_circuits", None)
-    if tokenizer is None or not circuits:
+    circuits = world.code_circuits
+    if world.tokenizer is None or not circuits:
         raise TiramisuError(f"world {world.name!r} has no tokenizer and circuit over codes: choose a guide on pixels")
     structure = structure or next(iter(circuits))
     if structure not in circuits:
         raise TiramisuError(f"world {world.name!r} has no circuit {structure!r} over codes: {', '.join(circuits)}")
-    return circuits[structure], tokenizer
-
-
-TABLES = {"learned": "guide_weights.safetensors", "difference": "guide_weights_difference.safetensors"}
-Maker = Callable[["World", "Generators | None", dict[str, Any]], Guide]
-
-
-def _learned(world: World, generator: Generators | None, options: dict[str, Any]) -> Guide:
-    table = options.pop("table", None) or fitted_weights(world, "learned")
-    return LearnedGuide(world.circuit, world.codebook, table=table, **options)
+    return circuits[structure], world.tokenizer
 
 
 def fitted_weights(world: World, of: str) -> WeightTable:
@@ -131,55 +165,7 @@ def fitted_weights(world: World, of: str) -> WeightTable:
     return WeightTable.load(verified(path))
 
 
-def _mixture(world: World, generator: Generators | None, options: dict[str, Any]) -> Guide:
-    return MixtureGuide(_circuit(world, options), world.codebook, generator=generator, **options)
-
-
-def _difference(world: World, generator: Generators | None, options: dict[str, Any]) -> Guide:
-    return DifferenceGuide(_circuit(world, options), world.codebook, **options)
-
-
-def _calibrated(world: World, generator: Generators | None, options: dict[str, Any]) -> Guide:
-    table = options.pop("table", None) or fitted_weights(world, "difference")
-    return CalibratedDifferenceGuide(_circuit(world, options), world.codebook, table=table, **options)
-
-
-def _precision(world: World, generator: Generators | None, options: dict[str, Any]) -> Guide:
-    return PrecisionGuide(_circuit(world, options), world.codebook, **options)
-
-
-def _circuit(world: World, options: dict[str, Any]) -> Circuit:
-    return world.independent_circuit if options.pop("independent", False) else world.circuit
-
-
-def _kernel(world: World, generator: Generators | None, options: dict[str, Any]) -> Guide:
-    if "variance" not in options:
-        command = f"tiramisu-edu tune {world.name} --guides difference-kernel"
-        raise TiramisuError(f"world {world.name!r} has no kernel bandwidth: give variance=..., or tune it: {command}")
-    return KernelGuide(KernelDensity(stored_images(world), options.pop("variance")), **options)
-
-
-def _latent(world: World, generator: Generators | None, options: dict[str, Any]) -> Guide:
-    circuit, tokenizer = code_models(world, options.pop("structure", None))
-    return LatentGuide(circuit, tokenizer, generator=generator, **options)
-
-
-def _with(make: Maker, **defaults: Any) -> Maker:
-    """The same guide with other defaults, under a name of its own."""
-    return lambda world, generator, options: make(world, generator, {**defaults, **options})
-
-
-GUIDES: dict[str, Maker] = {
-    "mixture": _mixture,
-    "difference": _difference,
-    "difference-calibrated": _calibrated,
-    "precision": _precision,
-    "learned": _learned,
-    "latent": _latent,
-    "latent-published": _with(_latent, settings=LatentSettings.preset("published")),
-    "mixture-consistent": _with(_mixture, consistent_noise=True),
-    "difference-consistent": _with(_difference, consistent_noise=True),
-    "mixture-independent": _with(_mixture, independent=True),
-    "difference-independent": _with(_difference, independent=True),
-    "difference-kernel": _kernel,
-}
+@lru_cache(maxsize=1)
+def stored_images(world: World) -> Tensor:
+    """The first `STORED` training images of a world, drawn once for all guides on it; (N, C, H, W)."""
+    return world.images("train", STORED)[0].to(world.device)

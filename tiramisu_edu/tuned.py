@@ -9,7 +9,6 @@ from typing import Any
 
 from .diffusion import samplers as s
 from .errors import FileError
-from .steering.latent import LatentSettings
 
 Options = dict[str, Any]
 
@@ -20,23 +19,21 @@ SETTINGS = {
     "resampling": s.ResamplingSettings,
     "copaint": s.CoPaintSettings,
     "copaint-tt": s.CoPaintTTSettings,
-    "latent": LatentSettings,
 }
 
 
 def as_options(name: str, candidate: Mapping[str, Any]) -> Options:
-    """The keyword arguments of a sampler or guide from their JSON form: settings become its own class."""
+    """The keyword arguments of a sampler or guide from their JSON form, in which some stand under "settings"."""
     options = dict(candidate)
-    if "settings" in options:
-        options["settings"] = SETTINGS[name](**options["settings"])
-    return options
+    settings = options.pop("settings", {})
+    return {**options, "settings": SETTINGS[name](**settings)} if name in SETTINGS and settings else options | settings
 
 
 def load_tuned(path: str | Path) -> dict[str, Options]:
     """Name of a sampler or guide -> keyword arguments, as tuned; empty where there is no file.
 
     Raises:
-        FileError: the file is not what `save_tuned` writes.
+        FileError: the file is not what `tiramisu-edu tune` writes.
     """
     path = Path(path)
     if not path.is_file():

@@ -1,4 +1,4 @@
-"""A world: an image distribution and the models trained on it, each read from its file when it is first asked for."""
+"""A world: an image distribution and the models trained on it, each read from its file at first use."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from .datafiles import checksums, data_path, verified
 from .diffusion.denoiser import Denoiser
 from .diffusion.schedule import Schedule
 from .errors import FileError, TiramisuError
+from .names import WEAK
 from .steering.evidence import PixelCodebook
 from .steering.patches import PatchCodebook
 from .tokenizer import Tokenizer
 from .tuned import load_tuned
 
-FOLDER = "folder:"  # load("folder:PATH"): pictures of your own
-WEAK = "-weak"  # load("faces-weak"): faces, with the denoiser that was trained for a tenth as long
+_RENAMED = {"denoiser_weak": "weak_denoiser", "circuit_independent": "independent_circuit"}  # part -> attribute
 
 
 class World:
-    """An image distribution and the models trained on it, each read from its file when it is first asked for.
+    """An image distribution and the models trained on it, each read from its file at first use.
 
     Args:
-        name: as given to `load`; with "-weak" at the end, the weak denoiser takes the place of the good one.
-        device: where the models are; the judge stays on the CPU, where pictures are looked at.
+        name: as given to `load`; "-weak" at its end selects the weak denoiser.
+        device: of the models; the judge stays on the CPU.
     """
 
     parts: tuple[str, ...] = ()
@@ -37,7 +37,7 @@ class World:
     scene: Any = None
     """The factors behind the pictures and the rules between them; None where they are not known."""
     judge: Any = None
-    """Images -> log-probabilities of the factors, trained apart from the models it judges; None without labels."""
+    """Images -> log-probabilities of the factors, trained apart from all other models; None without labels."""
     listed = True
     """Whether their SHA-256 are in data/checksums.txt."""
 
@@ -46,8 +46,13 @@ class World:
 
     @property
     def family(self) -> str:
-        """The name without "-weak": whose files are read."""
+        """The name without "-weak", which is the name of the folder of its files."""
         return self.name.removesuffix(WEAK)
+
+    @cached_property
+    def models(self) -> Path:
+        """The folder of the models."""
+        return data_path(self.family)
 
     @cached_property
     def denoiser(self) -> Denoiser:
@@ -92,7 +97,12 @@ class World:
     @cached_property
     def sampler_options(self) -> Mapping[str, Mapping[str, Any]]:
         """Sampler name -> its keyword arguments as tuned for this world on validation images."""
-        return load_tuned(data_path(f"{self.family}/samplers.json"))
+        return load_tuned(self.models / "samplers.json")
+
+    @cached_property
+    def guide_options(self) -> Mapping[str, Mapping[str, Any]]:
+        """Guide name -> its keyword arguments as tuned for this world on validation images."""
+        return load_tuned(self.models / "guides.json")
 
     def images(self, split: str, count: int | None = None) -> tuple[Tensor, Tensor]:
         """The first `count` images of a split, all if None, and what is on them.
@@ -100,8 +110,9 @@ class World:
         Args:
             split: "train", "validation" or "test".
 
-        Returns: images (N, C, H, W) in [-1, 1], states (N, F) long, the value of each of the F factors; for digits
-            the labels (N,).
+        Returns:
+            images (N, C, H, W) in [-1, 1]; states (N, F) long, the value of each of the F factors, for digits the
+            labels (N,).
         """
         raise NotImplementedError
 
@@ -115,15 +126,16 @@ class World:
         for part in there:
             if part.startswith("codes_"):
                 self._circuit(part)
-            elif part in _ATTRIBUTES:
-                getattr(self, _ATTRIBUTES[part])
+            else:
+                getattr(self, _RENAMED.get(part, part))
         return there
 
     def file(self, part: str) -> Path:
         """The file of a part, checked.
 
-        Raises: TiramisuError for a part that the world does not have; FileError for a file that is not made yet, or
-            not as published.
+        Raises:
+            TiramisuError: for a part that the world does not have.
+            FileError: for a file that is not made yet, or not as published.
         """
         if part not in self.parts:
             raise TiramisuError(f"world {self.name!r} has no {part}; it has {', '.join(self.parts)}")
@@ -134,11 +146,11 @@ class World:
 
     @property
     def to_train(self) -> str:
-        """The arguments by which `tiramisu-edu train` knows the world."""
+        """The arguments of `tiramisu-edu train` for this world."""
         return self.family
 
     def _path(self, part: str) -> Path:
-        return data_path(f"{self.family}/{part}.safetensors")
+        return self.models / f"{part}.safetensors"
 
     def _published(self, part: str) -> bool:
         return self.listed and f"{self.family}/{part}.safetensors" in checksums()
@@ -148,14 +160,3 @@ class World:
 
     def _circuit(self, part: str) -> Circuit:
         return Circuit.load(self.file(part)).to(self.device)
-
-
-_ATTRIBUTES = {
-    "denoiser": "denoiser",
-    "denoiser_weak": "weak_denoiser",
-    "circuit": "circuit",
-    "circuit_independent": "independent_circuit",
-    "codebook": "codebook",
-    "tokenizer": "tokenizer",
-    "judge": "judge",
-}

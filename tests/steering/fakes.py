@@ -1,13 +1,12 @@
 """A tokenizer that can be written down, and a world made of toys."""
 
-from types import SimpleNamespace
-
 import torch
 
 from tests.steering.toy import coupled_patches, exact_denoiser
 from tiramisu_edu.circuits import structures
 from tiramisu_edu.circuits.circuit import Circuit
 from tiramisu_edu.steering.patches import from_patches, to_patches
+from tiramisu_edu.world import World
 
 SIDE, GRID, NUM_CODES = 2, 2, 5
 
@@ -50,6 +49,6 @@ def toy_world(**more):
         drawn = circuit.sample(count or 64, generator=torch.Generator().manual_seed(len(split)))
         return book.image(drawn, torch.Generator().manual_seed(1)).clamp(-1, 1), drawn
 
-    attributes = {"name": "toy", "circuit": circuit, "codebook": book, "denoiser": denoiser, "images": images}
-    attributes |= {"schedule": denoiser.schedule, "sampler_options": {}}
-    return SimpleNamespace(**attributes | more)
+    world = World("toy")
+    vars(world).update({"circuit": circuit, "codebook": book, "denoiser": denoiser, "images": images, **more})
+    return world

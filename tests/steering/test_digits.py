@@ -9,8 +9,9 @@ import torch
 import tiramisu_edu
 from tiramisu_edu.diffusion.denoiser import Prediction
 from tiramisu_edu.diffusion.samplers.step import Step
-from tiramisu_edu.methods import DifferenceGuide, make_guide
-from tiramisu_edu.steering.twisted import twist
+from tiramisu_edu.methods import make_guide
+from tiramisu_edu.steering.beyond.difference import DifferenceGuide
+from tiramisu_edu.steering.beyond.twisted import twist
 
 GUIDES = ("mixture", "difference", "difference-calibrated", "precision", "learned")
 

@@ -24,9 +24,9 @@ from tiramisu_edu.diffusion.samplers import get_sampler
 from tiramisu_edu.diffusion.samplers.particles import draw_one
 from tiramisu_edu.errors import TiramisuError
 from tiramisu_edu.inpainting import inpaint
-from tiramisu_edu.methods import DifferenceGuide
-from tiramisu_edu.steering.start import circuit_start
-from tiramisu_edu.steering.twisted import TwistedSettings, twisted, twisted_particles
+from tiramisu_edu.steering.beyond.difference import DifferenceGuide
+from tiramisu_edu.steering.beyond.start import circuit_start
+from tiramisu_edu.steering.beyond.twisted import TwistedSettings, twisted, twisted_particles
 
 STEPS = 40
 

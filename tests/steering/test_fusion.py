@@ -13,9 +13,9 @@ from tiramisu_edu.errors import EvidenceError, ImageError, TiramisuError
 from tiramisu_edu.fusion import fuse
 from tiramisu_edu.lab.evaluation.significance import paired_interval
 from tiramisu_edu.masks import inside_boxes
-from tiramisu_edu.steering.codes import covered_fraction
 from tiramisu_edu.steering.evidence import PixelCodebook
 from tiramisu_edu.steering.fusion import CodeFusionGuide, code_demands, pixel_demands, tempered, weigh
+from tiramisu_edu.steering.latent import covered_fraction
 from tiramisu_edu.steering.layouts import LAYOUTS, check_regions, layout
 
 HALVES = torch.tensor([[0, 0, 1, 1], [0, 0, 1, 1]])
@@ -181,7 +181,7 @@ def test_fusion_in_codes_follows_both_references():
     references = torch.stack([torch.full((1, 4, 4), -0.9), torch.full((1, 4, 4), 0.9)])
     demands = code_demands(world.tokenizer, references, check_regions("left-right", 2, (4, 4)), 1.0)
     strict = CodeFusionGuide(guide.circuit, guide.tokenizer, demand=demands.joint, ruled=torch.ones(4))
-    codes = strict.sample_codes(log_p, strict.evidence(log_p, torch.zeros(1, 4)), torch.zeros(1, 4))
+    codes = strict.sample_codes(log_p, torch.zeros(1, 4))
     assert (codes[..., [0, 2]] == 0).all() and (codes[..., [1, 3]] == NUM_CODES - 1).all()
 
 

@@ -10,19 +10,30 @@ from tiramisu_edu.diffusion.denoiser import Prediction
 from tiramisu_edu.diffusion.samplers.step import Step
 from tiramisu_edu.errors import TiramisuError
 from tiramisu_edu.lab.zoo import load
-from tiramisu_edu.methods import KernelGuide, make_guide
+from tiramisu_edu.methods import PARTS, PIXEL_GUIDES, make_guide, stored_images
+from tiramisu_edu.names import GUIDES
+from tiramisu_edu.steering.beyond.difference import DifferenceGuide
+from tiramisu_edu.steering.controls.kernel import KernelCodebook
 from tiramisu_edu.steering.guide import observed
-from tiramisu_edu.steering.kernel import KernelDensity, stored_images
 from tiramisu_edu.world import World
 
 A, H2 = 0.4, 0.05
 N, B, SHAPE = 7, 3, (1, 2, 3)
 
 
+def guide_of(density, **options):
+    return DifferenceGuide(density.circuit(), density, **options)
+
+
+def mean_of(density, seen):
+    """E[x_0 | seen] by the circuit and the codebook together."""
+    return density.moments(density.circuit().posterior_marginals(density.log_weights(seen)), seen).mean
+
+
 @pytest.fixture
 def density():
     g = torch.Generator().manual_seed(0)
-    return KernelDensity(torch.rand(N, *SHAPE, generator=g, dtype=torch.float64) * 1.6 - 0.8, H2)
+    return KernelCodebook(torch.rand(N, *SHAPE, generator=g, dtype=torch.float64) * 1.6 - 0.8, H2)
 
 
 @pytest.fixture
@@ -66,10 +77,10 @@ def test_weights_by_enumeration_and_the_mean_by_quadrature(density, step, condit
     """p(n | seen) from N normal densities; then E[x_0 | seen] pixel by pixel from the mixture's density on a grid."""
     seen = observed(step) if conditioned else observed(step).without_known()
     log_p = component_log_densities(density, seen)
-    assert torch.allclose(density.log_weights(seen).exp(), torch.softmax(log_p, 1), atol=1e-12)
+    assert torch.allclose(density.log_weights(seen)[:, 0].exp(), torch.softmax(log_p, 1), atol=1e-12)
 
     x = torch.linspace(-3, 3, 6001, dtype=torch.float64)
-    known, found = seen.known.expand_as(seen.image), density.mean(seen)
+    known, found = seen.known.expand_as(seen.image), mean_of(density, seen)
     weight = torch.softmax(log_p, 1)
     for b, c, i, j in (~known).nonzero().tolist():
         noise = -((seen.x_t[b, c, i, j] - math.sqrt(A) * x) ** 2) / (2 * (1 - A))
@@ -89,23 +100,23 @@ def test_the_shift_is_the_gradient_of_what_the_known_pixels_say(density, step):
 
     for strength in (1.0, 0.3, 50.0):
         expected = (step.prediction.x_0 + strength * shift).clamp(-1, 1)
-        assert torch.allclose(KernelGuide(density, strength=strength)(step), expected, atol=1e-9)
-    guide = KernelGuide(density, fraction=0.4)
+        assert torch.allclose(guide_of(density, strength=strength)(step), expected, atol=1e-9)
+    guide = guide_of(density, fraction=0.4)
     assert guide(step._replace(index=2)) is step.prediction.x_0 and guide.circuit_mean is None
     guide(step)
-    assert torch.equal(guide.circuit_mean, density.mean(observed(step)))
-    assert guide.cost == {"steps": 1, "kernel passes": 2}
+    assert torch.allclose(guide.circuit_mean, mean_of(density, observed(step)), atol=1e-12)
+    assert guide.cost == {"steps": 1, "circuit passes": 2}
 
 
 def test_hidden_pixels_never_leak(density, step):
     other = step._replace(image=step.image.masked_fill(~step.known, 0.77))
-    assert torch.equal(KernelGuide(density)(step), KernelGuide(density)(other))
+    assert torch.equal(guide_of(density)(step), guide_of(density)(other))
 
 
 def test_one_stored_image_has_nothing_to_tell(density, step):
     """With N = 1 the known pixels cannot change which image it is."""
-    alone = KernelDensity(density.images[:1], H2)
-    moved = KernelGuide(alone)(step) - step.prediction.x_0
+    alone = KernelCodebook(density.images[:1], H2)
+    moved = guide_of(alone)(step) - step.prediction.x_0
     assert moved[~step.known].abs().max() < 1e-12
 
 
@@ -120,18 +131,19 @@ def test_float32_is_enough_for_a_world(density):
         blank = Prediction(torch.zeros_like(x_t), x_t)
         single = Step(4, 5, a, x_t, blank, 0.1, torch.where(known, image, 0.0), known)
         double = single._replace(x_t=x_t.double(), image=single.image.double())
-        density = KernelDensity(stored_images(world), 0.01)
-        assert torch.allclose(density.mean(observed(single)).double(), density.mean(observed(double)), atol=1e-3)
+        density = KernelCodebook(stored_images(world), 0.01)
+        exact = mean_of(KernelCodebook(density.images.double(), 0.01), observed(double))
+        assert torch.allclose(mean_of(density, observed(single)).double(), exact, atol=1e-3)
 
 
 def test_a_world_s_kernel_guide_by_name():
     world = load("digits")
     guide = make_guide("difference-kernel", world)
-    assert len(guide.density.images) == 1297 and guide.fraction == guide.strength == 1
-    assert guide.density.variance > 0  # as tuned for the world
-    again = make_guide("difference-kernel", world, variance=0.5, strength=2.0, consistent_noise=True)
-    assert again.density.images is guide.density.images  # drawn once
-    assert (again.density.variance, again.strength, again.consistent_noise) == (0.5, 2.0, True)
+    assert len(guide.codebook.images) == 1297 and guide.fraction == guide.strength == 1
+    assert guide.codebook.variance > 0  # as tuned for the world
+    again = make_guide("difference-kernel", world, variance=0.5, strength=2.0, noise="consistent")
+    assert again.codebook.images is guide.codebook.images  # drawn once
+    assert (again.codebook.variance, again.strength, again.consistent_noise) == (0.5, 2.0, True)
     with pytest.raises(TiramisuError, match=r"'toy' has no kernel bandwidth: .* tune toy --guides difference-kernel"):
         make_guide("difference-kernel", toy_world())
 
@@ -143,8 +155,27 @@ def test_names_with_consistent_noise_and_without_dependence(name):
     assert (plain.consistent_noise, consistent.consistent_noise, independent.consistent_noise) == (False, True, False)
     assert plain.circuit is consistent.circuit is world.circuit and independent.circuit is world.independent_circuit
     assert type(plain) is type(consistent) is type(independent)
-    with pytest.raises(TiramisuError, match=r"unknown guide .*choose one of none, mixture, .*difference-kernel"):
-        make_guide(f"{name}-magic", world)
+    with pytest.raises(TiramisuError, match=rf"did you mean '{name}.*'\? Choose one of none, .*kernel"):
+        make_guide(f"{name}-consisent", world)
+
+
+def test_parts_by_keyword_are_the_parts_of_a_name():
+    """Every name in the list is made of known words, and keywords give what no name has."""
+    for name in GUIDES[1:]:
+        kind, *words = name.split("-")
+        assert kind in (*PIXEL_GUIDES, "latent") and set(words) <= {word for part in PARTS.values() for word in part}
+    world = load("digits")
+    named, by_parts = make_guide("difference-kernel", world), make_guide("difference", world, circuit="kernel")
+    assert by_parts.codebook.variance == named.codebook.variance  # as tuned
+    table = make_guide("difference-calibrated", world).strength
+    every = make_guide("difference", world, circuit="independent", noise="consistent", strength="calibrated")
+    assert every.circuit is world.independent_circuit and every.consistent_noise
+    assert torch.equal(every.strength.weights, table.weights)
+    assert make_guide("mixture-consistent", world, circuit="independent").circuit is world.independent_circuit
+    with pytest.raises(TiramisuError, match="unknown circuit 'kernal': did you mean 'kernel'"):
+        make_guide("difference", world, circuit="kernal")
+    with pytest.raises(TiramisuError, match="'latent' cannot be made with circuit"):
+        make_guide("latent", load("faces"), circuit="independent")
 
 
 def test_the_independent_circuit_passes_nothing_between_pixels(step):

@@ -10,10 +10,10 @@ from tests.steering.fakes import GRID, NUM_CODES, SIDE, FlatTokenizer, code_circ
 from tiramisu_edu.diffusion.denoiser import Prediction
 from tiramisu_edu.diffusion.samplers.step import Step
 from tiramisu_edu.errors import TiramisuError
-from tiramisu_edu.methods import LatentGuide, LatentSettings, make_guide
-from tiramisu_edu.steering.codes import covered_fraction, decoded_moments, independent_codes, joint_codes
-from tiramisu_edu.steering.mixing import ONE_LEVEL, AlphaSchedule, gaussian_on_grid
-from tiramisu_edu.steering.replicates import with_replicates
+from tiramisu_edu.methods import make_guide
+from tiramisu_edu.steering.controls.published import PublishedLatentGuide, independent_codes, with_replicates
+from tiramisu_edu.steering.latent import LatentGuide, covered_fraction, decoded_moments, joint_codes
+from tiramisu_edu.steering.mixture import ONE_LEVEL, AlphaSchedule, gaussian_on_grid
 from tiramisu_edu.tokenizer import Tokenizer
 
 SIZE = GRID * SIDE
@@ -32,10 +32,9 @@ def step():
     return Step(4, 5, 0.1, x_t, Prediction(x_0, x_t), 0.3, image, known, 0.05)
 
 
-def guide(settings=None, **options):
-    settings = settings or LatentSettings()
+def guide(kind=LatentGuide, **options):
     generator = torch.Generator().manual_seed(0)
-    return LatentGuide(code_circuit(), FlatTokenizer(), 1.0, settings=settings, generator=generator, **options)
+    return kind(code_circuit(), FlatTokenizer(), 1.0, generator=generator, **options)
 
 
 def test_evidence_is_sharp_where_known_and_soft_where_hidden(step):
@@ -51,7 +50,7 @@ def test_evidence_is_sharp_where_known_and_soft_where_hidden(step):
     for patch, share in enumerate([1.0, 0.0, 0.75, 0.0]):
         tau = 1.0 + share * (0.01 - 1.0)
         assert torch.allclose(w[:, patch], torch.softmax(log_p[:, patch] / tau, -1), atol=1e-6)
-    nothing = guide(LatentSettings(hidden_evidence=False)).evidence(log_p, known)
+    nothing = guide(hidden_evidence=False).evidence(log_p, known)
     assert (nothing[:, [1, 3]] == 0).all() and torch.equal(nothing[:, [0, 2]].exp(), w[:, [0, 2]])
 
 
@@ -87,19 +86,18 @@ def test_mean_mode_is_the_geometric_mean_with_the_paintings(step):
     agreed = decoded_moments(FlatTokenizer(), codes[:1].expand(8, -1, -1))
     assert (agreed.variance == ONE_LEVEL).all()  # decodes that agree: not a division by zero
 
-    x_0 = guide(draw=False).fuse(step, painted, 0.8)
+    x_0 = guide(draw=False).mix(step, painted, 0.8)
     of_dm, of_pc = 0.8 / 0.3, 0.2 / painted.variance
     expected = (of_dm * step.prediction.x_0 + of_pc * painted.mean) / (of_dm + of_pc)
     assert torch.allclose(x_0, expected, atol=1e-5)
 
 
 def test_published_fusion_never_leaves_two_standard_deviations(step):
-    settings = LatentSettings.preset("published")
     painted = decoded_moments(FlatTokenizer(), torch.zeros(8, 3, 4, dtype=torch.long))  # all as dark as can be
     for variance in (painted.variance, torch.full_like(painted.variance, 0.5)):
-        x_0 = guide(settings).fuse(step, painted._replace(variance=variance), 0.1)
+        x_0 = guide(PublishedLatentGuide).mix(step, painted._replace(variance=variance), 0.1)
         assert ((x_0 - step.prediction.x_0).abs() <= 2 * math.sqrt(0.05) + 1 / 255 + 1e-6).all()
-    pulled = guide(settings, draw=False).fuse(step, painted._replace(variance=variance), 0.1)
+    pulled = guide(PublishedLatentGuide, draw=False).mix(step, painted._replace(variance=variance), 0.1)
     inside = step.prediction.x_0 > -0.5  # where the cut is not also that of the darkest level
     assert (pulled < step.prediction.x_0)[inside].all()
     levels = torch.linspace(-1, 1, 256)
@@ -107,11 +105,11 @@ def test_published_fusion_never_leaves_two_standard_deviations(step):
     assert cut[0, 1].argmax() == 255 and cut.amax(-1).isfinite().all()  # narrower than a level, or outside
 
 
-@pytest.mark.parametrize("preset", ["default", "published"])
-def test_known_pixels_exact_hidden_ones_unread(step, preset):
+@pytest.mark.parametrize("kind", [LatentGuide, PublishedLatentGuide])
+def test_known_pixels_exact_hidden_ones_unread(step, kind):
     hidden = ~step.known
     other = step._replace(image=step.image.masked_fill(hidden, -0.4))
-    first, second = guide(LatentSettings.preset(preset)), guide(LatentSettings.preset(preset))
+    first, second = guide(kind), guide(kind)
     x_0 = first(step)
     assert torch.equal(x_0, second(other))
     assert torch.equal(x_0[step.known], step.image[step.known]) and (x_0.abs() <= 1).all()
@@ -135,21 +133,17 @@ def test_draws_of_an_image_do_not_depend_on_its_neighbours(step):
 
 
 def test_settings_and_worlds():
-    with pytest.raises(TiramisuError, match="unknown readout 'prior'"):
-        LatentSettings(readout="prior")
     with pytest.raises(TiramisuError, match="at least 2 samples, not 1"):
-        LatentSettings(samples=1)
-    with pytest.raises(TiramisuError, match="joint codes are samples of the posterior"):
-        LatentSettings(readout="replicate-predictive")
+        guide(samples=1)
     with pytest.raises(TiramisuError, match="temperatures must be positive"):
-        LatentSettings(tau_known=0.0)
-    with pytest.raises(TiramisuError, match="unknown latent preset 'best'"):
-        LatentSettings.preset("best")
+        guide(tau_known=0.0)
     circuits = {"hclt": code_circuit(0), "quad_tree": code_circuit(1)}
     world = toy_world(tokenizer=FlatTokenizer(), code_circuits=circuits)
     assert make_guide("latent", world).circuit is circuits["hclt"]
     published = make_guide("latent-published", world, structure="quad_tree", fraction=0.1)
-    assert published.circuit is circuits["quad_tree"] and published.settings.grid and published.fraction == 0.1
+    assert published.circuit is circuits["quad_tree"] and published.fraction == 0.1
+    assert isinstance(published, PublishedLatentGuide) and published.tau_hidden == 0.1
+    assert isinstance(make_guide("latent", world, readout="published"), PublishedLatentGuide)
     assert published.replicated.num_variables == 8 == with_replicates(circuits["hclt"]).num_variables
     with pytest.raises(TiramisuError, match="no circuit 'tree' over codes: hclt, quad_tree"):
         make_guide("latent", world, structure="tree")

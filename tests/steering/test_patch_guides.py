@@ -13,12 +13,13 @@ from tiramisu_edu.diffusion.samplers import get_sampler
 from tiramisu_edu.diffusion.samplers.step import Step
 from tiramisu_edu.errors import FileError, TiramisuError
 from tiramisu_edu.lab.recipes.guide_weights import fit_weights
-from tiramisu_edu.methods import CalibratedDifferenceGuide, DifferenceGuide, MixtureGuide, make_guide
-from tiramisu_edu.steering.blends import LearnedGuide, PrecisionGuide, WeightTable
+from tiramisu_edu.methods import make_guide
+from tiramisu_edu.steering.beyond.difference import DifferenceGuide, WeightTable
+from tiramisu_edu.steering.beyond.twisted import twist
+from tiramisu_edu.steering.controls.blends import LearnedGuide, PrecisionGuide
 from tiramisu_edu.steering.evidence import Observation
 from tiramisu_edu.steering.guide import observed
-from tiramisu_edu.steering.mixing import ONE_LEVEL, AlphaSchedule
-from tiramisu_edu.steering.twisted import twist
+from tiramisu_edu.steering.mixture import ONE_LEVEL, AlphaSchedule, MixtureGuide
 
 A, R2 = 0.4, 0.15
 LEFT_ALONE = AlphaSchedule(1.0, 1.0)
@@ -130,7 +131,7 @@ def test_calibrated_strength_of_the_difference(models, step):
     table = WeightTable(torch.tensor([-3.0, -0.4]), torch.tensor([0.1]), torch.tensor([[9.0] * 2, [0.25, 0.5]]))
     strength = torch.where(variance[0] > 0.1, 0.5, 0.25)  # log SNR of a = 0.4 is -0.405: the second row
     expected = (step.prediction.x_0 + strength * (mean[0] - mean[1])).clamp(-1, 1)
-    assert torch.allclose(CalibratedDifferenceGuide(circuit, book, table=table)(step), expected, atol=1e-12)
+    assert torch.allclose(DifferenceGuide(circuit, book, strength=table)(step), expected, atol=1e-12)
     assert not torch.allclose(plain(step), expected, atol=1e-3)
 
 

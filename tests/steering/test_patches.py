@@ -11,7 +11,7 @@ from tiramisu_edu.circuits import structures
 from tiramisu_edu.circuits.circuit import Circuit
 from tiramisu_edu.circuits.learning import expected_counts, fit_em, maximise
 from tiramisu_edu.errors import EvidenceError, FileError, ImageError
-from tiramisu_edu.methods import DifferenceGuide
+from tiramisu_edu.steering.beyond.difference import DifferenceGuide
 from tiramisu_edu.steering.evidence import Observation
 from tiramisu_edu.steering.patches import PatchCodebook, from_patches, to_patches
 

@@ -6,7 +6,7 @@ import torch
 from tests.circuits.oracle import joint_table
 from tiramisu_edu.circuits import structures
 from tiramisu_edu.circuits.circuit import Circuit
-from tiramisu_edu.steering.replicates import replicate_predictive, with_replicates
+from tiramisu_edu.steering.controls.published import replicate_predictive, with_replicates
 
 GRAPHS = {
     "hmm": structures.hmm(4, num_categories=3, num_latents=2),

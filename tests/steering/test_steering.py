@@ -11,9 +11,10 @@ from tiramisu_edu.circuits.circuit import Circuit
 from tiramisu_edu.diffusion.denoiser import Prediction
 from tiramisu_edu.diffusion.samplers.step import Step
 from tiramisu_edu.errors import EvidenceError, TiramisuError
-from tiramisu_edu.methods import DifferenceGuide, MixtureGuide, make_guide
+from tiramisu_edu.methods import make_guide
+from tiramisu_edu.steering.beyond.difference import DifferenceGuide
 from tiramisu_edu.steering.evidence import Observation, PixelCodebook
-from tiramisu_edu.steering.mixing import AlphaSchedule, gaussian_on_grid, geometric_mean
+from tiramisu_edu.steering.mixture import AlphaSchedule, MixtureGuide, gaussian_on_grid, geometric_mean
 
 LEVELS, SHAPE, ALPHA_BAR = 3, (1, 2, 2), 0.3
 

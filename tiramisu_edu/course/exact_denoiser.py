@@ -16,8 +16,7 @@ from ..circuits.circuit import Circuit
 from ..diffusion.denoiser import Denoiser
 from ..diffusion.schedule import Schedule
 from ..errors import TiramisuError
-from ..steering.evidence import Observation
-from ..steering.guide import Codebook
+from ..steering.evidence import Codebook, Observation
 
 
 class CircuitPrediction(nn.Module):

@@ -16,8 +16,9 @@ from torch import Tensor
 
 from ..circuits.circuit import Circuit
 from ..errors import TiramisuError
+from ..names import FOLDER, WEAK
 from ..steering.evidence import PixelCodebook
-from ..world import FOLDER, WEAK, World
+from ..world import World
 from .recipes.digits_circuit import independent_pixels
 from .worlds import digits
 from .worlds.folder import FolderWorld

@@ -1,1 +1,1 @@
-"""Where the diffusion model and the circuit meet: evidence from pixels, mixtures, guides for samplers."""
+"""The diffusion model and the circuit together, as in the paper: evidence from pixels, the mixture, latent, fusion."""

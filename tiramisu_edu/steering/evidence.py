@@ -1,14 +1,14 @@
 """From pixels to soft evidence for a circuit, and from its marginals back to pixels.
 
 A codebook has two main verbs: `log_weights` turns noisy and known pixels into log w_i(v), and `moments` turns posterior
-marginals into the mean and variance of every pixel. What `log_weights` leaves out of the density is `log_scale`.
+marginals into the mean and variance of every pixel. `seen` is always an `Observation`.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -17,9 +17,13 @@ from ..errors import EvidenceError
 
 
 class Observation(NamedTuple):
-    """What is seen of a clean image x_0: a noisy copy x_t = sqrt(a) x_0 + sqrt(1 - a) noise, and some exact pixels.
+    """What is seen of a clean image x_0: a noisy copy x_t = sqrt(a) x_0 + sqrt(1 - a) epsilon, and some exact pixels.
 
-    x_t: (B, C, H, W). alpha_bar: a, in (0, 1). image: (B, C, H, W), used where known. known: bool, broadcastable.
+    Attributes:
+        x_t: (B, C, H, W).
+        alpha_bar: a, in [0, 1); at 0 the noisy copy carries no signal.
+        image: (B, C, H, W), used where known.
+        known: bool, broadcastable.
     """
 
     x_t: Tensor
@@ -32,7 +36,7 @@ class Observation(NamedTuple):
         return self._replace(known=torch.zeros_like(self.known))
 
     def with_and_without_known(self) -> Observation:
-        """2 B rows: the B observations, and the noisy copies alone."""
+        """2 B rows: the B observations, then their noisy copies alone."""
         x_t, image = (torch.cat([tensor, tensor]) for tensor in (self.x_t, self.image))
         return Observation(x_t, self.alpha_bar, image, torch.cat([self.known, torch.zeros_like(self.known)]))
 
@@ -42,6 +46,22 @@ class Moments(NamedTuple):
 
     mean: Tensor
     variance: Tensor
+
+
+class Codebook(Protocol):
+    """Pixels to evidence for a circuit, and its marginals to pixels."""
+
+    def log_weights(self, seen: Observation) -> Tensor: ...
+
+    def moments(self, marginals: Tensor, seen: Observation) -> Moments: ...
+
+
+class DensityCodebook(Codebook, Protocol):
+    """A codebook that knows the density of pixels too: `PixelCodebook` or `PatchCodebook`."""
+
+    def log_scale(self, seen: Observation) -> Tensor: ...
+
+    def log_likelihoods(self, image: Tensor, region: Tensor) -> Tensor: ...
 
 
 @dataclass(frozen=True)
@@ -123,8 +143,8 @@ class PixelCodebook:
         """Mean sum_v q_i(v) g_v and variance sum_v q_i(v) (g_v - mean)^2 of each pixel.
 
         Args:
-            marginals: q, (B, D, C), the circuit's answer to `log_weights(seen)`.
-            seen: the same observation; it gives the shape.
+            marginals: q, (B, D, C), of the circuit under `log_weights(seen)`.
+            seen: the same observation; only its shape is used.
         """
         levels = self.levels.to(marginals)
         mean = marginals @ levels

@@ -1,16 +1,14 @@
-"""Semantic fusion: several pictures each demand something of one region, and a circuit weighs the demands exactly.
+"""Semantic fusion: soft evidence of several reference pictures, each in its own region (section 6.3 of the paper).
 
-A demand is soft evidence, tempered by how strictly it is meant. Z of all demands together against Z of each alone tells
+A demand is the soft evidence of one reference, tempered. log Z of all demands together minus log Z of each alone shows
 whether they contradict each other, before anything is drawn.
 
-The published fusion has a temperature of 0.1, for distances in its own autoencoder's units; a temperature says nothing
-about another tokenizer, and less about pixels, where one patch multiplies 48 likelihoods. What can be compared is how
-much freedom a demand takes. Coherence fixes that, and the power follows:
+A fixed temperature, such as the published 0.1, cannot be compared between tokenizers, nor with pixels. We choose the
+power so that the demands have a given mean entropy over the ruled patches:
 
     Q_j(z) proportional to p_j(z)^power,   mean over the ruled patches of H(Q_j) = (1 - coherence^2) log V
 
-The square is a choice. Most of what a patch can be asked is detail, place and shade; what a picture shows is settled by
-a small part of it, and a share that rises slowly at first spreads that part over the scale.
+The square is empirical: it spreads visible changes over the scale.
 """
 
 from __future__ import annotations
@@ -23,17 +21,15 @@ import torch
 from torch import Tensor
 
 from ..circuits.circuit import Circuit
-from ..diffusion.samplers.step import Step
 from ..errors import EvidenceError
-from .codes import Tokenizer, covered_fraction
-from .difference import DifferenceGuide
-from .guide import Codebook, observed
-from .latent import LatentGuide
-from .mixing import AlphaSchedule
+from ..tokenizer import Tokenizer
+from .evidence import DensityCodebook
+from .latent import LatentGuide, covered_fraction
+from .mixture import AlphaSchedule
 
 
 class Demands(NamedTuple):
-    """Soft evidence of R references on the D variables of a circuit, as log weights; 0 where nothing is asked.
+    """Soft evidence of R references on the D variables of a circuit, as log weights; 0 where nothing is demanded.
 
     Attributes:
         each: (R, D, C), every reference alone.
@@ -45,12 +41,12 @@ class Demands(NamedTuple):
 
 
 def tempered(log_p: Tensor, share: Tensor, coherence: float) -> Tensor:
-    """log Q = log softmax(power log p), with the power at which the demands take coherence^2 of the freedom.
+    """log Q = log softmax(power log p), with the power that gives the mean entropy (1 - coherence^2) log V.
 
     Args:
         log_p: (R, D, V), how well each value explains a patch, up to a constant.
         share: (R, D), weight of a patch in the mean entropy; not zero everywhere.
-        coherence: from 0, where Q is even, to 1, where only the likeliest value is left.
+        coherence: from 0, where Q is uniform, to 1, where only the likeliest value is left.
     """
     if coherence == 1:
         return torch.full_like(log_p, -torch.inf).scatter_(-1, log_p.argmax(-1, keepdim=True), 0.0)
@@ -62,12 +58,12 @@ def tempered(log_p: Tensor, share: Tensor, coherence: float) -> Tensor:
         middle = (low + high) / 2
         log_q = torch.log_softmax(math.exp(middle) * log_p, -1)
         entropy = -(log_q.exp() * log_q).sum(-1)
-        too_free = float((share * entropy).sum() / share.sum()) > wanted
-        low, high = (middle, high) if too_free else (low, middle)
+        too_even = float((share * entropy).sum() / share.sum()) > wanted
+        low, high = (middle, high) if too_even else (low, middle)
     return log_q
 
 
-def pixel_demands(codebook: Codebook, references: Tensor, regions: Tensor, coherence: float) -> Demands:
+def pixel_demands(codebook: DensityCodebook, references: Tensor, regions: Tensor, coherence: float) -> Demands:
     """Demands on the variables of a circuit about pixels: the likelihood of a region's pixels, tempered.
 
         w_j(v) = V Q_j(v),   Q_j(v) proportional to (prod_{p in region} p(x^p | v))^power
@@ -78,14 +74,14 @@ def pixel_demands(codebook: Codebook, references: Tensor, regions: Tensor, coher
         coherence: in [0, 1].
     """
     log_p = codebook.log_likelihoods(references, regions)
-    asked = (log_p != 0).any(-1)
-    log_q = tempered(log_p, asked.to(log_p), coherence)
-    each = torch.where(asked[..., None], log_q + math.log(log_p.shape[-1]), 0.0)
+    ruled = (log_p != 0).any(-1)
+    log_q = tempered(log_p, ruled.to(log_p), coherence)
+    each = torch.where(ruled[..., None], log_q + math.log(log_p.shape[-1]), 0.0)
     return Demands(each, each.sum(0))
 
 
 def code_demands(tokenizer: Tokenizer, references: Tensor, regions: Tensor, coherence: float) -> Demands:
-    """Demands on codes: the encoder's beliefs about a reference, mixed by the share of each patch it rules.
+    """Demands on codes: the encoder's probabilities for a reference, mixed by the share of each patch it rules.
 
         Q_r proportional to P_r^power,   w_j(c) = 1 - sum_r kappa_rj + V sum_r kappa_rj Q_rj(c)
 
@@ -94,8 +90,7 @@ def code_demands(tokenizer: Tokenizer, references: Tensor, regions: Tensor, cohe
     Args:
         references, regions, coherence: as in `pixel_demands`.
 
-    Source: the published fusion, which has a fixed temperature, and 1e-6 in the place of the uniform share
-        1 - sum kappa.
+    Source: the published fusion, which has a fixed temperature, and 1e-6 for the uniform share 1 - sum kappa.
     """
     log_p = tokenizer.log_probabilities(references)
     share = covered_fraction(regions, log_p.shape[1]).to(log_p)  # (R, D)
@@ -132,46 +127,20 @@ def weigh(circuit: Circuit, demands: Demands) -> tuple[float, list[float]]:
 
 
 @dataclass
-class PixelFusionGuide(DifferenceGuide):
-    """What the demands change in the circuit's posterior mean, added to the network's prediction.
-
-        x_0 = f(x_t) + strength (E_PC[x_0 | x_t, demands] - E_PC[x_0 | x_t])
-
-    Demands speak about codes, so the pixels of a reference are not copied unless its codes leave no choice. Known
-    pixels, where a step has them, count as well.
-
-    Args:
-        demand: (D, C) log weights, the joint demand.
-    """
-
-    demand: Tensor = field(kw_only=True)
-    consistent_noise: bool = field(default=True, kw_only=True)
-
-    def steer(self, step: Step) -> Tensor:
-        both = observed(step).with_and_without_known()
-        with_demand, without = self.codebook.log_weights(both).chunk(2)
-        marginals = self.circuit.posterior_marginals(torch.cat([with_demand + self.demand.to(with_demand), without]))
-        self.cost["circuit passes"] += 2
-        demanded, plain = self.codebook.moments(marginals, both).mean.chunk(2)
-        self.circuit_mean = demanded
-        return (step.prediction.x_0 + self.strength * (demanded - plain)).clamp(-1, 1)
-
-
-@dataclass
 class CodeFusionGuide(LatentGuide):
     """The paper's fusion: the latent guide, with the references' codes in its evidence.
 
         log w_j = (1 - rho_j) log softmax(log q_j(z | f(x_t)) / tau_hidden) + rho_j log demand_j(z)
 
-    rho_j is `mixing` where a patch is ruled, less where in part, and 0 elsewhere. The circuit leads: alpha runs from
-    0.43 at the noisiest step.
+    rho_j is `mixing` times the ruled share of patch j. alpha starts at 0.43 at the noisiest step, so the circuit has
+    more weight than in inpainting.
 
     Args:
-        fraction: half of the steps. At the published 0.2 faces follow strict demands less than the tokenizer could
-            show them; from a half on they follow as far as it goes.
+        fraction: half of the steps. At the published 0.2 faces follow strict demands less than the tokenizer allows;
+            more than a half does not help further.
         demand: (D, V) log weights, the joint demand.
         ruled: (D,) share of each patch that some reference rules.
-        mixing: rho, how much the references count against the network's own prediction.
+        mixing: weight of the references against the network's own prediction.
 
     Source: Liu, Niepert, Van den Broeck 2024, section 6.3, and their implementation.
     """
@@ -182,8 +151,8 @@ class CodeFusionGuide(LatentGuide):
     ruled: Tensor = field(kw_only=True)
     mixing: float = field(default=0.8, kw_only=True)
 
-    def evidence(self, log_p: Tensor, known: Tensor) -> Tensor:
-        own = super().evidence(log_p, known)
+    def evidence(self, log_q: Tensor, known: Tensor) -> Tensor:
+        own = super().evidence(log_q, known)
         rho = self.mixing * self.ruled.to(own)[:, None]
         demand = torch.where(rho > 0, rho * self.demand.to(own), 0.0)
         return (1 - rho) * own + demand

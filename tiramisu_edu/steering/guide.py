@@ -1,7 +1,6 @@
-"""What every guide is: asked at the first steps for a clean prediction, and counting what it costs.
+"""What every guide is: a function from a sampler's `Step` to the clean prediction x_0 to step with.
 
-A guide is called with a sampler's `Step` and returns the clean prediction to step with. It never asks which sampler
-called it.
+A guide does not depend on the sampler that calls it. It acts at the noisiest steps and counts what it costs.
 """
 
 from __future__ import annotations
@@ -11,40 +10,27 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from ..circuits.circuit import Circuit
-from ..diffusion.samplers.step import Generators, Step, standard_normal
+from ..diffusion.samplers.step import Generators, Step
 from ..errors import TiramisuError
-from .evidence import Moments, Observation
-
-
-class Codebook(Protocol):
-    """Pixels to evidence and back: `PixelCodebook` or `PatchCodebook`."""
-
-    def log_weights(self, seen: Observation) -> Tensor: ...
-
-    def log_scale(self, seen: Observation) -> Tensor: ...
-
-    def log_likelihoods(self, image: Tensor, region: Tensor) -> Tensor: ...
-
-    def moments(self, marginals: Tensor, seen: Observation) -> Moments: ...
+from .evidence import Codebook, Moments, Observation
 
 
 class Guide(ABC):
-    """Changes the clean prediction at the noisiest `fraction` of the steps, and hands it back untouched at the others.
+    """Changes the clean prediction at the noisiest `fraction` of the steps, and returns it unchanged at the others.
 
     Attributes:
         fraction: of the steps, in [0, 1].
-        consistent_noise: how a sampler steps from the new x_0. False keeps the network's raw ε, as published; True
-            takes the ε that x_0 and x_t imply, (x_t - sqrt(a) x_0) / sqrt(1 - a), as the derivation wants.
-        circuit_mean: (B, C, H, W) the circuit's own E[x_0 | x_t, known] at the last step (an estimate where the guide
-            samples), None where it was not asked.
-        cost: what the guide has done since it was made, counted once for a whole batch: "steps", "circuit passes",
-            "kernel passes", "encodes", "decodes".
+        consistent_noise: how a sampler steps from the new x_0. False keeps the network's epsilon, as published; True
+            takes the epsilon that x_0 and x_t imply, (x_t - sqrt(a) x_0) / sqrt(1 - a), as the derivation requires.
+        circuit_mean: (B, C, H, W) the circuit's E[x_0 | x_t, known] at the last step (an estimate where the guide
+            samples), None where the guide was inactive.
+        cost: how often since the guide was made, counted once for a whole batch: "steps", "circuit passes",
+            "encodes", "decodes".
     """
 
     fraction: float
@@ -71,7 +57,7 @@ class Guide(ABC):
 
     @abstractmethod
     def steer(self, step: Step) -> Tensor:
-        """The clean prediction after guidance, and `circuit_mean` noted on the way."""
+        """The clean prediction after guidance; sets `circuit_mean`."""
 
 
 @dataclass
@@ -97,7 +83,7 @@ class CircuitGuide(Guide):
 
 
 def observed(step: Step) -> Observation:
-    """What a step shows of the clean image: its noisy copy and the known pixels."""
+    """The observation of a step: the noisy copy and the known pixels."""
     return Observation(step.x_t, step.alpha_bar, step.image, step.known)
 
 
@@ -117,22 +103,3 @@ def own_generator(generator: Generators) -> Generators:
     if isinstance(generator, Sequence):
         return [torch.Generator(g.device).manual_seed(g.initial_seed() ^ 0x5EED) for g in generator]
     return torch.Generator(generator.device).manual_seed(generator.initial_seed() ^ 0x5EED)
-
-
-def draw_categories(probabilities: Tensor, generator: Generators | None) -> Tensor:
-    """One category for each row of probabilities (B, D, C), independently: (B, D) long.
-
-    Args:
-        generator: one for the batch, or one per image (of an equal share of the rows); None is torch's default.
-    """
-    if isinstance(generator, Sequence):
-        shares = probabilities.chunk(len(generator))
-        return torch.cat([draw_categories(p, g) for p, g in zip(shares, generator)])
-    if generator is not None:
-        probabilities = probabilities.to(generator.device)
-    return torch.multinomial(probabilities.flatten(0, 1), 1, generator=generator).view(probabilities.shape[:2])
-
-
-def draw_noise(like: Tensor, generator: Generators | None) -> Tensor:
-    """Standard normal numbers of the shape, dtype and device of `like`; generators as in `draw_categories`."""
-    return torch.randn_like(like) if generator is None else standard_normal(like, generator)

@@ -1,21 +1,41 @@
-"""The paper's guide in pixel space: a geometric mean of what the network and the circuit believe of each pixel."""
+"""The paper's guide in pixel space: a weighted geometric mean of p_DM and p_PC of each pixel (sections 3 and 4)."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
-from ..diffusion.samplers.step import Generators, Step
+from ..diffusion.samplers.step import Generators, Step, standard_normal
 from .evidence import Moments, PixelCodebook
-from .guide import CircuitGuide, calibrated_variance, draw_categories, draw_noise, observed
-from .mixing import AlphaSchedule, gaussian_geometric_mean, gaussian_on_grid, geometric_mean
+from .guide import CircuitGuide, calibrated_variance, observed
+
+ONE_LEVEL = (1 / 127.5) ** 2
+"""Variance floor: the squared distance of two of 256 grey levels."""
+
+
+@dataclass(frozen=True)
+class AlphaSchedule:
+    """Weight of the diffusion model, alpha(t) = a + (b - a) exp(-decay t / T).
+
+    As published for inpainting (Liu et al. 2024, appendix): a = 0.8, b = 1, decay = 2, so alpha rises from 0.83 at
+    the noisiest step towards 1 at the cleanest.
+    """
+
+    a: float = 0.8
+    b: float = 1.0
+    decay: float = 2.0
+
+    def __call__(self, index: int, num_steps: int) -> float:
+        return self.a + (self.b - self.a) * math.exp(-self.decay * index / num_steps)
 
 
 @dataclass
 class MixtureGuide(CircuitGuide):
-    """The paper's guide: x_0 drawn from the geometric mean of p_DM and p_PC, pixel by pixel (sections 3 and 4).
+    """The paper's guide: x_0 drawn from the geometric mean of p_DM and p_PC, pixel by pixel.
 
         p(x_0) proportional to p_DM(x_0 | x_t)^alpha(t) p_PC(x_0 | x_t, known)^(1 - alpha(t))
 
@@ -25,7 +45,7 @@ class MixtureGuide(CircuitGuide):
 
     Args:
         fraction: 0.2, as in the paper.
-        alpha: weight of the denoiser over the steps. Where it is 1 and nothing is drawn, the step is left alone.
+        alpha: weight of the denoiser over the steps. Where it is 1 and nothing is drawn, x_0 is not changed.
         draw: sample x_0, as published; otherwise take the mean of the mixture.
         generator: for the draw, one or one per image; None is torch's default generator.
     """
@@ -37,23 +57,89 @@ class MixtureGuide(CircuitGuide):
 
     def steer(self, step: Step) -> Tensor:
         alpha = self.alpha(step.index, step.num_steps)
-        seen = observed(step)
-        marginals, moments = self.posterior(seen)
-        self.circuit_mean = moments.mean
+        marginals, pc = self.posterior(observed(step))
+        self.circuit_mean = pc.mean
+        x_dm = step.prediction.x_0
         if alpha == 1 and not self.draw:
-            return step.prediction.x_0
-        variance = calibrated_variance(step)
+            return x_dm
         if isinstance(self.codebook, PixelCodebook):
             levels = self.codebook.levels.to(step.x_t)
-            log_dm = gaussian_on_grid(step.prediction.x_0.flatten(1), variance, levels)
+            log_dm = gaussian_on_grid(x_dm.flatten(1), calibrated_variance(step), levels)
             mixed = geometric_mean(log_dm, marginals.log(), alpha).exp()
-            if self.draw:
-                x_0 = self.codebook.image(draw_categories(mixed, self.generator), step.image.shape)
-            else:
-                x_0 = self.codebook.moments(mixed, seen).mean
+            x_0 = level_of(mixed, levels, self.draw, self.generator).view_as(x_dm)
         else:
-            dm = Moments(step.prediction.x_0, torch.full_like(moments.variance, variance))
-            mean, spread = gaussian_geometric_mean(dm, moments, alpha)
-            noise = spread.sqrt() * draw_noise(mean, self.generator) if self.draw else 0
-            x_0 = (mean + noise).clamp(-1, 1)
+            dm = Moments(x_dm, torch.full_like(x_dm, calibrated_variance(step)))
+            x_0 = value_of(gaussian_geometric_mean(dm, pc, alpha), self.draw, self.generator)
         return torch.where(step.known, step.image, x_0.to(step.x_t))
+
+
+def gaussian_on_grid(mean: Tensor, variance: float | Tensor, levels: Tensor, *, truncation: float = math.inf) -> Tensor:
+    """log a_i(v), proportional to -(g_v - mean_i)^2 / (2 variance) and normalised over the levels.
+
+    Args:
+        mean: (B, D).
+        variance: positive; a number or (B, D).
+        levels: (C,).
+        truncation: levels further than so many standard deviations from the mean have probability 0, the nearest
+            level excepted.
+
+    Returns:
+        (B, D, C).
+    """
+    variance = torch.as_tensor(variance, dtype=mean.dtype, device=mean.device).expand(mean.shape)[..., None]
+    square = (levels - mean[..., None]) ** 2 / variance
+    out = square > square.amin(-1, keepdim=True).clamp_min(truncation**2)
+    return torch.log_softmax((-square / 2).masked_fill(out, -torch.inf), -1)
+
+
+def geometric_mean(log_a: Tensor, log_b: Tensor, alpha: float) -> Tensor:
+    """log p(v) = alpha log a(v) + (1 - alpha) log b(v) - log Z, per pixel.
+
+    A value that is impossible under a factor of positive weight stays impossible. At alpha = 1 or 0 the factor of
+    weight 0 is ignored.
+    """
+    if alpha in (0.0, 1.0):
+        return torch.log_softmax(log_a if alpha == 1.0 else log_b, -1)
+    return torch.log_softmax(alpha * log_a + (1 - alpha) * log_b, -1)
+
+
+def gaussian_geometric_mean(a: Moments, b: Moments, alpha: float) -> Moments:
+    """Moments of N_a^alpha N_b^(1 - alpha), normalised: precisions add with their weights.
+
+        1 / variance = alpha / var_a + (1 - alpha) / var_b,   mean = variance (alpha mean_a / var_a + ...)
+
+    Variances below `ONE_LEVEL` are raised to it.
+    """
+    of_a, of_b = alpha / a.variance.clamp_min(ONE_LEVEL), (1 - alpha) / b.variance.clamp_min(ONE_LEVEL)
+    variance = 1 / (of_a + of_b)
+    return Moments(variance * (of_a * a.mean + of_b * b.mean), variance)
+
+
+def value_of(gaussian: Moments, draw: bool, generator: Generators | None) -> Tensor:
+    """A draw from a Gaussian of each pixel, or its mean; clipped to [-1, 1]."""
+    mean, variance = gaussian
+    if not draw:
+        return mean.clamp(-1, 1)
+    noise = torch.randn_like(mean) if generator is None else standard_normal(mean, generator)
+    return (mean + variance.sqrt() * noise).clamp(-1, 1)
+
+
+def level_of(probabilities: Tensor, levels: Tensor, draw: bool, generator: Generators | None) -> Tensor:
+    """A draw from a table (B, D, C) of each pixel's levels (C,), or its mean: (B, D)."""
+    if not draw:
+        return probabilities @ levels.to(probabilities)
+    return levels[draw_categories(probabilities, generator).to(levels.device)]
+
+
+def draw_categories(probabilities: Tensor, generator: Generators | None) -> Tensor:
+    """One category for each row of probabilities (B, D, C), independently: (B, D) long.
+
+    Args:
+        generator: one for the batch, or one per image (of an equal share of the rows); None is torch's default.
+    """
+    if isinstance(generator, Sequence):
+        shares = probabilities.chunk(len(generator))
+        return torch.cat([draw_categories(p, g) for p, g in zip(shares, generator)])
+    if generator is not None:
+        probabilities = probabilities.to(generator.device)
+    return torch.multinomial(probabilities.flatten(0, 1), 1, generator=generator).view(probabilities.shape[:2])

@@ -15,8 +15,8 @@ from tiramisu_edu.lab.evaluation.comparison import make_cases
 from tiramisu_edu.lab.evaluation.metrics import hidden_mse
 from tiramisu_edu.lab.evaluation.tuning import GRIDS, GUIDE_GRIDS, save_tuned
 from tiramisu_edu.lab.zoo import load
-from tiramisu_edu.methods import GUIDES, make_guide
-from tiramisu_edu.steering.latent import LatentSettings
+from tiramisu_edu.methods import make_guide
+from tiramisu_edu.names import GUIDES
 from tiramisu_edu.tuned import as_options
 
 
@@ -55,15 +55,18 @@ def test_a_guide_is_tuned_on_its_base_sampler(tmp_path, capsys, monkeypatch):
 
 def test_what_was_tuned_is_the_default_and_no_more(tmp_path, monkeypatch):
     monkeypatch.setenv("TIRAMISU_DATA", str(tmp_path))
-    world = toy_world(tokenizer=FlatTokenizer(), code_circuits={"hclt": code_circuit()})
-    assert make_guide("latent", world).settings == LatentSettings()
-    save_tuned(tmp_path / "toy" / "guides.json", {"latent": {"options": {"settings": {"tau_hidden": 3.0}}}})
-    assert make_guide("latent", world, fraction=0.5).settings == LatentSettings(tau_hidden=3.0)
-    assert make_guide("latent", world, settings=LatentSettings()).settings == LatentSettings()
-    assert make_guide("latent-published", world).settings == LatentSettings.preset("published")
+    models = {"tokenizer": FlatTokenizer(), "code_circuits": {"hclt": code_circuit()}}
+    assert make_guide("latent", toy_world(**models)).tau_hidden == 1.0
+    for options in ({"settings": {"tau_hidden": 3.0}}, {"tau_hidden": 3.0}):
+        save_tuned(tmp_path / "toy" / "guides.json", {"latent": {"options": options}})
+        world = toy_world(**models)
+        tuned = make_guide("latent", world, fraction=0.5)
+        assert (tuned.tau_hidden, tuned.tau_known, tuned.fraction) == (3.0, 0.01, 0.5)
+    assert make_guide("latent", world, tau_hidden=2.0).tau_hidden == 2.0
+    assert make_guide("latent-published", world).tau_hidden == 0.1
     (tmp_path / "toy" / "guides.json").write_text('{"latent": {}}')
     with pytest.raises(FileError, match=r"guides\.json does not hold tuned options"):
-        make_guide("latent", world)
+        make_guide("latent", toy_world(**models))
 
 
 def test_other_tuned_options_are_other_cells(tmp_path, monkeypatch):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...datafiles import data_root, write_checksums
 from ...errors import TiramisuError
-from ...world import FOLDER
+from ...names import FOLDER
 
 if TYPE_CHECKING:
     from ..recipes.scene_denoiser import Images

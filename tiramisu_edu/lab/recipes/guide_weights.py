@@ -19,9 +19,8 @@ from ...datafiles import data_path, write_checksums
 from ...diffusion.denoiser import Denoiser
 from ...masks import mask_batch
 from ...methods import TABLES
-from ...steering.blends import WeightTable
-from ...steering.evidence import Moments, Observation
-from ...steering.guide import Codebook
+from ...steering.beyond.difference import WeightTable
+from ...steering.evidence import Codebook, Moments, Observation
 from ..zoo import load
 
 # The difference has one weight per noise level, a curve that can be drawn: `tiramisu-edu show strength`.

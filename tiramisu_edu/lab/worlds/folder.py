@@ -17,20 +17,19 @@ depend on the machine, on other files or on the order of a listing.
 import hashlib
 import os
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from ...errors import ImageError, TiramisuError
+from ...names import FOLDER
 from ...pictures import load_image
-from ...tuned import load_tuned
-from ...world import FOLDER, World
+from ...world import World
 
 KINDS = (".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
 SPLITS = {"train": 0.9, "validation": 0.95, "test": 1.0}  # where each one's share of the hashes ends
@@ -140,10 +139,6 @@ class FolderWorld(World):
     @property
     def to_train(self) -> str:
         return f"{self.name} --size {self.pictures.size}"
-
-    @cached_property
-    def sampler_options(self) -> Mapping[str, Mapping[str, Any]]:
-        return load_tuned(self.models / "samplers.json")
 
     def images(self, split: str, count: int | None = None) -> tuple[Tensor, Tensor]:
         return self.pictures.images(split, count)

@@ -13,15 +13,14 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from torch import Tensor
 
-from ..errors import TiramisuError
-from .evidence import Observation
-from .guide import Codebook
+from ...errors import TiramisuError
+from ..evidence import DensityCodebook, Observation
 
 if TYPE_CHECKING:
-    from ..circuits.circuit import Circuit
-    from ..diffusion.denoiser import Denoiser
-    from ..diffusion.samplers.step import Callback, Generators, Guide
-    from ..diffusion.schedule import Schedule
+    from ...circuits.circuit import Circuit
+    from ...diffusion.denoiser import Denoiser
+    from ...diffusion.samplers.step import Callback, Generators, Guide
+    from ...diffusion.schedule import Schedule
 
 
 @dataclass(frozen=True)
@@ -71,15 +70,15 @@ def twisted(
     x_T: Tensor | None = None,
     settings: TwistedSettings = DEFAULTS,
     circuit: Circuit,
-    codebook: Codebook,
+    codebook: DensityCodebook,
 ) -> Tensor:
     """Inpaint with `twisted_particles` and return one particle of each image, drawn by weight: (B, C, H, W).
 
     Args:
         eta: 1, no other.
     """
-    from ..diffusion.samplers.particles import draw_one
-    from ..diffusion.samplers.step import check_ancestral
+    from ...diffusion.samplers.particles import draw_one
+    from ...diffusion.samplers.step import check_ancestral
 
     check_ancestral(eta, "twisted")
 
@@ -112,7 +111,7 @@ def twisted_particles(
     x_T: Tensor | None = None,
     settings: TwistedSettings = DEFAULTS,
     circuit: Circuit,
-    codebook: Codebook,
+    codebook: DensityCodebook,
 ) -> Particles:
     """A particle filter on whole images whose twist is the circuit's exact p(known | x_t).
 
@@ -137,8 +136,8 @@ def twisted_particles(
     Source: Wu et al. 2023, "Practical and Asymptotically Exact Conditional Sampling in Diffusion Models", arXiv
     2306.17775, with the circuit in the place of their Gaussian around f(x_t).
     """
-    from ..diffusion.samplers.particles import effective_sample_size, rows, systematic
-    from ..diffusion.samplers.step import composite, first_x, guided_x_0, make_step, prepare, standard_normal
+    from ...diffusion.samplers.particles import effective_sample_size, rows, systematic
+    from ...diffusion.samplers.step import composite, first_x, guided_x_0, make_step, prepare, standard_normal
 
     image, known = prepare(denoiser, schedule, image, known, generator)
     B, P = len(image), settings.particles
@@ -183,7 +182,7 @@ def twisted_particles(
 
 
 def twist(
-    circuit: Circuit, codebook: Codebook, x_t: Tensor, alpha_bar: float, image: Tensor, known: Tensor
+    circuit: Circuit, codebook: DensityCodebook, x_t: Tensor, alpha_bar: float, image: Tensor, known: Tensor
 ) -> tuple[Tensor, Tensor]:
     """What the circuit says of the known pixels, exactly.
 

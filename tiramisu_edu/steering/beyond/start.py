@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from ..errors import TiramisuError
-from .evidence import Observation
-from .guide import Codebook
+from ...errors import TiramisuError
+from ..evidence import Codebook, Observation
 
 if TYPE_CHECKING:
-    from ..circuits.circuit import Circuit
-    from ..diffusion.samplers.step import Generators
-    from ..diffusion.schedule import Schedule
+    from ...circuits.circuit import Circuit
+    from ...diffusion.samplers.step import Generators
+    from ...diffusion.schedule import Schedule
 
 
 def circuit_start(
@@ -50,7 +49,7 @@ def circuit_start(
     """
     if not 0 < begin <= 1:
         raise TiramisuError(f"the circuit start must leave a share of the steps in (0, 1], not {begin}")
-    from ..diffusion.samplers.step import standard_normal
+    from ...diffusion.samplers.step import standard_normal
 
     steps = max(1, round(begin * len(schedule)))
     variance = schedule.residual_variance
