@@ -8,7 +8,7 @@ import torch
 
 import tiramisu_edu
 from tiramisu_edu.diffusion.denoiser import Prediction
-from tiramisu_edu.diffusion.samplers.step import Step
+from tiramisu_edu.diffusion.step import Step
 from tiramisu_edu.steering.guides import DifferenceGuide, make_guide
 from tiramisu_edu.steering.twisted import twist
 

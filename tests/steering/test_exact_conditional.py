@@ -21,12 +21,11 @@ from tests.steering.toy import (
 from tiramisu_edu.circuits import structures
 from tiramisu_edu.circuits.circuit import Circuit
 from tiramisu_edu.diffusion.samplers import get_sampler
-from tiramisu_edu.diffusion.samplers.particles import draw_one
 from tiramisu_edu.errors import TiramisuError
 from tiramisu_edu.inpainting import inpaint
 from tiramisu_edu.steering.guides import DifferenceGuide
 from tiramisu_edu.steering.start import circuit_start
-from tiramisu_edu.steering.twisted import TwistedSettings, twisted, twisted_particles
+from tiramisu_edu.steering.twisted import twisted
 
 STEPS = 40
 
@@ -89,15 +88,9 @@ def test_twisted_filter_corrects_a_wrong_circuit(toy):
             wrong.region_table(index).fill_(1 / CODES)
     reached = []
     for particles in (1, 16):
-        found = twisted_particles(
-            *task(toy, 1000, 30),
-            circuit=wrong,
-            codebook=toy[1],
-            generator=generator(),
-            settings=TwistedSettings(particles),
-        )
-        chosen = draw_one(found.log_weights, generator(1))
-        reached.append(statistic(toy, found.images[torch.arange(1000), chosen]))
+        models = {"circuit": wrong, "codebook": toy[1]}
+        images = twisted(*task(toy, 1000, 30), **models, generator=generator(), particles=particles)
+        reached.append(statistic(toy, images))
     (one, degrees), (many, _) = reached
     assert many < threshold(degrees) < one
 
@@ -108,17 +101,14 @@ def test_twisted_filter_keeps_images_apart(toy):
     image = torch.cat([left_column()[0], -left_column()[0]])
     known = torch.cat([left_column()[1], left_column()[1].flip(-1)])
     schedule, models = denoiser.schedule.respace(12), {"circuit": circuit, "codebook": book}
-    settings = TwistedSettings(particles=5, resample_below=1.0)
-    together = twisted(
-        denoiser, schedule, image, known, **models, generator=[generator(1), generator(2)], settings=settings
-    )
+    models |= {"particles": 5, "resample_below": 1.0}
+    together = twisted(denoiser, schedule, image, known, **models, generator=[generator(1), generator(2)])
     alone = [
-        twisted(denoiser, schedule, image[[n]], known[[n]], **models, generator=[generator(1 + n)], settings=settings)
-        for n in range(2)
+        twisted(denoiser, schedule, image[[n]], known[[n]], **models, generator=[generator(1 + n)]) for n in range(2)
     ]
     assert torch.allclose(together, torch.cat(alone), atol=1e-5)
-    with pytest.raises(TiramisuError, match="particles must be at least 1"):
-        TwistedSettings(particles=0)
+    with pytest.raises(TiramisuError, match="twisted: particles must be a whole number of at least 1, not 0"):
+        twisted(denoiser, schedule, image, known, **models | {"particles": 0}, generator=generator())
 
 
 def test_circuit_start_is_the_noised_posterior_mean(toy):

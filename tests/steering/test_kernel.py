@@ -7,7 +7,7 @@ import torch
 
 from tests.steering.fakes import toy_world
 from tiramisu_edu.diffusion.denoiser import Prediction
-from tiramisu_edu.diffusion.samplers.step import Step
+from tiramisu_edu.diffusion.step import Step
 from tiramisu_edu.errors import TiramisuError
 from tiramisu_edu.steering.guide import observed
 from tiramisu_edu.steering.guides import KernelGuide, make_guide

@@ -10,7 +10,7 @@ from tests.steering.toy import coupled_patches
 from tiramisu_edu.circuits.circuit import Circuit
 from tiramisu_edu.diffusion.denoiser import Prediction
 from tiramisu_edu.diffusion.samplers import get_sampler
-from tiramisu_edu.diffusion.samplers.step import Step
+from tiramisu_edu.diffusion.step import Step
 from tiramisu_edu.errors import FileError, TiramisuError
 from tiramisu_edu.steering.blends import LearnedGuide, PrecisionGuide, WeightTable
 from tiramisu_edu.steering.evidence import Observation

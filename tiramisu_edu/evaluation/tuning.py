@@ -32,16 +32,6 @@ CANDIDATES = 8
 BASE = "replacement"  # the sampler that carries a guide while it is tuned, with its own tuned options
 Options = dict[str, Any]
 
-SETTINGS = {
-    "repaint": s.RePaintSettings,
-    "ddrm": s.DDRMSettings,
-    "dps": s.DPSSettings,
-    "resampling": s.ResamplingSettings,
-    "copaint": s.CoPaintSettings,
-    "copaint-tt": s.CoPaintTTSettings,
-    "latent": LatentSettings,
-}
-
 _ETAS = [{"eta": eta} for eta in (0.0, 0.15, 0.3, 0.5, 0.7, 0.85, 0.95, 1.0)]
 _RATES = [{"settings": {"rate": rate}} for rate in (0.02, 0.06, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4)]
 
@@ -121,11 +111,12 @@ def tune(
 
 
 def as_options(name: str, candidate: Mapping[str, Any]) -> Options:
-    """The keyword arguments of a sampler or guide from their JSON form: settings become its own class."""
-    options = dict(candidate)
-    if "settings" in options:
-        options["settings"] = SETTINGS[name](**options["settings"])
-    return options
+    """The keyword arguments of a sampler or guide from their JSON form: a sampler's settings are options of its own."""
+    if "settings" not in candidate:
+        return dict(candidate)
+    settings = candidate["settings"]
+    rest = {key: value for key, value in candidate.items() if key != "settings"}
+    return rest | ({"settings": LatentSettings(**settings)} if name == "latent" else dict(settings))
 
 
 def save_tuned(path: str | Path, found: Mapping[str, Any]) -> None:

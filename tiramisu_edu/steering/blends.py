@@ -17,7 +17,7 @@ from .guide import CircuitGuide, calibrated_variance, observed
 from .mixing import ONE_LEVEL
 
 if TYPE_CHECKING:
-    from ..diffusion.samplers.step import Step
+    from ..diffusion.step import Step
 
 KIND, VERSION = "guide weights", 1
 

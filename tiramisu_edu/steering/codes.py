@@ -14,7 +14,7 @@ from .mixing import ONE_LEVEL
 
 if TYPE_CHECKING:
     from ..circuits.circuit import Circuit
-    from ..diffusion.samplers.step import Generators
+    from ..diffusion.noise import Generators
 
 
 class Tokenizer(Protocol):

@@ -11,7 +11,7 @@ from .blends import WeightTable
 from .guide import CircuitGuide, observed
 
 if TYPE_CHECKING:
-    from ..diffusion.samplers.step import Step
+    from ..diffusion.step import Step
 
 
 @dataclass

@@ -31,7 +31,7 @@ from .mixing import AlphaSchedule
 
 if TYPE_CHECKING:
     from ..circuits.circuit import Circuit
-    from ..diffusion.samplers.step import Step
+    from ..diffusion.step import Step
 
 
 class Demands(NamedTuple):

@@ -21,7 +21,8 @@ from .evidence import Moments, Observation
 
 if TYPE_CHECKING:
     from ..circuits.circuit import Circuit
-    from ..diffusion.samplers.step import Generators, Step
+    from ..diffusion.noise import Generators
+    from ..diffusion.step import Step
 
 
 class Codebook(Protocol):
@@ -137,6 +138,6 @@ def draw_categories(probabilities: Tensor, generator: Generators | None) -> Tens
 
 def draw_noise(like: Tensor, generator: Generators | None) -> Tensor:
     """Standard normal numbers of the shape, dtype and device of `like`; generators as in `draw_categories`."""
-    from ..diffusion.samplers.step import standard_normal
+    from ..diffusion.noise import standard_normal
 
     return torch.randn_like(like) if generator is None else standard_normal(like, generator)

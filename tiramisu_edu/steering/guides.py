@@ -16,7 +16,7 @@ from .mixture import MixtureGuide
 
 if TYPE_CHECKING:
     from ..circuits.circuit import Circuit
-    from ..diffusion.samplers.step import Generators
+    from ..diffusion.noise import Generators
     from ..zoo import World
 
 __all__ = [

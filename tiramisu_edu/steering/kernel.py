@@ -18,7 +18,7 @@ from .evidence import Observation
 from .guide import Guide, observed
 
 if TYPE_CHECKING:
-    from ..diffusion.samplers.step import Step
+    from ..diffusion.step import Step
     from ..zoo import World
 
 STORED = 4096  # training images, or all where there are fewer

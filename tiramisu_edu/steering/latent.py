@@ -26,7 +26,8 @@ from .replicates import replicate_predictive, with_replicates
 
 if TYPE_CHECKING:
     from ..circuits.circuit import Circuit
-    from ..diffusion.samplers.step import Generators, Step
+    from ..diffusion.noise import Generators
+    from ..diffusion.step import Step
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,8 @@ from .guide import CircuitGuide, calibrated_variance, draw_categories, draw_nois
 from .mixing import AlphaSchedule, gaussian_geometric_mean, gaussian_on_grid, geometric_mean
 
 if TYPE_CHECKING:
-    from ..diffusion.samplers.step import Generators, Step
+    from ..diffusion.noise import Generators
+    from ..diffusion.step import Step
 
 
 @dataclass
