@@ -78,12 +78,16 @@ class Walk:
     cost: Cost = field(default_factory=Cost)
 
     def __post_init__(self) -> None:
-        _check_models(self.denoiser, self.schedule)
-        _check_images(self.denoiser, self.image, self.known, self.x_T)
+        _check_types(self)
+        _check_schedule(self.schedule, self.denoiser.schedule)
+        _check_images(self.denoiser, self.image, self.known)
         check_generators(self.generator, len(self.image))
+        if self.x_T is not None and self.x_T.shape != self.image.shape:
+            found, expected = tuple(self.x_T.shape), tuple(self.image.shape)
+            raise TiramisuError(f"x_T must have the shape of the images, {expected}, not {found}")
         channels = self.known.shape[-3] if self.known.ndim >= 3 else 1
         B, _, H, W = self.image.shape
-        self.known = self.known.to(self.image.device).expand(B, channels, H, W)
+        self.known = self.known.to(self.image.device).expand(B, channels, H, W).clone()  # no tensor of inference mode
         self.image = torch.where(self.known, self.image, 0)
         if not bool((self.image.abs() <= 1).all()):
             raise ImageError("known pixels must be numbers in [-1, 1]")
@@ -149,8 +153,8 @@ class Walk:
             begun = clock(x_t)
             x_0 = self.guide(step)
             self.cost.guide_seconds += clock(x_t) - begun
-            if x_0.shape != x_t.shape:
-                found, expected = tuple(x_0.shape), tuple(x_t.shape)
+            found, expected = (tuple(x.shape) if isinstance(x, Tensor) else x for x in (x_0, x_t))
+            if found != expected:
                 raise TiramisuError(f"the guide returned {found} at index {i}, expected {expected}")
         self._last = step, x_0
         return x_0, guided_epsilon(self.guide, step, x_0)
@@ -202,36 +206,24 @@ class Sampler(Protocol):
     """
 
     def __call__(
-        self,
-        denoiser: Denoiser,
-        schedule: Schedule,
-        image: Tensor,
-        known: Tensor,
-        *,
-        guide: Guide | None = None,
-        generator: Generators,
-        callback: Callback | None = None,
-        x_T: Tensor | None = None,
-        cost: Cost = ...,
-        **options: Any,
+        self, denoiser: Denoiser, schedule: Schedule, image: Tensor, known: Tensor, **options: Any
     ) -> Tensor: ...
 
 
 def sampler(loop: Callable[..., Tensor]) -> Sampler:
     """A sampler from its loop, (walk, **options) -> images; options carry their bounds in their types."""
-    walks, (_, *options) = inspect.signature(Walk).parameters, inspect.signature(loop).parameters.values()
-    own = [option.replace(kind=inspect.Parameter.KEYWORD_ONLY) for option in options]
+    of_walk, (_, *options) = inspect.signature(Walk).parameters, inspect.signature(loop).parameters.values()
+    own = {option.name: option.replace(kind=inspect.Parameter.KEYWORD_ONLY) for option in options}
 
     @wraps(loop)
     def sample(*arguments: Any, **keywords: Any) -> Tensor:
-        chosen = {name: value for name, value in keywords.items() if name not in walks}
-        chosen = _checked_options(loop.__name__, {option.name: option for option in own}, chosen)
-        of_walk = {name: value for name, value in keywords.items() if name in walks}
+        shared = {name: keywords.pop(name) for name in of_walk.keys() & keywords.keys()}
+        chosen = _checked(loop.__name__, own, keywords)
         # Gradients are taken where a sampler needs them, also inside torch.inference_mode().
         with torch.inference_mode(False), torch.no_grad():
-            return loop(Walk(*arguments, **of_walk), **chosen)
+            return loop(Walk(*arguments, **shared), **chosen)
 
-    sample.__signature__ = inspect.Signature([*walks.values(), *own])  # type: ignore[attr-defined]
+    sample.__signature__ = inspect.Signature([*of_walk.values(), *own.values()])  # type: ignore[attr-defined]
     return sample
 
 
@@ -244,48 +236,41 @@ def clock(like: Tensor) -> float:
     return time.perf_counter()
 
 
-def _check_models(denoiser: Denoiser, schedule: Schedule) -> None:
-    own = denoiser.schedule
-    if (
-        not isinstance(schedule, Schedule)
-        or int(schedule.timesteps[-1]) >= len(own)
-        or not torch.equal(own.alpha_bar[schedule.timesteps], schedule.alpha_bar)
+def _check_types(walk: Walk) -> None:
+    kinds: dict[str, Any] = {"denoiser": Denoiser, "schedule": Schedule, "image": Tensor, "known": Tensor}
+    optional = {"guide": Callable, "callback": Callable, "x_T": Tensor}
+    for name, kind in (kinds | {k: v for k, v in optional.items() if getattr(walk, k) is not None}).items():
+        if not isinstance(value := getattr(walk, name), kind):
+            raise TiramisuError(f"{name} must be a {kind.__name__}, not {type(value).__name__}")
+
+
+def _check_schedule(schedule: Schedule, own: Schedule) -> None:
+    if int(schedule.timesteps[-1]) >= len(own) or not torch.equal(
+        own.alpha_bar[schedule.timesteps], schedule.alpha_bar
     ):
         raise TiramisuError("the schedule is not one of this denoiser's: use denoiser.schedule.respace(T)")
 
 
-def _check_images(denoiser: Denoiser, image: Tensor, known: Tensor, x_T: Tensor | None) -> None:
-    for name, value in (("image", image), ("known", known), ("x_T", x_T)):
-        if not isinstance(value, Tensor) and not (name == "x_T" and value is None):
-            raise ImageError(f"{name} must be a tensor, not {type(value).__name__}")
+def _check_images(denoiser: Denoiser, image: Tensor, known: Tensor) -> None:
     shape = tuple(image.shape)
     if image.ndim != 4 or 0 in shape or not image.is_floating_point():
         raise ImageError(f"expected float images (B, C, H, W), got {image.dtype} {shape}")
-    config = getattr(denoiser.network, "config", None)
-    channels = getattr(config, "in_channels", None)
-    if channels is not None and channels != shape[1] * denoiser.patch**2:
-        raise ImageError(f"the network takes images of {channels // denoiser.patch**2} channels, got {shape}")
+    channels = getattr(getattr(denoiser.network, "config", None), "in_channels", None)
+    if channels not in (None, shape[1] * denoiser.patch**2):
+        raise ImageError(f"the network takes {channels // denoiser.patch**2} channels, the images {shape} have others")
     if known.dtype != torch.bool:
         raise ImageError(f"known must be bool, True where the pixel is given; got {known.dtype}")
-    try:
-        fits = torch.broadcast_shapes(known.shape, shape) == shape
-    except RuntimeError:
-        fits = False
-    if not fits:
+    sizes = zip(reversed(known.shape), reversed(shape))
+    if known.ndim > 4 or not all(size in (1, expected) for size, expected in sizes):
         raise ImageError(f"known {tuple(known.shape)} does not fit images {shape}")
-    if x_T is not None and x_T.shape != image.shape:
-        raise TiramisuError(f"x_T must have the shape of the images, {shape}, not {tuple(x_T.shape)}")
 
 
-def _checked_options(
-    sampler: str, known: Mapping[str, inspect.Parameter], options: Mapping[str, Any]
-) -> dict[str, Any]:
+def _checked(sampler: str, known: Mapping[str, inspect.Parameter], options: dict[str, Any]) -> dict[str, Any]:
     """The options, each one known and within the bounds of its type.
 
     An ancestral step draws x_{t-1} from q(x_{t-1} | x_t, x_0), which has the noise of eta = 1: a sampler without the
     option takes this eta and no other.
     """
-    options = dict(options)
     if "eta" not in known and (eta := options.pop("eta", 1)) != 1:
         raise TiramisuError(f"{sampler} takes ancestral steps, eta = 1, not {eta}: leave eta out, or use ddim")
     for name, value in options.items():
