@@ -55,6 +55,8 @@ class InpaintResult(NamedTuple):
     backward: int
 
 
+@torch.inference_mode(False)  # models that are read here can be differentiated through, whatever the caller's mode
+@torch.no_grad()
 def inpaint(
     world: World,
     image: Tensor,
@@ -80,8 +82,8 @@ def inpaint(
         guide: "none" or one of `GUIDES` (`tiramisu_edu.steering.guides`), such as "mixture" or "latent", the paper's,
             or "difference"; or a `Guide` of your own.
         num_inference_steps: T, the schedule respaced to it.
-        guided_fraction: share of the steps, from the noisiest on, at which the circuit is asked; the guide's default
-            if None (mixture 0.2, difference 1).
+        guided_fraction: share of the steps, from the noisiest on, that are guided; the guide's default if None
+            (mixture 0.2, difference 1).
         eta: of the sampler, 0 being DDIM without fresh noise and 1 the noise of DDPM; the sampler's own if None.
         start: share of the steps, the cleanest, that is left after a start from the circuit's posterior mean
             (`circuit_start`); None starts with noise.

@@ -26,6 +26,7 @@ from tiramisu_edu.inpainting import inpaint
 from tiramisu_edu.steering.guides import DifferenceGuide
 from tiramisu_edu.steering.start import circuit_start
 from tiramisu_edu.steering.twisted import twisted
+from tiramisu_edu.zoo import load
 
 STEPS = 40
 
@@ -148,5 +149,30 @@ def test_inpaint_knows_the_filter_and_the_start(toy):
         particles, steps = (8 if "sampler" in options else 1), (4 if "start" in options else 8)
         assert found.forward == 3 * particles * steps
         assert torch.equal(found.images[:, :, known[0, 0]], many[:, :, known[0, 0]])
-    with pytest.raises(TiramisuError, match="twisted takes ancestral steps"):
-        inpaint(world, many, known, sampler="twisted", eta=0.0)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"sampler": "twisted", "eta": 0.0}, "twisted takes ancestral steps, eta = 1, not 0"),
+        ({"eta": 2}, r"replacement: eta must be a number in \[0, 1\], not 2"),
+        ({"num_inference_steps": 0}, "cannot take 0 steps of a schedule of 1000: choose 1 to 1000"),
+        ({"num_inference_steps": 2.5}, "cannot take 2.5 steps"),
+        ({"generator": 0}, "generator must be torch.Generator"),
+        ({"start": float("nan")}, r"in \(0, 1\], not nan"),
+        ({"sampler": "magic"}, "unknown sampler 'magic'"),
+    ],
+)
+def test_inpaint_is_bounded(options, message):
+    image, known = left_column()
+    with pytest.raises(TiramisuError, match=message):
+        inpaint(toy_world(), image, known, **options)
+
+
+@pytest.mark.parametrize("sampler", ["dps", "copaint-tt", "twisted"])
+def test_inpaint_reads_its_models_inside_inference_mode_too(sampler):
+    image, known = torch.zeros(2, 1, 8, 8), torch.eye(8, dtype=torch.bool)
+    outside = inpaint(load("digits"), image, known, sampler=sampler, num_inference_steps=2).images
+    with torch.inference_mode():
+        inside = inpaint(load("digits"), image.clone(), known.clone(), sampler=sampler, num_inference_steps=2).images
+    assert torch.equal(inside, outside)

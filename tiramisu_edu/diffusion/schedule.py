@@ -132,7 +132,7 @@ class Schedule:
         """
         N = len(self)
         if not isinstance(T, Integral) or not 1 <= T <= N:
-            raise TiramisuError(f"cannot take {T} steps of a schedule of {N}: choose a whole number from 1 to {N}")
+            raise TiramisuError(f"cannot take {T} steps of a schedule of {N}: choose 1 to {N}")
         evenly = torch.arange(T, dtype=torch.float64) * (N - 1) / max(T - 1, 1)
         kept = torch.tensor([N - 1]) if T == 1 else evenly.round().long()
         variance = None if self.residual_variance is None else self.residual_variance[kept]

@@ -191,8 +191,8 @@ class Walk:
 class Sampler(Protocol):
     """The call of all samplers: the arguments of `Walk`, and the method's own options by name.
 
-    Each has its own default of eta, the method's. No image of a batch has a say in another's result: with a generator
-    of its own an image comes out as it would alone, up to rounding. Networks round differently in batches of other
+    Each has its own default of eta, the method's. Images of a batch do not influence each other: with a generator of
+    its own an image comes out as it would alone, up to rounding. Networks round differently in batches of other
     sizes. On digits and faces, 6 to 12 steps, this moved pixels by 1e-6 to 3e-5; by up to 1e-4 where gradients magnify
     it (dps, copaint); in one case by 1.3e-3 (ddrm with a guide, whose unclipped x_0 is large at high noise).
 
