@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 import torch
@@ -19,7 +20,7 @@ HOME = str(Path(tiramisu_edu.__file__).parent)
 
 
 def trip(journey: Callable[[], object]) -> dict[str, int]:
-    """Counts of the calls into the package's functions that `journey` makes; comprehensions and lambdas are no stops."""
+    """Counts of the calls into the package that `journey` makes; comprehensions and lambdas are no stops."""
     stops: list[tuple[str, str]] = []
 
     def note(frame, event: str, argument: object) -> None:
@@ -33,7 +34,7 @@ def trip(journey: Callable[[], object]) -> dict[str, int]:
     finally:
         sys.setprofile(None)
     files = [file for file, _ in stops]
-    moves = sum(here != there for here, there in zip(files, files[1:]))
+    moves = sum(here != there for here, there in pairwise(files))
     return {"calls": len(stops), "functions": len(set(stops)), "files": len(set(files)), "moves": moves}
 
 

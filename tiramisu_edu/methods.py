@@ -9,7 +9,7 @@ from torch import Tensor
 
 from .circuits.circuit import Circuit
 from .datafiles import data_path, verified
-from .diffusion.samplers.step import Generators
+from .diffusion.noise import Generators
 from .errors import TiramisuError, unknown_name
 from .names import GUIDES
 from .steering.beyond.difference import DifferenceGuide, WeightTable

@@ -3,30 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from .diffusion import samplers as s
 from .errors import FileError
 
 Options = dict[str, Any]
-
-SETTINGS = {
-    "repaint": s.RePaintSettings,
-    "ddrm": s.DDRMSettings,
-    "dps": s.DPSSettings,
-    "resampling": s.ResamplingSettings,
-    "copaint": s.CoPaintSettings,
-    "copaint-tt": s.CoPaintTTSettings,
-}
-
-
-def as_options(name: str, candidate: Mapping[str, Any]) -> Options:
-    """The keyword arguments of a sampler or guide from their JSON form, in which some stand under "settings"."""
-    options = dict(candidate)
-    settings = options.pop("settings", {})
-    return {**options, "settings": SETTINGS[name](**settings)} if name in SETTINGS and settings else options | settings
 
 
 def load_tuned(path: str | Path) -> dict[str, Options]:
@@ -40,8 +22,16 @@ def load_tuned(path: str | Path) -> dict[str, Options]:
         return {}
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-        return {name: as_options(name, entry["options"]) for name, entry in found.items()}
+        options = {name: dict(entry["options"]) for name, entry in found.items()}
+        return {
+            name: chosen | chosen.pop("settings", {}) for name, chosen in options.items()
+        }  # "settings": older files
     except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
         raise FileError(
             f"{path} does not hold tuned options: {error!r}; make it again with tiramisu-edu tune"
         ) from None
+
+
+def _flat(options: Options) -> Options:
+    """Keyword arguments; some files keep a part of them under "settings"."""
+    return {key: value for key, value in options.items() if key != "settings"} | options.get("settings", {})

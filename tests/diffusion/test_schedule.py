@@ -33,7 +33,7 @@ def test_respacing_keeps_both_ends(T, N):
     assert torch.equal(s.residual_variance, s.timesteps + 1.0)
 
 
-@pytest.mark.parametrize("T", [0, -1, 11])
+@pytest.mark.parametrize("T", [0, -1, 11, 2.5, "5"])
 def test_respacing_out_of_range(T):
     with pytest.raises(TiramisuError, match="choose 1 to 10"):
         Schedule.cosine(10).respace(T)

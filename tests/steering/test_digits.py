@@ -8,10 +8,11 @@ import torch
 
 import tiramisu_edu
 from tiramisu_edu.diffusion.denoiser import Prediction
-from tiramisu_edu.diffusion.samplers.step import Step
+from tiramisu_edu.diffusion.step import Step
 from tiramisu_edu.methods import make_guide
 from tiramisu_edu.steering.beyond.difference import DifferenceGuide
 from tiramisu_edu.steering.beyond.twisted import twist
+from tiramisu_edu.steering.evidence import Observation
 
 GUIDES = ("mixture", "difference", "difference-calibrated", "precision", "learned")
 
@@ -75,7 +76,7 @@ def test_the_twist_of_grey_levels_by_autograd(world, task):
     image = torch.where(known, images, 0.0).double()
 
     def log_twist(x):
-        return twist(circuit, book, x, a, image, known)
+        return twist(circuit, book, Observation(x, a, image, known))
 
     _, shift = log_twist(x_t.double())
     for at in ((0, 0, 1, 2), (1, 0, 6, 3), (0, 0, 5, 5)):  # a known pixel and two hidden ones

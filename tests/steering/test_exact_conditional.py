@@ -21,12 +21,12 @@ from tests.steering.toy import (
 from tiramisu_edu.circuits import structures
 from tiramisu_edu.circuits.circuit import Circuit
 from tiramisu_edu.diffusion.samplers import get_sampler
-from tiramisu_edu.diffusion.samplers.particles import draw_one
 from tiramisu_edu.errors import TiramisuError
 from tiramisu_edu.inpainting import inpaint
+from tiramisu_edu.lab.zoo import load
 from tiramisu_edu.steering.beyond.difference import DifferenceGuide
 from tiramisu_edu.steering.beyond.start import circuit_start
-from tiramisu_edu.steering.beyond.twisted import TwistedSettings, twisted, twisted_particles
+from tiramisu_edu.steering.beyond.twisted import twisted
 
 STEPS = 40
 
@@ -89,15 +89,9 @@ def test_twisted_filter_corrects_a_wrong_circuit(toy):
             wrong.region_table(index).fill_(1 / CODES)
     reached = []
     for particles in (1, 16):
-        found = twisted_particles(
-            *task(toy, 1000, 30),
-            circuit=wrong,
-            codebook=toy[1],
-            generator=generator(),
-            settings=TwistedSettings(particles),
-        )
-        chosen = draw_one(found.log_weights, generator(1))
-        reached.append(statistic(toy, found.images[torch.arange(1000), chosen]))
+        models = {"circuit": wrong, "codebook": toy[1]}
+        images = twisted(*task(toy, 1000, 30), **models, generator=generator(), particles=particles)
+        reached.append(statistic(toy, images))
     (one, degrees), (many, _) = reached
     assert many < threshold(degrees) < one
 
@@ -108,17 +102,14 @@ def test_twisted_filter_keeps_images_apart(toy):
     image = torch.cat([left_column()[0], -left_column()[0]])
     known = torch.cat([left_column()[1], left_column()[1].flip(-1)])
     schedule, models = denoiser.schedule.respace(12), {"circuit": circuit, "codebook": book}
-    settings = TwistedSettings(particles=5, resample_below=1.0)
-    together = twisted(
-        denoiser, schedule, image, known, **models, generator=[generator(1), generator(2)], settings=settings
-    )
+    models |= {"particles": 5, "resample_below": 1.0}
+    together = twisted(denoiser, schedule, image, known, **models, generator=[generator(1), generator(2)])
     alone = [
-        twisted(denoiser, schedule, image[[n]], known[[n]], **models, generator=[generator(1 + n)], settings=settings)
-        for n in range(2)
+        twisted(denoiser, schedule, image[[n]], known[[n]], **models, generator=[generator(1 + n)]) for n in range(2)
     ]
     assert torch.allclose(together, torch.cat(alone), atol=1e-5)
-    with pytest.raises(TiramisuError, match="particles must be at least 1"):
-        TwistedSettings(particles=0)
+    with pytest.raises(TiramisuError, match="twisted: particles must be a whole number of at least 1, not 0"):
+        twisted(denoiser, schedule, image, known, **models | {"particles": 0}, generator=generator())
 
 
 def test_circuit_start_is_the_noised_posterior_mean(toy):
@@ -158,5 +149,30 @@ def test_inpaint_knows_the_filter_and_the_start(toy):
         particles, steps = (8 if "sampler" in options else 1), (4 if "start" in options else 8)
         assert found.forward == 3 * particles * steps
         assert torch.equal(found.images[:, :, known[0, 0]], many[:, :, known[0, 0]])
-    with pytest.raises(TiramisuError, match="twisted takes ancestral steps"):
-        inpaint(world, many, known, sampler="twisted", eta=0.0)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"sampler": "twisted", "eta": 0.0}, "twisted takes ancestral steps, eta = 1, not 0"),
+        ({"eta": 2}, r"replacement: eta must be a number in \[0, 1\], not 2"),
+        ({"num_inference_steps": 0}, "cannot take 0 steps of a schedule of 1000: choose 1 to 1000"),
+        ({"num_inference_steps": 2.5}, "cannot take 2.5 steps"),
+        ({"generator": 0}, "generator must be torch.Generator"),
+        ({"start": float("nan")}, r"in \(0, 1\], not nan"),
+        ({"sampler": "magic"}, "unknown sampler 'magic'"),
+    ],
+)
+def test_inpaint_is_bounded(options, message):
+    image, known = left_column()
+    with pytest.raises(TiramisuError, match=message):
+        inpaint(toy_world(), image, known, **options)
+
+
+@pytest.mark.parametrize("sampler", ["dps", "copaint-tt", "twisted"])
+def test_inpaint_reads_its_models_inside_inference_mode_too(sampler):
+    image, known = torch.zeros(2, 1, 8, 8), torch.eye(8, dtype=torch.bool)
+    outside = inpaint(load("digits"), image, known, sampler=sampler, num_inference_steps=2).images
+    with torch.inference_mode():
+        inside = inpaint(load("digits"), image.clone(), known.clone(), sampler=sampler, num_inference_steps=2).images
+    assert torch.equal(inside, outside)

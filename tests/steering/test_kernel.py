@@ -7,7 +7,7 @@ import torch
 
 from tests.steering.fakes import toy_world
 from tiramisu_edu.diffusion.denoiser import Prediction
-from tiramisu_edu.diffusion.samplers.step import Step
+from tiramisu_edu.diffusion.step import Step
 from tiramisu_edu.errors import TiramisuError
 from tiramisu_edu.lab.zoo import load
 from tiramisu_edu.methods import PARTS, PIXEL_GUIDES, make_guide, stored_images

@@ -8,7 +8,7 @@ import torch
 from tests.circuits.oracle import joint_table
 from tests.steering.fakes import GRID, NUM_CODES, SIDE, FlatTokenizer, code_circuit, toy_world
 from tiramisu_edu.diffusion.denoiser import Prediction
-from tiramisu_edu.diffusion.samplers.step import Step
+from tiramisu_edu.diffusion.step import Step
 from tiramisu_edu.errors import TiramisuError
 from tiramisu_edu.methods import make_guide
 from tiramisu_edu.steering.controls.published import PublishedLatentGuide, independent_codes, with_replicates

@@ -10,7 +10,7 @@ from tests.steering.toy import coupled_patches
 from tiramisu_edu.circuits.circuit import Circuit
 from tiramisu_edu.diffusion.denoiser import Prediction
 from tiramisu_edu.diffusion.samplers import get_sampler
-from tiramisu_edu.diffusion.samplers.step import Step
+from tiramisu_edu.diffusion.step import Step
 from tiramisu_edu.errors import FileError, TiramisuError
 from tiramisu_edu.lab.recipes.guide_weights import fit_weights
 from tiramisu_edu.methods import make_guide
@@ -61,7 +61,7 @@ def test_the_steered_prediction_follows_the_gradient_of_the_twist(models, step):
     seen = observed(step)._replace(x_t=x_t)
     log_p = [circuit.log_partition(book.log_weights(o)) + book.log_scale(o) for o in (seen, seen.without_known())]
     (gradient,) = torch.autograd.grad((log_p[0] - log_p[1]).sum(), x_t)
-    log_twist, shift = twist(circuit, book, step.x_t, A, step.image, step.known)
+    log_twist, shift = twist(circuit, book, observed(step))
     assert torch.allclose(log_twist, (log_p[0] - log_p[1]).detach(), atol=1e-9)
     assert torch.allclose(shift, (1 - A) / math.sqrt(A) * gradient, atol=1e-9)
     unmoved = step._replace(prediction=Prediction(torch.zeros_like(step.x_t), step.x_t))

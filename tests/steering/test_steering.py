@@ -9,7 +9,7 @@ import torch
 from tiramisu_edu.circuits import structures
 from tiramisu_edu.circuits.circuit import Circuit
 from tiramisu_edu.diffusion.denoiser import Prediction
-from tiramisu_edu.diffusion.samplers.step import Step
+from tiramisu_edu.diffusion.step import Step
 from tiramisu_edu.errors import EvidenceError, TiramisuError
 from tiramisu_edu.methods import make_guide
 from tiramisu_edu.steering.beyond.difference import DifferenceGuide

@@ -8,6 +8,7 @@ the network was trained to read as its time. Tables are float64. Images keep the
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from numbers import Integral
 from typing import Any
 
 import torch
@@ -43,7 +44,7 @@ class Schedule:
         Raises:
             TiramisuError: N < 21, where β would reach 1.
         """
-        if N < 21:
+        if not isinstance(N, Integral) or N < 21:
             raise TiramisuError(f"a linear schedule has no {N} steps: take linear(1000).respace({N})")
         return cls._from_beta(torch.linspace(1e-4, 0.02, N, dtype=torch.float64) * (1000 / N))
 
@@ -52,7 +53,12 @@ class Schedule:
         """ᾱ follows cos²((t/N + 0.008) / 1.008 · π/2), with each β held below 0.999.
 
         Source: Nichol, Dhariwal, "Improved Denoising Diffusion Probabilistic Models", equation 17.
+
+        Raises:
+            TiramisuError: N is not a whole number of at least 1.
         """
+        if not isinstance(N, Integral) or N < 1:
+            raise TiramisuError(f"a cosine schedule has no {N} steps: give a whole number of at least 1")
         level = torch.cos((torch.arange(N + 1, dtype=torch.float64) / N + 0.008) / 1.008 * math.pi / 2) ** 2
         return cls._from_beta((1 - level[1:] / level[:-1]).clamp(max=0.999))
 
@@ -122,12 +128,13 @@ class Schedule:
         residual variance goes along.
 
         Raises:
-            TiramisuError: T is not in 1 … N.
+            TiramisuError: T is not a whole number in 1 … N.
         """
         N = len(self)
-        if not 1 <= T <= N:
+        if not isinstance(T, Integral) or not 1 <= T <= N:
             raise TiramisuError(f"cannot take {T} steps of a schedule of {N}: choose 1 to {N}")
-        kept = torch.tensor([N - 1]) if T == 1 else (torch.arange(T) * (N - 1) / (T - 1)).round().long()
+        evenly = torch.arange(T, dtype=torch.float64) * (N - 1) / max(T - 1, 1)
+        kept = torch.tensor([N - 1]) if T == 1 else evenly.round().long()
         variance = None if self.residual_variance is None else self.residual_variance[kept]
         return Schedule(self.alpha_bar[kept], self.timesteps[kept], variance)
 

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from ..circuits.circuit import Circuit
-from ..diffusion.samplers.step import Generators, Step
+from ..diffusion.noise import Generators
+from ..diffusion.step import Step
 from ..errors import TiramisuError
 from ..tokenizer import Tokenizer
 from .evidence import Moments

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from ..diffusion.samplers.step import Generators, Step, standard_normal
+from ..diffusion.noise import Generators, standard_normal
+from ..diffusion.step import Step
 from .evidence import Moments, PixelCodebook
 from .guide import CircuitGuide, calibrated_variance, observed
 

@@ -16,11 +16,11 @@ from typing import Any
 import torch
 from tqdm.auto import tqdm
 
-from ...diffusion import samplers as s
+from ...diffusion.samplers import get_sampler
 from ...files import atomic_path
 from ...methods import make_guide
 from ...steering.guide import own_generator
-from ...tuned import Options, as_options
+from ...tuned import Options
 from ...world import World
 from .comparison import generators_for, make_cases
 from .measures import MEASURES, measure
@@ -29,25 +29,21 @@ CANDIDATES = 8
 BASE = "replacement"  # the sampler that carries a guide while it is tuned, with its own tuned options
 
 _ETAS = [{"eta": eta} for eta in (0.0, 0.15, 0.3, 0.5, 0.7, 0.85, 0.95, 1.0)]
-_RATES = [{"settings": {"rate": rate}} for rate in (0.02, 0.06, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4)]
+_RATES = [{"rate": rate} for rate in (0.02, 0.06, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4)]
 
 GRIDS: dict[str, list[Options]] = {
     "replacement": _ETAS,
     "ddnm": _ETAS,
-    "ddrm": [{"eta": eta, "settings": {"clip": clip}} for clip in (False, True) for eta in (0.5, 0.7, 0.85, 1.0)],
-    "repaint": [{"settings": {"jump_length": j, "repeats": r}} for j in (1, 2, 4, 8) for r in (2, 5)],
-    "dps": [{"settings": {"zeta": zeta}} for zeta in (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0)],
-    "resampling": [
-        {"settings": {"particles": 8, "resample_below": share}} for share in (0.1, 0.25, 0.4, 0.5, 0.6, 0.75, 0.9, 1.0)
-    ],
+    "ddrm": [{"eta": eta, "clip": clip} for clip in (False, True) for eta in (0.5, 0.7, 0.85, 1.0)],
+    "repaint": [{"jump_length": j, "repeats": r} for j in (1, 2, 4, 8) for r in (2, 5)],
+    "dps": [{"zeta": zeta} for zeta in (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0)],
+    "resampling": [{"particles": 8, "resample_below": share} for share in (0.1, 0.25, 0.4, 0.5, 0.6, 0.75, 0.9, 1.0)],
     "copaint": _RATES,
     "copaint-tt": _RATES,
 }
 
 GUIDE_GRIDS: dict[str, list[Options]] = {
-    "latent": [
-        {"settings": {"tau_hidden": hidden, "tau_known": known}} for known in (0.01, 1.0) for hidden in (0.3, 1, 3, 10)
-    ],
+    "latent": [{"tau_hidden": hidden, "tau_known": known} for known in (0.01, 1.0) for hidden in (0.3, 1, 3, 10)],
     "difference-kernel": [{"variance": v} for v in (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0)],
 }
 
@@ -92,11 +88,11 @@ def tune(
             for part in cases.split(64):
                 generator = generators_for(part, seed, first)
                 task = world.denoiser, schedule, part.images.to(device), part.known.to(device)
-                options = as_options(name, candidate)
+                options = dict(candidate)
                 if name in GUIDE_GRIDS:
                     guide = make_guide(name, world, generator=own_generator(generator), **options)
                     options = {**world.sampler_options.get(BASE, {}), "guide": guide}
-                sample = s.get_sampler(BASE if name in GUIDE_GRIDS else name)
+                sample = get_sampler(BASE if name in GUIDE_GRIDS else name)
                 done.append(sample(*task, generator=generator, **options).cpu())
                 first += len(part.images)
             tried.append((candidate, measure(world, torch.cat(done), cases)[measure_name].nanmean().item()))

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ...diffusion.samplers.step import Step
+from ...diffusion.step import Step
 from ...errors import FileError
 from ...files import load_safetensors, save_safetensors
 from ..evidence import Moments

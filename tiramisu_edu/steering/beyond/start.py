@@ -1,20 +1,15 @@
 """The circuit start: begin in the middle of the schedule, from what the circuit makes of the known pixels alone."""
 
-from __future__ import annotations
-
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
+from ...circuits.circuit import Circuit
+from ...diffusion.noise import Generators, standard_normal
+from ...diffusion.schedule import Schedule
 from ...errors import TiramisuError
 from ..evidence import Codebook, Observation
-
-if TYPE_CHECKING:
-    from ...circuits.circuit import Circuit
-    from ...diffusion.samplers.step import Generators
-    from ...diffusion.schedule import Schedule
 
 
 def circuit_start(
@@ -49,8 +44,6 @@ def circuit_start(
     """
     if not 0 < begin <= 1:
         raise TiramisuError(f"the circuit start must leave a share of the steps in (0, 1], not {begin}")
-    from ...diffusion.samplers.step import standard_normal
-
     steps = max(1, round(begin * len(schedule)))
     variance = schedule.residual_variance
     shorter = replace(

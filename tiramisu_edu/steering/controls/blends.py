@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from ...diffusion.samplers.step import Step
+from ...diffusion.step import Step
 from ..beyond.difference import WeightTable
 from ..evidence import Moments
 from ..guide import CircuitGuide, calibrated_variance, observed

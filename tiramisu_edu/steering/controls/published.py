@@ -15,7 +15,8 @@ from torch import Tensor
 
 from ...circuits.circuit import Circuit
 from ...circuits.regions import RegionGraph
-from ...diffusion.samplers.step import Generators, Step
+from ...diffusion.noise import Generators
+from ...diffusion.step import Step
 from ..evidence import Moments
 from ..latent import LatentGuide
 from ..mixture import draw_categories, gaussian_on_grid, geometric_mean, level_of

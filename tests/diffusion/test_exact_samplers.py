@@ -6,7 +6,7 @@ The same test rejects what is not exact, which is its power check.
 import pytest
 import torch
 
-from tests.diffusion.samplers.listed import (
+from tests.diffusion.listed import (
     CONDITIONAL,
     KNOWN,
     PICTURES,
@@ -16,7 +16,7 @@ from tests.diffusion.samplers.listed import (
     exact_denoiser,
     shares,
 )
-from tiramisu_edu.diffusion.samplers import SAMPLERS, ResamplingSettings
+from tiramisu_edu.diffusion.samplers import SAMPLERS
 
 
 def draw(name, guide=None, steps=40, number=1000, **options):
@@ -47,10 +47,7 @@ def test_the_networks_own_noise_makes_draws_overconfident():
 def test_resampling_becomes_exact_as_particles_grow():
     """One particle is replacement with ancestral steps."""
     law = torch.cat([CONDITIONAL, torch.zeros(2)])
-    one, few, many = (
-        (shares(draw("resampling", number=700, settings=ResamplingSettings(P))) - law).abs().sum() / 2
-        for P in (1, 4, 32)
-    )
+    one, few, many = ((shares(draw("resampling", number=700, particles=P)) - law).abs().sum() / 2 for P in (1, 4, 32))
     assert one > 0.3 and few < one / 3 and many < 0.07
 
 
@@ -62,6 +59,6 @@ def test_particles_correct_a_guide():
         x_0 = exact(step)
         return x_0 + 0.4 * (PICTURES[0] - x_0) if step.index >= 20 else x_0
 
-    assert chi_square(draw("resampling", exact, settings=ResamplingSettings(2))) < THRESHOLD
-    one, many = (chi_square(draw("resampling", pulling, number=500, settings=ResamplingSettings(P))) for P in (1, 16))
+    assert chi_square(draw("resampling", exact, particles=2)) < THRESHOLD
+    one, many = (chi_square(draw("resampling", pulling, number=500, particles=P)) for P in (1, 16))
     assert many < THRESHOLD and one > 2 * THRESHOLD

@@ -7,10 +7,9 @@ import torch
 
 from tests.diffusion.conftest import Pairs
 from tiramisu_edu.diffusion.denoiser import Denoiser
-from tiramisu_edu.diffusion.samplers import DDNMSettings, DDRMSettings, DPSSettings, ddnm, ddrm, dps, replacement
-from tiramisu_edu.diffusion.samplers.dps import misfit_gradient
+from tiramisu_edu.diffusion.samplers import ddnm, ddrm, dps, misfit_gradient, replacement
 from tiramisu_edu.diffusion.schedule import Schedule
-from tiramisu_edu.errors import TiramisuError
+from tiramisu_edu.diffusion.walk import Walk
 
 T = 12
 
@@ -46,7 +45,7 @@ def test_ddrm_without_fresh_noise_is_replacement(gaussian_denoiser):
     assert all(step.prediction.x_0.abs().max() < 1 for step, _ in steps_of(replacement, denoiser, image, known))
     replaced = replacement(denoiser, schedule, image, known, generator=seeded())
     for clip in (False, True):
-        out = ddrm(denoiser, schedule, image, known, generator=seeded(), eta=0.0, settings=DDRMSettings(clip=clip))
+        out = ddrm(denoiser, schedule, image, known, generator=seeded(), eta=0.0, clip=clip)
         assert torch.allclose(out, replaced, atol=1e-10)
     assert not torch.allclose(ddrm(denoiser, schedule, image, known, generator=seeded()), replaced, atol=1e-3)
 
@@ -55,7 +54,7 @@ def test_ddrm_clips_only_when_asked(smooth_denoiser):
     largest = {
         clip: max(
             float(step.prediction.x_0.abs().max())
-            for step, _ in steps_of(ddrm, smooth_denoiser(), *problem(), settings=DDRMSettings(clip=clip))
+            for step, _ in steps_of(ddrm, smooth_denoiser(), *problem(), clip=clip)
         )
         for clip in (False, True)
     }
@@ -69,7 +68,7 @@ def test_ddrm_draws_known_pixels_around_the_measurement(gaussian_denoiser, eta_b
     known[..., :2] = True
     image = torch.full((500, 1, 4, 4), 0.5)
     schedule = denoiser.schedule.respace(T)
-    for step, x_next in steps_of(ddrm, denoiser, image, known, settings=DDRMSettings(eta_b=eta_b))[:-1]:
+    for step, x_next in steps_of(ddrm, denoiser, image, known, eta_b=eta_b)[:-1]:
         a = float(schedule.alpha_bar[step.index - 1])
         mean = math.sqrt(a) * ((1 - eta_b) * step.prediction.x_0 + eta_b * image)
         noise = ((x_next - mean) / math.sqrt(1 - a))[..., :2]
@@ -82,8 +81,8 @@ def test_ddnm_noise(gaussian_denoiser, published):
     """With eta = 1 all noise is fresh: deviation sqrt(1 - ᾱ_{t-1}), which the published factor shrinks."""
     denoiser, known = gaussian_denoiser(), torch.ones(1, 1, 4, 4, dtype=torch.bool)
     image = torch.full((250, 1, 4, 4), 0.5)
-    schedule, settings = denoiser.schedule.respace(T), DDNMSettings(published_factor=published)
-    for step, x_next in steps_of(ddnm, denoiser, image, known, eta=1.0, settings=settings)[:-1]:
+    schedule = denoiser.schedule.respace(T)
+    for step, x_next in steps_of(ddnm, denoiser, image, known, eta=1.0, published_factor=published)[:-1]:
         a = float(schedule.alpha_bar[step.index - 1])
         factor = math.sqrt(1 - step.alpha_bar**2) if published else 1
         noise = (x_next - math.sqrt(a) * image) / math.sqrt(1 - a)
@@ -96,7 +95,7 @@ def test_ddnm_noise(gaussian_denoiser, published):
         (ddrm, {}, 0.16, 0.18),
         (ddnm, {}, 0.16, 0.18),
         (ddnm, {"eta": 0.0}, 0.19, 0.2),
-        (ddnm, {"settings": DDNMSettings(published_factor=True)}, 0.01, 0.015),
+        (ddnm, {"published_factor": True}, 0.01, 0.015),
     ],
 )
 def test_what_fresh_noise_costs_in_variety(gaussian_denoiser, sample, options, low, high):
@@ -107,14 +106,18 @@ def test_what_fresh_noise_costs_in_variety(gaussian_denoiser, sample, options, l
     assert low < out.std().item() < high
 
 
+def gradient_of(denoiser, x_t, image, known):
+    return misfit_gradient(Walk(denoiser, denoiser.schedule, image, known, generator=seeded()), x_t, 300)[1]
+
+
 def test_dps_gradient_is_each_images_own(smooth_denoiser):
     """By finite differences of each image's norm; the other images of the batch do not enter."""
     denoiser, (image, known) = smooth_denoiser(dtype=torch.float64), problem(dtype=torch.float64)
     x_t = torch.randn(image.shape, generator=seeded(3), dtype=torch.float64)
-    _, gradient = misfit_gradient(denoiser, 300, x_t, image, known)
+    gradient = gradient_of(denoiser, x_t, image, known)
     h = 1e-6
     for b in range(4):
-        _, alone = misfit_gradient(denoiser, 300, x_t[[b]], image[[b]], known[[b]])
+        alone = gradient_of(denoiser, x_t[[b]], image[[b]], known[[b]])
         assert torch.allclose(alone[0], gradient[b], atol=1e-12)
         for pixel in (0, 6, 15):
             shift = torch.zeros_like(x_t)
@@ -131,7 +134,7 @@ def test_dps_gradient_is_zero_at_a_perfect_fit(smooth_denoiser):
     denoiser, x_t = smooth_denoiser(), torch.randn(2, 1, 4, 4, generator=seeded())
     image, known = denoiser(x_t, 300).x_0, torch.ones(2, 1, 4, 4, dtype=torch.bool)
     known[1] = False
-    assert (misfit_gradient(denoiser, 300, x_t, image, known)[1] == 0).all()
+    assert (gradient_of(denoiser, x_t, image, known) == 0).all()
 
 
 def test_dps_fits_known_pixels_more_closely_with_more_pull():
@@ -139,20 +142,10 @@ def test_dps_fits_known_pixels_more_closely_with_more_pull():
     denoiser = Denoiser(Pairs(schedule), schedule, "sample")
     image, known = torch.full((100, 1, 1, 2), 0.5), torch.tensor([True, False])
     misfits = [
-        (steps_of(dps, denoiser, image, known, T=40, settings=DPSSettings(zeta))[-1][0].prediction.x_0 - image)[..., 0]
+        (steps_of(dps, denoiser, image, known, T=40, zeta=zeta)[-1][0].prediction.x_0 - image)[..., 0]
         .abs()
         .mean()
         .item()
         for zeta in (0.0, 0.1, 0.3)
     ]
     assert misfits[2] < misfits[1] < misfits[0]
-
-
-def test_settings():
-    assert DPSSettings.preset("tiramisu").zeta == 1 and DPSSettings.preset("original").zeta == 0.5
-    with pytest.raises(TiramisuError, match="DPSSettings has no preset 'magic': expected tiramisu, original, digits"):
-        DPSSettings.preset("magic")
-    with pytest.raises(TiramisuError, match="DPSSettings: zeta must be at least 0, not -1"):
-        DPSSettings(zeta=-1)
-    with pytest.raises(TiramisuError, match="DDRMSettings: eta_b must be at least 0, not nan"):
-        DDRMSettings(eta_b=math.nan)

@@ -7,16 +7,8 @@ import torch
 
 from tests.diffusion.conftest import Pairs
 from tiramisu_edu.diffusion.denoiser import Denoiser
-from tiramisu_edu.diffusion.samplers import (
-    CoPaintSettings,
-    CoPaintTTSettings,
-    RePaintSettings,
-    copaint,
-    copaint_tt,
-    repaint,
-)
+from tiramisu_edu.diffusion.samplers import copaint, copaint_tt, repaint
 from tiramisu_edu.diffusion.schedule import Schedule, jump_schedule
-from tiramisu_edu.errors import TiramisuError
 
 
 def seeded(seed=0):
@@ -62,8 +54,8 @@ def test_without_jumps_it_is_copaint(smooth_denoiser):
     denoiser = smooth_denoiser()
     schedule = denoiser.schedule.respace(5)
     image, known = torch.rand(2, 1, 4, 4, generator=seeded(1)), torch.eye(4, dtype=torch.bool)
-    for still in (CoPaintTTSettings(repeats=1), CoPaintTTSettings(jump_length=5, repeats=3)):
-        travelled = copaint_tt(denoiser, schedule, image, known, generator=seeded(), settings=still)
+    for still in ({"repeats": 1}, {"jump_length": 5, "repeats": 3}):
+        travelled = copaint_tt(denoiser, schedule, image, known, generator=seeded(), **still)
         assert torch.equal(travelled, copaint(denoiser, schedule, image, known, generator=seeded()))
 
 
@@ -80,19 +72,8 @@ def test_travel_makes_pixels_fit():
             image,
             known,
             generator=seeded(),
-            settings=RePaintSettings(jump_length=5, repeats=repeats),
+            jump_length=5,
+            repeats=repeats,
         )
         errors.append(abs(out[..., 1].mean().item() - 0.45))
     assert errors[2] < errors[1] < errors[0]
-
-
-def test_settings():
-    assert RePaintSettings.preset("original") == RePaintSettings() == RePaintSettings(10, 10)
-    assert RePaintSettings.preset("short").repeats == 3
-    assert CoPaintTTSettings.preset("digits").rate == CoPaintSettings.preset("digits").rate
-    with pytest.raises(TiramisuError, match="RePaintSettings has no preset 'long': expected original, short, digits"):
-        RePaintSettings.preset("long")
-    with pytest.raises(TiramisuError, match="RePaintSettings: repeats must be at least 1, not 0"):
-        RePaintSettings(repeats=0)
-    with pytest.raises(TiramisuError, match="CoPaintTTSettings: jump_length must be at least 1, not 0"):
-        CoPaintTTSettings(jump_length=0)

@@ -8,18 +8,10 @@ import torch
 
 from tests.diffusion.conftest import Pairs
 from tiramisu_edu.diffusion.denoiser import Denoiser
-from tiramisu_edu.diffusion.samplers import (
-    SAMPLERS,
-    CoPaintTTSettings,
-    DDRMSettings,
-    DPSSettings,
-    RePaintSettings,
-    ResamplingSettings,
-    ddim,
-    get_sampler,
-)
-from tiramisu_edu.diffusion.samplers.step import guided_epsilon, make_step, standard_normal
+from tiramisu_edu.diffusion.noise import standard_normal
+from tiramisu_edu.diffusion.samplers import SAMPLERS, ddim, get_sampler
 from tiramisu_edu.diffusion.schedule import Schedule, jump_schedule
+from tiramisu_edu.diffusion.step import guided_epsilon, make_step
 from tiramisu_edu.errors import ImageError, TiramisuError
 
 T, PARTICLES = 6, 3
@@ -29,9 +21,9 @@ EVERY_ETA = pytest.mark.parametrize(
     ("name", "eta"), [(name, eta) for name in SAMPLERS for eta in ((1.0,) if name in ANCESTRAL else (0.0, 0.7))]
 )
 QUICK = {
-    "repaint": {"settings": RePaintSettings(jump_length=2, repeats=2)},
-    "copaint-tt": {"settings": CoPaintTTSettings(jump_length=2, repeats=2)},
-    "resampling": {"settings": ResamplingSettings(particles=PARTICLES)},
+    "repaint": {"jump_length": 2, "repeats": 2},
+    "copaint-tt": {"jump_length": 2, "repeats": 2},
+    "resampling": {"particles": PARTICLES},
 }
 
 
@@ -120,7 +112,7 @@ def test_noise_does_not_depend_on_the_guide(sample, name):
 @ALL
 def test_a_guide_steers(sample, known, name):
     """Guided to a constant at the last step, which jumps to the clean image, the sample is that constant."""
-    still = {"settings": DPSSettings(zeta=0.0)} if name == "dps" else {}  # its last move is a gradient
+    still = {"zeta": 0.0} if name == "dps" else {}  # its last move is a gradient
     out = sample(name, guide=lambda step: torch.full_like(step.x_t, 0.25), **still)
     assert (out[~known] == 0.25).all()
 
@@ -241,8 +233,8 @@ def test_masks_broadcast(sample, known, name):
     [
         ("replacement", {}),
         ("copaint", {}),
-        ("copaint-tt", {"settings": CoPaintTTSettings(repeats=1)}),
-        ("ddrm", {"eta": 0.0, "settings": DDRMSettings(clip=True)}),
+        ("copaint-tt", {"repeats": 1}),
+        ("ddrm", {"eta": 0.0, "clip": True}),
         ("ddnm", {"eta": 0.0}),
     ],
 )
@@ -254,7 +246,7 @@ def test_nothing_known_is_ddim(sample, known, name, changes, steps):
     assert torch.allclose(sample(name, known=nothing, steps=steps, **changes), expected, atol=1e-6)
 
 
-@pytest.mark.parametrize(("name", "changes"), [("dps", {}), ("dps", {"settings": DPSSettings(zeta=0.0)})])
+@pytest.mark.parametrize(("name", "changes"), [("dps", {}), ("dps", {"zeta": 0.0})])
 def test_dps_without_a_pull_is_ddpm(sample, known, name, changes):
     where = known if changes else torch.zeros_like(known)
     out, expected = sample(name, known=where, **changes), sample("ddpm", known=where)

@@ -1,0 +1,45 @@
+"""Random numbers for samplers: drawn where the generators live, the same on every device and in every dtype."""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from ..errors import TiramisuError
+
+Generators = torch.Generator | Sequence[torch.Generator]
+"""One generator for the batch, or one for each image: then an image does not depend on its neighbours'
+noise."""
+
+
+def standard_normal(like: Tensor, generator: Generators) -> Tensor:
+    """Noise of the shape, dtype and device of `like`, drawn in float32 where the generator lives.
+
+    A generator on the CPU therefore gives the same picture on every device and in every dtype. With several generators
+    each one draws an equal share of the rows, so P rows for the P particles of its image.
+    """
+    return _draw(torch.randn, like, generator)
+
+
+def uniform(like: Tensor, generator: Generators) -> Tensor:
+    """Numbers in [0, 1), drawn as in `standard_normal`."""
+    return _draw(torch.rand, like, generator)
+
+
+def _draw(kind: Callable[..., Tensor], like: Tensor, generator: Generators) -> Tensor:
+    generators = [generator] if isinstance(generator, torch.Generator) else generator
+    shape = (len(like) // len(generators), *like.shape[1:])
+    return torch.cat([kind(shape, generator=g, device=g.device, dtype=torch.float32) for g in generators]).to(like)
+
+
+def check_generators(generator: Generators, count: int) -> None:
+    """One generator, or `count` of them.
+
+    Raises:
+        TiramisuError: it is something else.
+    """
+    several = list(generator) if isinstance(generator, Sequence) else [generator]
+    if not all(isinstance(g, torch.Generator) for g in several):
+        raise TiramisuError(f"generator must be torch.Generator().manual_seed(0), or one per image, not {generator!r}")
+    if isinstance(generator, Sequence) and len(several) != count:
+        raise TiramisuError(f"{len(several)} generators for {count} images: give one, or one per image")
