@@ -23,9 +23,10 @@ from torch import Tensor
 from ..circuits.circuit import Circuit
 from ..errors import EvidenceError
 from ..tokenizer import Tokenizer
-from .evidence import DensityCodebook
+from .evidence import PixelCodebook
 from .latent import LatentGuide, covered_fraction
 from .mixture import AlphaSchedule
+from .patches import PatchCodebook
 
 
 class Demands(NamedTuple):
@@ -63,7 +64,9 @@ def tempered(log_p: Tensor, share: Tensor, coherence: float) -> Tensor:
     return log_q
 
 
-def pixel_demands(codebook: DensityCodebook, references: Tensor, regions: Tensor, coherence: float) -> Demands:
+def pixel_demands(
+    codebook: PixelCodebook | PatchCodebook, references: Tensor, regions: Tensor, coherence: float
+) -> Demands:
     """Demands on the variables of a circuit about pixels: the likelihood of a region's pixels, tempered.
 
         w_j(v) = V Q_j(v),   Q_j(v) proportional to (prod_{p in region} p(x^p | v))^power

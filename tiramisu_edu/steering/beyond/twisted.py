@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from ...errors import TiramisuError
-from ..evidence import DensityCodebook, Observation
+from ..evidence import Observation, PixelCodebook
+from ..patches import PatchCodebook
 
 if TYPE_CHECKING:
     from ...circuits.circuit import Circuit
@@ -70,7 +71,7 @@ def twisted(
     x_T: Tensor | None = None,
     settings: TwistedSettings = DEFAULTS,
     circuit: Circuit,
-    codebook: DensityCodebook,
+    codebook: PixelCodebook | PatchCodebook,
 ) -> Tensor:
     """Inpaint with `twisted_particles` and return one particle of each image, drawn by weight: (B, C, H, W).
 
@@ -111,7 +112,7 @@ def twisted_particles(
     x_T: Tensor | None = None,
     settings: TwistedSettings = DEFAULTS,
     circuit: Circuit,
-    codebook: DensityCodebook,
+    codebook: PixelCodebook | PatchCodebook,
 ) -> Particles:
     """A particle filter on whole images whose twist is the circuit's exact p(known | x_t).
 
@@ -182,7 +183,12 @@ def twisted_particles(
 
 
 def twist(
-    circuit: Circuit, codebook: DensityCodebook, x_t: Tensor, alpha_bar: float, image: Tensor, known: Tensor
+    circuit: Circuit,
+    codebook: PixelCodebook | PatchCodebook,
+    x_t: Tensor,
+    alpha_bar: float,
+    image: Tensor,
+    known: Tensor,
 ) -> tuple[Tensor, Tensor]:
     """What the circuit says of the known pixels, exactly.
 
