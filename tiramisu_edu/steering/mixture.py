@@ -59,7 +59,8 @@ class MixtureGuide(CircuitGuide):
         alpha = self.alpha(step.index, step.num_steps)
         seen, x_dm = observed(step), step.prediction.x_0
         marginals = self.posterior(seen)
-        self.circuit_mean = self.codebook.mean(marginals, seen)
+        pc = self.codebook.moments(marginals, seen)
+        self.circuit_mean = pc.mean
         if alpha == 1 and not self.draw:
             return x_dm
         if isinstance(self.codebook, PixelCodebook):
@@ -68,8 +69,7 @@ class MixtureGuide(CircuitGuide):
             mixed = geometric_mean(log_dm, marginals.log(), alpha).exp()
             x_0 = level_of(mixed, levels, self.draw, self.generator).view_as(x_dm)
         else:
-            dm, pc = gaussian_of(step), self.codebook.moments(marginals, seen)
-            x_0 = value_of(gaussian_geometric_mean(dm, pc, alpha), self.draw, self.generator)
+            x_0 = value_of(gaussian_geometric_mean(gaussian_of(step), pc, alpha), self.draw, self.generator)
         return torch.where(step.known, step.image, x_0.to(step.x_t))
 
 

@@ -132,10 +132,10 @@ class PatchCodebook(Codebook):
         q, x_t = marginals.to(seen.x_t).transpose(0, 1), self._cut(seen.x_t)
         noise = 1 - seen.alpha_bar
         variance = self.variances * noise / (seen.alpha_bar * self.variances + noise)
+        mean = q @ offset + (q @ gain) * x_t
         square = q @ (variance + offset**2) + 2 * x_t * (q @ (offset * gain)) + x_t**2 * (q @ gain**2)
-        mean = self.mean(marginals, seen)
-        variance = (self._join(square) - mean**2).clamp_min(0)
-        return Moments(mean, variance.masked_fill(seen.known, 0.0))
+        variance = self._join((square - mean**2).clamp_min(0))
+        return Moments(torch.where(seen.known, seen.image, self._join(mean)), variance.masked_fill(seen.known, 0.0))
 
     def categories(self, image: Tensor) -> Tensor:
         """The likeliest code of each patch of clean images, (B, D) long."""
