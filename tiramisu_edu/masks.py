@@ -95,8 +95,13 @@ def mask(name: str, height: int, width: int, *, generator: torch.Generator | Non
         generator: needed by the random layouts (thin, thick, wide). One call draws one mask; `mask_batch`
             draws one for each image.
 
-    Returns: known (1, H, W) bool, with at least one pixel known and one hidden.
-    Raises: TiramisuError for an unknown name or a missing generator; ImageError where H x W is too small.
+    Returns:
+        known (1, H, W) bool, with at least one pixel known and one hidden.
+
+    Raises:
+        TiramisuError: for an unknown name or a missing generator.
+        ImageError: where H x W is too small.
+
     Source: the published implementation of Tiramisu (ICLR 2024); LaMa's random_thin_256, random_thick_256.
     """
     if name not in MASKS:
@@ -128,11 +133,14 @@ def load_mask(path: str | Path, height: int, width: int) -> Tensor:
     Args:
         path: a picture of exactly H x W pixels, grey or with equal red, green and blue.
         height, width: the size of the image that the mask belongs to. A mask is never resized silently,
-            because an edge that moves by a pixel changes what a sampler may look at.
+            because an edge that moves by a pixel changes which pixels a sampler gets.
 
-    Returns: known (1, H, W) bool.
-    Raises: ImageError for a file that is missing, no picture, coloured, see-through, of another size, all
-        white or all black.
+    Returns:
+        known (1, H, W) bool.
+
+    Raises:
+        ImageError: for a file that is missing, no picture, coloured, see-through, of another size, all white or all
+            black.
     """
     picture = open_picture(path)
     if picture.size != (width, height):

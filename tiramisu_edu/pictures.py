@@ -36,8 +36,11 @@ def load_image(path: str | Path, size: tuple[int, int], channels: int, *, crop: 
         channels: 1 (grey) or 3 (red, green, blue).
         crop: first cut the largest piece of the right proportions out of the middle.
 
-    Returns: Picture(image (1, C, H, W), notice).
-    Raises: ImageError for a missing file, a file that is no picture, or channels other than 1 and 3.
+    Returns:
+        Picture(image (1, C, H, W), notice).
+
+    Raises:
+        ImageError: for a missing file, a file that is no picture, or channels other than 1 and 3.
     """
     if channels not in _MODES:
         raise ImageError(f"channels must be 1 (grey) or 3 (red, green, blue), not {channels}")
@@ -72,7 +75,8 @@ def save_image(image: Tensor, path: str | Path, *, scale: int = 1) -> None:
         path: the file; its name ends in .png.
         scale: how many pixels wide a pixel becomes, >= 1.
 
-    Raises: ImageError for another shape.
+    Raises:
+        ImageError: for another shape.
     """
     pixels = image.detach().squeeze(0) if image.dim() == 4 else image.detach()
     if pixels.dim() != 3 or pixels.shape[0] not in _MODES:
@@ -88,7 +92,8 @@ def save_image(image: Tensor, path: str | Path, *, scale: int = 1) -> None:
 def open_picture(path: str | Path) -> Image.Image:
     """Opens and decodes a picture file, turned upright.
 
-    Raises: ImageError for a file that is missing, a folder, not a picture, or damaged.
+    Raises:
+        ImageError: for a file that is missing, a folder, not a picture, or damaged.
     """
     try:
         with Image.open(path) as opened:

@@ -108,8 +108,7 @@ def weigh(circuit: Circuit, demands: Demands) -> tuple[float, list[float]]:
     """log Z of all demands together, and of each alone.
 
     Raises:
-        EvidenceError: for demands of probability zero, saying whether one of them or only their combination is
-            impossible.
+        EvidenceError: for demands of probability zero; the message names the impossible one, or their combination.
     """
     each = []
     for number, log_weights in enumerate(demands.each):
@@ -117,8 +116,8 @@ def weigh(circuit: Circuit, demands: Demands) -> tuple[float, list[float]]:
             each.append(float(circuit.log_partition(log_weights[None]).detach()))
         except EvidenceError:
             raise EvidenceError(
-                f"what reference {number} demands has probability zero under the circuit: no picture it knows looks "
-                "like that there; lower the coherence below 1, or change its region"
+                f"what reference {number} demands has probability zero under the circuit: lower the coherence below 1, "
+                "or change its region"
             ) from None
     try:
         return float(circuit.log_partition(demands.joint[None]).detach()), each

@@ -146,7 +146,7 @@ class PatchCodebook(Codebook):
     ) -> Tensor:
         """Images (B, C, H, W) of codes (B, D): the means, or with a generator draws from the Gaussians.
 
-        `shape` is there because `PixelCodebook.image` needs it; a patch codebook knows the shape of its images.
+        `shape` is not used; `PixelCodebook.image` has it too.
         """
         position = torch.arange(len(self.means), device=categories.device)
         values = self.means[position, categories]
