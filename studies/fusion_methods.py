@@ -19,10 +19,11 @@ from tiramisu_edu.circuits.circuit import Circuit
 from tiramisu_edu.inpainting import inpaint
 from tiramisu_edu.methods import code_models
 from tiramisu_edu.steering.beyond.difference import DifferenceGuide
-from tiramisu_edu.steering.evidence import DensityCodebook
+from tiramisu_edu.steering.evidence import PixelCodebook
 from tiramisu_edu.steering.fusion import CodeFusionGuide, Demands, code_demands, pixel_demands
 from tiramisu_edu.steering.guide import Guide, own_generator
 from tiramisu_edu.steering.latent import covered_fraction
+from tiramisu_edu.steering.patches import PatchCodebook
 from tiramisu_edu.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ class Models(NamedTuple):
 
     circuit: Circuit
     tokenizer: Tokenizer | None
-    codebook: DensityCodebook | None
+    codebook: PixelCodebook | PatchCodebook | None
 
 
 def models_of(world: World, method: str) -> Models:

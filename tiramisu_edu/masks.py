@@ -12,10 +12,12 @@ import math
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
-from .errors import ImageError, TiramisuError
+from .errors import ImageError, TiramisuError, unknown_name
 from .pictures import open_picture
 
 CANVAS = 256
@@ -62,7 +64,7 @@ BRUSHES: dict[str, Brush] = {
 _HIDDEN_SHARE = (0.05, 0.5)  # LaMa's upper bound; the lower one keeps every case a task
 _MAX_TRIES = 1000
 
-# The seven columns of the paper's table. See `mask` for what is not verified about this mapping.
+# The seven columns of the paper's table. `mask` says which of them are not verified.
 PAPER_COLUMNS: dict[str, str] = {
     "left": "left",
     "top": "top",
@@ -93,12 +95,17 @@ def mask(name: str, height: int, width: int, *, generator: torch.Generator | Non
         generator: needed by the random layouts (thin, thick, wide). One call draws one mask; `mask_batch`
             draws one for each image.
 
-    Returns: known (1, H, W) bool, with at least one pixel known and one hidden.
-    Raises: TiramisuError for an unknown name or a missing generator; ImageError where H x W is too small.
+    Returns:
+        known (1, H, W) bool, with at least one pixel known and one hidden.
+
+    Raises:
+        TiramisuError: for an unknown name or a missing generator.
+        ImageError: where H x W is too small.
+
     Source: the published implementation of Tiramisu (ICLR 2024); LaMa's random_thin_256, random_thick_256.
     """
     if name not in MASKS:
-        raise TiramisuError(f"unknown mask {name!r}; choose one of {', '.join(MASKS)}")
+        raise unknown_name("mask", name, MASKS)
     layout = PAPER_COLUMNS.get(name, name)
     known = (
         inside_boxes(BOXES[layout], height, width)
@@ -126,11 +133,14 @@ def load_mask(path: str | Path, height: int, width: int) -> Tensor:
     Args:
         path: a picture of exactly H x W pixels, grey or with equal red, green and blue.
         height, width: the size of the image that the mask belongs to. A mask is never resized silently,
-            because an edge that moves by a pixel changes what a sampler may look at.
+            because an edge that moves by a pixel changes which pixels a sampler gets.
 
-    Returns: known (1, H, W) bool.
-    Raises: ImageError for a file that is missing, no picture, coloured, see-through, of another size, all
-        white or all black.
+    Returns:
+        known (1, H, W) bool.
+
+    Raises:
+        ImageError: for a file that is missing, no picture, coloured, see-through, of another size, all white or all
+            black.
     """
     picture = open_picture(path)
     if picture.size != (width, height):
@@ -148,10 +158,8 @@ def load_mask(path: str | Path, height: int, width: int) -> Tensor:
     return known[None]
 
 
-def _grey_levels(picture, path: str | Path) -> Tensor:
+def _grey_levels(picture: Image.Image, path: str | Path) -> Tensor:
     """The picture's one channel, (H, W) uint8, refusing colours and transparency."""
-    import numpy as np
-
     values = torch.from_numpy(np.array(picture.convert("RGBA")))  # (H, W, 4)
     if (values[..., 3] != 255).any():
         raise ImageError(

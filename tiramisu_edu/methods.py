@@ -121,10 +121,10 @@ def _pixel_models(world: World, options: dict[str, Any]) -> tuple[Circuit, Codeb
 
 
 def check_guide_name(name: str) -> str:
-    """The name itself, if there is such a guide.
+    """The name itself.
 
     Raises:
-        TiramisuError: there is none.
+        TiramisuError: there is no such guide.
     """
     if name not in GUIDES:
         raise unknown_name("guide", name, GUIDES)

@@ -3,8 +3,9 @@
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 from torch import Tensor
 
 from .errors import ImageError
@@ -35,8 +36,11 @@ def load_image(path: str | Path, size: tuple[int, int], channels: int, *, crop: 
         channels: 1 (grey) or 3 (red, green, blue).
         crop: first cut the largest piece of the right proportions out of the middle.
 
-    Returns: Picture(image (1, C, H, W), notice).
-    Raises: ImageError for a missing file, a file that is no picture, or channels other than 1 and 3.
+    Returns:
+        Picture(image (1, C, H, W), notice).
+
+    Raises:
+        ImageError: for a missing file, a file that is no picture, or channels other than 1 and 3.
     """
     if channels not in _MODES:
         raise ImageError(f"channels must be 1 (grey) or 3 (red, green, blue), not {channels}")
@@ -71,10 +75,9 @@ def save_image(image: Tensor, path: str | Path, *, scale: int = 1) -> None:
         path: the file; its name ends in .png.
         scale: how many pixels wide a pixel becomes, >= 1.
 
-    Raises: ImageError for another shape.
+    Raises:
+        ImageError: for another shape.
     """
-    from PIL import Image
-
     pixels = image.detach().squeeze(0) if image.dim() == 4 else image.detach()
     if pixels.dim() != 3 or pixels.shape[0] not in _MODES:
         raise ImageError(f"one image of shape (C, H, W) with C = 1 or 3 is expected, not {tuple(image.shape)}")
@@ -86,13 +89,12 @@ def save_image(image: Tensor, path: str | Path, *, scale: int = 1) -> None:
         picture.save(unfinished, format="PNG")
 
 
-def open_picture(path: str | Path) -> "Image.Image":
+def open_picture(path: str | Path) -> Image.Image:
     """Opens and decodes a picture file, turned upright.
 
-    Raises: ImageError for a file that is missing, a folder, not a picture, or damaged.
+    Raises:
+        ImageError: for a file that is missing, a folder, not a picture, or damaged.
     """
-    from PIL import Image, ImageOps
-
     try:
         with Image.open(path) as opened:
             opened.load()
@@ -111,21 +113,16 @@ def open_picture(path: str | Path) -> "Image.Image":
         ) from None
 
 
-def _eight_bits(picture: "Image.Image") -> "Image.Image":
+def _eight_bits(picture: Image.Image) -> Image.Image:
     """16-bit grey pictures at 8 bits; Pillow's own conversion clips them instead of scaling."""
     if not picture.mode.startswith("I"):
         return picture
-    import numpy as np
-    from PIL import Image
-
     levels = (np.asarray(picture).astype(np.int64).clip(0, 65535) / 257).round().astype(np.uint8)
     return Image.fromarray(levels)
 
 
-def _on_white(picture: "Image.Image") -> "Image.Image":
+def _on_white(picture: Image.Image) -> Image.Image:
     """The picture laid on white where it is see-through; the same object where it is not."""
-    from PIL import Image
-
     if not picture.has_transparency_data:
         return picture
     layered = picture.convert("RGBA")
@@ -135,13 +132,13 @@ def _on_white(picture: "Image.Image") -> "Image.Image":
     return Image.alpha_composite(white, layered).convert("RGB")
 
 
-def _has_colours(picture: "Image.Image") -> bool:
+def _has_colours(picture: Image.Image) -> bool:
     """Whether any pixel's red, green and blue differ."""
     red, green, blue = picture.convert("RGB").split()
     return red.tobytes() != green.tobytes() or green.tobytes() != blue.tobytes()
 
 
-def _middle(picture: "Image.Image", width: int, height: int) -> "Image.Image":
+def _middle(picture: Image.Image, width: int, height: int) -> Image.Image:
     """The largest piece with the proportions width : height, from the middle."""
     scale = min(picture.width / width, picture.height / height)
     wide, high = max(1, round(width * scale)), max(1, round(height * scale))
@@ -149,18 +146,14 @@ def _middle(picture: "Image.Image", width: int, height: int) -> "Image.Image":
     return picture.crop((left, top, left + wide, top + high))
 
 
-def _resize(picture: "Image.Image", width: int, height: int) -> "Image.Image":
+def _resize(picture: Image.Image, width: int, height: int) -> Image.Image:
     """Area average when it shrinks, bicubic when it grows."""
-    from PIL import Image
-
     shrinks = picture.width >= width and picture.height >= height
     return picture.resize((width, height), Image.Resampling.BOX if shrinks else Image.Resampling.BICUBIC)
 
 
-def _to_tensor(picture: "Image.Image") -> Tensor:
+def _to_tensor(picture: Image.Image) -> Tensor:
     """(1, C, H, W) float32 in [-1, 1]."""
-    import numpy as np
-
     levels = torch.from_numpy(np.array(picture, dtype=np.float32))
     levels = levels[None] if levels.dim() == 2 else levels.permute(2, 0, 1)
     return (levels / 127.5 - 1.0).unsqueeze(0).contiguous()

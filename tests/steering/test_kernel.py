@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from tests.steering.fakes import toy_world
+from tests.steering.toy import posterior_moments
 from tiramisu_edu.diffusion.denoiser import Prediction
 from tiramisu_edu.diffusion.step import Step
 from tiramisu_edu.errors import TiramisuError
@@ -27,7 +28,7 @@ def guide_of(density, **options):
 
 def mean_of(density, seen):
     """E[x_0 | seen] by the circuit and the codebook together."""
-    return density.moments(density.circuit().posterior_marginals(density.log_weights(seen)), seen).mean
+    return posterior_moments(guide_of(density), seen).mean
 
 
 @pytest.fixture
@@ -74,19 +75,21 @@ def log_own_noise(seen):
 
 @pytest.mark.parametrize("conditioned", [True, False])
 def test_weights_by_enumeration_and_the_mean_by_quadrature(density, step, conditioned):
-    """p(n | seen) from N normal densities; then E[x_0 | seen] pixel by pixel from the mixture's density on a grid."""
+    """p(n | seen) from N normal densities; mean and variance of each pixel from the mixture's density on a grid."""
     seen = observed(step) if conditioned else observed(step).without_known()
     log_p = component_log_densities(density, seen)
-    assert torch.allclose(density.log_weights(seen)[:, 0].exp(), torch.softmax(log_p, 1), atol=1e-12)
+    assert torch.allclose(density.log_weights(seen)[:, 0].softmax(1), torch.softmax(log_p, 1), atol=1e-12)
 
     x = torch.linspace(-3, 3, 6001, dtype=torch.float64)
-    known, found = seen.known.expand_as(seen.image), mean_of(density, seen)
+    known, (found, variance) = seen.known.expand_as(seen.image), posterior_moments(guide_of(density), seen)
     weight = torch.softmax(log_p, 1)
     for b, c, i, j in (~known).nonzero().tolist():
         noise = -((seen.x_t[b, c, i, j] - math.sqrt(A) * x) ** 2) / (2 * (1 - A))
         of_each = torch.softmax(noise - (x - density.images[:, c, i, j, None]) ** 2 / (2 * H2), 1)  # (N, grid)
-        assert float(found[b, c, i, j]) == pytest.approx(float(weight[b] @ of_each @ x), abs=1e-9)
-    assert torch.equal(found[known], seen.image[known])
+        mean = float(weight[b] @ of_each @ x)
+        assert float(found[b, c, i, j]) == pytest.approx(mean, abs=1e-9)
+        assert float(variance[b, c, i, j]) == pytest.approx(float(weight[b] @ of_each @ (x - mean) ** 2), abs=1e-9)
+    assert torch.equal(found[known], seen.image[known]) and (variance[known] == 0).all()
 
 
 def test_the_shift_is_the_gradient_of_what_the_known_pixels_say(density, step):

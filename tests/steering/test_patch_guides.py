@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from tests.steering.fakes import toy_world
-from tests.steering.toy import coupled_patches
+from tests.steering.toy import coupled_patches, posterior_moments
 from tiramisu_edu.circuits.circuit import Circuit
 from tiramisu_edu.diffusion.denoiser import Prediction
 from tiramisu_edu.diffusion.samplers import get_sampler
@@ -51,7 +51,7 @@ def test_both_posterior_means_are_scores(models, step):
         varied = seen._replace(x_t=x_t)
         log_p = circuit.log_partition(book.log_weights(varied)) + book.log_scale(varied)
         (score,) = torch.autograd.grad(log_p.sum(), x_t)
-        mean = guide.posterior(seen)[1].mean
+        mean = posterior_moments(guide, seen).mean
         assert torch.allclose(score, (math.sqrt(A) * mean - step.x_t) / (1 - A), atol=1e-9)
 
 
@@ -72,7 +72,7 @@ def test_mixture_of_gaussians_by_its_density(models, step):
     """The mean of p_DM^alpha p_PC^(1 - alpha), by numerical integration over one pixel at a time."""
     circuit, book = models
     guide = MixtureGuide(circuit, book, 1.0, draw=False)
-    found, (_, moments) = guide(step), guide.posterior(observed(step))
+    found, moments = guide(step), posterior_moments(guide, observed(step))
     alpha = AlphaSchedule()(3, 5)
     x = torch.linspace(-4, 4, 20_001, dtype=torch.float64)
     known = step.known.expand_as(step.image)
@@ -100,7 +100,7 @@ def test_drawn_mixture_has_the_mixture_s_spread(models, step):
     drawn = MixtureGuide(circuit, book, 1.0, generator=torch.Generator().manual_seed(0))(many)
     mean = MixtureGuide(circuit, book, 1.0, draw=False)(one)
     alpha = AlphaSchedule()(3, 5)
-    s2 = DifferenceGuide(circuit, book).posterior(observed(one))[1].variance
+    s2 = posterior_moments(DifferenceGuide(circuit, book), observed(one)).variance
     variance = 1 / (alpha / 0.02 + (1 - alpha) / s2.clamp_min(ONE_LEVEL))
     assert ((drawn.mean(0) - mean[0]).abs() < 5 * (variance[0] / 20_000).sqrt()).all()
     assert ((drawn.var(0) / variance[0] - 1).abs() < 5 * (2 / 20_000) ** 0.5).all()
@@ -109,7 +109,7 @@ def test_drawn_mixture_has_the_mixture_s_spread(models, step):
 def test_precision_and_learned_weights(models, step):
     circuit, book = models
     guide = PrecisionGuide(circuit, book)
-    found, (_, moments) = guide(step), guide.posterior(observed(step))
+    found, moments = guide(step), posterior_moments(guide, observed(step))
     s2, x_dm = moments.variance.clamp_min(ONE_LEVEL), step.prediction.x_0
     expected = (x_dm / R2 + moments.mean / s2) / (1 / R2 + 1 / s2)
     hidden = ~step.known.expand_as(x_dm)
@@ -127,10 +127,10 @@ def test_precision_and_learned_weights(models, step):
 def test_calibrated_strength_of_the_difference(models, step):
     circuit, book = models
     plain = DifferenceGuide(circuit, book)
-    mean, variance = (part.chunk(2) for part in plain.posterior(observed(step).with_and_without_known())[1])
-    table = WeightTable(torch.tensor([-3.0, -0.4]), torch.tensor([0.1]), torch.tensor([[9.0] * 2, [0.25, 0.5]]))
-    strength = torch.where(variance[0] > 0.1, 0.5, 0.25)  # log SNR of a = 0.4 is -0.405: the second row
-    expected = (step.prediction.x_0 + strength * (mean[0] - mean[1])).clamp(-1, 1)
+    mean = posterior_moments(plain, observed(step).with_and_without_known()).mean.chunk(2)
+    table = WeightTable(torch.tensor([-3.0, -0.4]), torch.tensor([]), torch.tensor([[9.0], [0.25]]))
+    # log SNR of a = 0.4 is -0.405: the second row
+    expected = (step.prediction.x_0 + 0.25 * (mean[0] - mean[1])).clamp(-1, 1)
     assert torch.allclose(DifferenceGuide(circuit, book, strength=table)(step), expected, atol=1e-12)
     assert not torch.allclose(plain(step), expected, atol=1e-3)
 

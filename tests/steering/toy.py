@@ -49,6 +49,11 @@ def left_column():
     return image, known
 
 
+def posterior_moments(guide, seen):
+    """E[x_0 | seen] and Var[x_0 | seen] of a guide's circuit."""
+    return guide.codebook.moments(guide.posterior(seen), seen)
+
+
 def exact_conditional(circuit, codebook, image, known):
     """p(code of the second patch | known pixels), (CODES,): no noisy copy, so a = 0."""
     seen = Observation(torch.zeros_like(image), 0.0, torch.where(known, image, 0.0), known)

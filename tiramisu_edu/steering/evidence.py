@@ -1,14 +1,15 @@
 """From pixels to soft evidence for a circuit, and from its marginals back to pixels.
 
-A codebook has two main verbs: `log_weights` turns noisy and known pixels into log w_i(v), and `moments` turns posterior
-marginals into the mean and variance of every pixel. `seen` is always an `Observation`.
+A codebook turns noisy and known pixels into log w_i(v), and posterior marginals into the mean and variance of every
+pixel. `seen` is always an `Observation`.
 """
 
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -48,28 +49,45 @@ class Moments(NamedTuple):
     variance: Tensor
 
 
-class Codebook(Protocol):
-    """Pixels to evidence for a circuit, and its marginals to pixels."""
+class Codebook(ABC):
+    """Pixels to evidence for a circuit over D variables, and the circuit's marginals to pixels."""
 
-    def log_weights(self, seen: Observation) -> Tensor: ...
+    def log_weights(self, seen: Observation) -> Tensor:
+        """log w_i(v) of everything that is seen, (B, D, C)."""
+        return self.log_noisy(seen) + self.log_known(seen)
 
-    def moments(self, marginals: Tensor, seen: Observation) -> Moments: ...
+    @abstractmethod
+    def log_noisy(self, seen: Observation) -> Tensor:
+        """The part of the hidden pixels' noisy copies, which changes at every step."""
 
+    @abstractmethod
+    def log_known(self, seen: Observation) -> Tensor:
+        """The part of the known pixels, the same at every step.
 
-class DensityCodebook(Codebook, Protocol):
-    """A codebook that knows the density of pixels too: `PixelCodebook` or `PatchCodebook`."""
+        Raises:
+            EvidenceError: when a known pixel is not a number.
+        """
 
-    def log_scale(self, seen: Observation) -> Tensor: ...
+    @abstractmethod
+    def mean(self, marginals: Tensor, seen: Observation) -> Tensor:
+        """E[x_0 | seen] of each pixel, (B, C, H, W), from the marginals q (B, D, C) under `log_weights(seen)`."""
 
-    def log_likelihoods(self, image: Tensor, region: Tensor) -> Tensor: ...
+    @abstractmethod
+    def moments(self, marginals: Tensor, seen: Observation) -> Moments:
+        """E[x_0 | seen] and Var[x_0 | seen] of each pixel."""
 
 
 @dataclass(frozen=True)
-class PixelCodebook:
+class PixelCodebook(Codebook):
     """Every pixel and channel is one variable, every grey level one category.
 
+        log w_i(v) = log N(x_t; sqrt(a) g_v, 1 - a) for a hidden pixel, log 1[g_v = x] for a known one
+
+    Known pixels between two levels count as the nearer one. Each row is scaled to a maximum of 0, which changes no
+    posterior. D = channels * H * W.
+
     Args:
-        levels: (C,) the image value of each category, increasing.
+        levels: (C,) g, the image value of each category, increasing.
     """
 
     levels: Tensor
@@ -79,32 +97,26 @@ class PixelCodebook:
         """`num_levels` values from -1 to 1, evenly spaced."""
         return cls(torch.linspace(-1, 1, num_levels))
 
-    def log_weights(self, seen: Observation) -> Tensor:
-        """log w_i(v): N(x_t; sqrt(a) g_v, 1 - a) for a hidden pixel, 1[g_v = x] for a known one.
-
-        Known pixels between two levels count as the nearer one. Each row is scaled to a maximum of 0, which changes no
-        posterior.
-
-        Args:
-            seen: the observation.
-
-        Returns:
-            (B, D, C) with D = channels * H * W.
-
-        Raises:
-            EvidenceError: when a known pixel is not a number.
-        """
-        levels = self.levels.to(seen.x_t)
-        x_t = seen.x_t.flatten(1)[..., None]
+    def log_noisy(self, seen: Observation) -> Tensor:
+        x_t, levels = seen.x_t.flatten(1)[..., None], self.levels.to(seen.x_t)
         soft = -((x_t - math.sqrt(seen.alpha_bar) * levels) ** 2) / (2 * (1 - seen.alpha_bar))
-        soft = soft - soft.amax(-1, keepdim=True)
-        known = seen.known.expand_as(seen.image).flatten(1)
-        image = seen.image.flatten(1)
-        if not image[known].isfinite().all():
+        known = seen.known.expand_as(seen.x_t).flatten(1)[..., None]
+        return (soft - soft.amax(-1, keepdim=True)).masked_fill(known, 0.0)
+
+    def log_known(self, seen: Observation) -> Tensor:
+        known, visible = seen.known.expand_as(seen.image).flatten(1), torch.where(seen.known, seen.image, 0.0)
+        if not visible.isfinite().all():
             raise EvidenceError("a known pixel is not a number")
-        nearest = self.categories(torch.where(seen.known, seen.image, 0.0))
-        hard = torch.full_like(soft, -torch.inf).scatter_(-1, nearest[..., None], 0.0)
-        return torch.where(known[..., None], hard, soft)
+        hard = visible.new_full((*known.shape, len(self.levels)), -torch.inf)
+        return hard.scatter_(-1, self.categories(visible)[..., None], 0.0).masked_fill(~known[..., None], 0.0)
+
+    def mean(self, marginals: Tensor, seen: Observation) -> Tensor:
+        return (marginals @ self.levels.to(marginals)).view_as(seen.image)
+
+    def moments(self, marginals: Tensor, seen: Observation) -> Moments:
+        mean, levels = self.mean(marginals, seen), self.levels.to(marginals)
+        variance = (marginals * (levels - mean.flatten(1)[..., None]) ** 2).sum(-1)
+        return Moments(mean, variance.view_as(seen.image))
 
     def log_scale(self, seen: Observation) -> Tensor:
         """(B,): log p(x_t, known) - log Z, the part of the density that `log_weights` leaves out.
@@ -138,15 +150,3 @@ class PixelCodebook:
     def image(self, categories: Tensor, shape: torch.Size) -> Tensor:
         """Pixel values of categories (..., D), with the last three sizes of `shape`."""
         return self.levels.to(categories.device)[categories].unflatten(-1, tuple(shape[-3:]))
-
-    def moments(self, marginals: Tensor, seen: Observation) -> Moments:
-        """Mean sum_v q_i(v) g_v and variance sum_v q_i(v) (g_v - mean)^2 of each pixel.
-
-        Args:
-            marginals: q, (B, D, C), of the circuit under `log_weights(seen)`.
-            seen: the same observation; only its shape is used.
-        """
-        levels = self.levels.to(marginals)
-        mean = marginals @ levels
-        variance = (marginals * (levels - mean[..., None]) ** 2).sum(-1)
-        return Moments(mean.view_as(seen.image), variance.view_as(seen.image))

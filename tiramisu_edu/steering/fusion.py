@@ -23,9 +23,10 @@ from torch import Tensor
 from ..circuits.circuit import Circuit
 from ..errors import EvidenceError
 from ..tokenizer import Tokenizer
-from .evidence import DensityCodebook
+from .evidence import PixelCodebook
 from .latent import LatentGuide, covered_fraction
 from .mixture import AlphaSchedule
+from .patches import PatchCodebook
 
 
 class Demands(NamedTuple):
@@ -63,7 +64,9 @@ def tempered(log_p: Tensor, share: Tensor, coherence: float) -> Tensor:
     return log_q
 
 
-def pixel_demands(codebook: DensityCodebook, references: Tensor, regions: Tensor, coherence: float) -> Demands:
+def pixel_demands(
+    codebook: PixelCodebook | PatchCodebook, references: Tensor, regions: Tensor, coherence: float
+) -> Demands:
     """Demands on the variables of a circuit about pixels: the likelihood of a region's pixels, tempered.
 
         w_j(v) = V Q_j(v),   Q_j(v) proportional to (prod_{p in region} p(x^p | v))^power
@@ -105,8 +108,7 @@ def weigh(circuit: Circuit, demands: Demands) -> tuple[float, list[float]]:
     """log Z of all demands together, and of each alone.
 
     Raises:
-        EvidenceError: for demands of probability zero, saying whether one of them or only their combination is
-            impossible.
+        EvidenceError: for demands of probability zero; the message names the impossible one, or their combination.
     """
     each = []
     for number, log_weights in enumerate(demands.each):
@@ -114,8 +116,8 @@ def weigh(circuit: Circuit, demands: Demands) -> tuple[float, list[float]]:
             each.append(float(circuit.log_partition(log_weights[None]).detach()))
         except EvidenceError:
             raise EvidenceError(
-                f"what reference {number} demands has probability zero under the circuit: no picture it knows looks "
-                "like that there; lower the coherence below 1, or change its region"
+                f"what reference {number} demands has probability zero under the circuit: lower the coherence below 1, "
+                "or change its region"
             ) from None
     try:
         return float(circuit.log_partition(demands.joint[None]).detach()), each

@@ -14,8 +14,8 @@ from ..diffusion.step import Step
 from ..errors import TiramisuError
 from ..tokenizer import Tokenizer
 from .evidence import Moments
-from .guide import Guide, calibrated_variance
-from .mixture import ONE_LEVEL, AlphaSchedule, gaussian_geometric_mean, value_of
+from .guide import Guide
+from .mixture import ONE_LEVEL, AlphaSchedule, gaussian_geometric_mean, gaussian_of, value_of
 
 
 @dataclass
@@ -97,9 +97,7 @@ class LatentGuide(Guide):
 
     def mix(self, step: Step, painted: Moments, alpha: float) -> Tensor:
         """x_0 (B, C, H, W) from the geometric mean of p_DM and the Gaussian of the decoded pictures."""
-        x_dm = step.prediction.x_0
-        dm = Moments(x_dm, torch.full_like(x_dm, calibrated_variance(step)))
-        return value_of(gaussian_geometric_mean(dm, painted, alpha), self.draw, self.generator)
+        return value_of(gaussian_geometric_mean(gaussian_of(step), painted, alpha), self.draw, self.generator)
 
 
 def covered_fraction(region: Tensor, num_patches: int) -> Tensor:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..errors import ImageError, TiramisuError
+from ..errors import ImageError, TiramisuError, unknown_name
 from ..masks import Box, inside_boxes
 
 NOTHING = -1
-"""Label of pixels that no reference asks anything of."""
+"""Label of pixels that no reference rules."""
 MOST_REFERENCES = 8
 
+_UPPER = Box(0, 160, 0, 64), Box(0, 64, 0, 256), Box(0, 160, 192, 256)
+_EYE, _MOUTH = (Box(64, 128, 64, 128),), (Box(176, 208, 96, 160),)
 # Per reference its boxes on a 256 x 256 canvas, as the published implementation states them.
 LAYOUTS: dict[str, tuple[tuple[Box, ...], ...]] = {
     "left-right": ((Box(0, 256, 0, 128),), (Box(0, 256, 128, 256),)),
@@ -19,11 +21,8 @@ LAYOUTS: dict[str, tuple[tuple[Box, ...], ...]] = {
     "two-windows1": ((Box(64, 128, 32, 96),), (Box(160, 224, 96, 160),)),
     "two-windows2": ((Box(32, 96, 64, 192),), (Box(160, 224, 64, 192),)),
     "two-windows3": ((Box(64, 192, 32, 96),), (Box(64, 192, 160, 224),)),
-    "eye-mouth": ((Box(64, 128, 64, 128),), (Box(176, 208, 96, 160),)),
-    "upper-lower": (
-        (Box(0, 160, 0, 64), Box(0, 64, 0, 256), Box(0, 160, 192, 256)),
-        (Box(176, 208, 96, 160),),
-    ),
+    "eye-mouth": (_EYE, _MOUTH),
+    "upper-lower": (_UPPER, _MOUTH),
 }
 
 
@@ -35,9 +34,8 @@ def layout(name: str, height: int, width: int) -> Tensor:
         ImageError: where H x W is so small that two regions meet.
     """
     if name not in LAYOUTS:
-        raise TiramisuError(f"unknown layout {name!r}: choose one of {', '.join(LAYOUTS)}")
-    regions = torch.stack([inside_boxes(boxes, height, width) for boxes in LAYOUTS[name]])
-    return labels_of(regions)
+        raise unknown_name("layout", name, LAYOUTS)
+    return labels_of(torch.stack([inside_boxes(boxes, height, width) for boxes in LAYOUTS[name]]))
 
 
 def labels_of(regions: Tensor) -> Tensor:

@@ -58,9 +58,10 @@ class MixtureGuide(CircuitGuide):
 
     def steer(self, step: Step) -> Tensor:
         alpha = self.alpha(step.index, step.num_steps)
-        marginals, pc = self.posterior(observed(step))
+        seen, x_dm = observed(step), step.prediction.x_0
+        marginals = self.posterior(seen)
+        pc = self.codebook.moments(marginals, seen)
         self.circuit_mean = pc.mean
-        x_dm = step.prediction.x_0
         if alpha == 1 and not self.draw:
             return x_dm
         if isinstance(self.codebook, PixelCodebook):
@@ -69,9 +70,13 @@ class MixtureGuide(CircuitGuide):
             mixed = geometric_mean(log_dm, marginals.log(), alpha).exp()
             x_0 = level_of(mixed, levels, self.draw, self.generator).view_as(x_dm)
         else:
-            dm = Moments(x_dm, torch.full_like(x_dm, calibrated_variance(step)))
-            x_0 = value_of(gaussian_geometric_mean(dm, pc, alpha), self.draw, self.generator)
+            x_0 = value_of(gaussian_geometric_mean(gaussian_of(step), pc, alpha), self.draw, self.generator)
         return torch.where(step.known, step.image, x_0.to(step.x_t))
+
+
+def gaussian_of(step: Step) -> Moments:
+    """p_DM: the denoiser's prediction and its calibrated variance."""
+    return Moments(step.prediction.x_0, torch.full_like(step.prediction.x_0, calibrated_variance(step)))
 
 
 def gaussian_on_grid(mean: Tensor, variance: float | Tensor, levels: Tensor, *, truncation: float = math.inf) -> Tensor:

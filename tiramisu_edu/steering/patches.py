@@ -20,15 +20,17 @@ from torch import Tensor
 from ..circuits.clustering import kmeans
 from ..errors import EvidenceError, FileError, ImageError
 from ..files import load_safetensors, save_safetensors
-from .evidence import Moments, Observation
+from .evidence import Codebook, Moments, Observation
 
 KIND, VERSION = "patch codebook", 1
 VARIANCE_FLOOR = 1e-5  # a pixel that never changes would otherwise divide by zero
 
 
 @dataclass(frozen=True)
-class PatchCodebook:
+class PatchCodebook(Codebook):
     """V codes per patch position, each a Gaussian with diagonal covariance.
+
+        log w_j(v) = sum_hidden log N(x_t; sqrt(a) mu, a s2 + 1 - a) + sum_known log N(x; mu, s2)
 
     Args:
         means: mu, (D, V, P) in image units; P = channels * side * side, channels first.
@@ -60,7 +62,7 @@ class PatchCodebook:
             ImageError: when the patches do not tile the images.
         """
         shape = (int(images.shape[1]), int(images.shape[2]), int(images.shape[3]))
-        points = to_patches(images, patch).permute(1, 0, 2)  # (D, N, P)
+        points = to_patches(images, patch).transpose(0, 1)  # (D, N, P)
         label = "patch codes" if progress else ""
         centres, nearest = kmeans(points, num_codes, generator=generator, progress=label)
         responsibility = torch.nn.functional.one_hot(nearest, num_codes).to(images)
@@ -75,7 +77,7 @@ class PatchCodebook:
             marginals: q, (N, D, V), p(z_j = v | image).
             prior_weight: samples' worth of the position's own variance added to each code's.
         """
-        points = to_patches(images, self.patch).permute(1, 0, 2)
+        points = self._cut(images)
         q = marginals.permute(1, 2, 0).to(points)  # (D, V, N)
         count = q.sum(-1, keepdim=True)
         means = torch.where(count > 1e-6, q @ points / count.clamp_min(1e-6), self.means)
@@ -84,30 +86,18 @@ class PatchCodebook:
         variances = (square.clamp_min(0) + prior_weight * own) / (count + prior_weight)
         return PatchCodebook(means, variances.clamp_min(VARIANCE_FLOOR), self.patch, self.shape)
 
-    def log_weights(self, seen: Observation) -> Tensor:
-        """log w_j(v), (B, D, V): the density of the patch's hidden noisy pixels and of its known ones under code v.
+    def log_noisy(self, seen: Observation) -> Tensor:
+        a, hidden = seen.alpha_bar, ~seen.known.expand_as(seen.x_t)
+        return self._log_density(seen.x_t, hidden, math.sqrt(a) * self.means, a * self.variances + (1 - a))
 
-            sum_hidden log N(x_t; sqrt(a) mu, a s2 + 1 - a) + sum_known log N(x; mu, s2)
-
-        as matrix products: a Gaussian log-density is linear in x^2, x and 1.
-
-        Raises:
-            EvidenceError: when a known pixel is not a number.
-            ImageError: for images of another shape than the codebook's.
-        """
-        known = to_patches(seen.known.expand_as(seen.image), self.patch)
-        clean = to_patches(torch.where(seen.known, seen.image, 0.0), self.patch)
-        if not clean.isfinite().all():
+    def log_known(self, seen: Observation) -> Tensor:
+        visible = torch.where(seen.known, seen.image, 0.0)
+        if not visible.isfinite().all():
             raise EvidenceError("a known pixel is not a number")
-        noisy = to_patches(seen.x_t, self.patch)
-        a = seen.alpha_bar
-        spread = a * self.variances + (1 - a)
-        return _log_density(clean, known, self.means, self.variances) + _log_density(
-            noisy, ~known, math.sqrt(a) * self.means, spread
-        )
+        return self.log_likelihoods(visible, seen.known)
 
     def log_scale(self, seen: Observation) -> Tensor:
-        """(B,): log p(x_t, known) - log Z: known pixels explain their own noisy copies."""
+        """(B,): log p(x_t, known) - log Z, the density of the known pixels' noisy copies."""
         noise = 1 - seen.alpha_bar
         residual = seen.x_t - math.sqrt(seen.alpha_bar) * seen.image
         log_p = -(residual**2 / noise + math.log(2 * math.pi * noise)) / 2
@@ -120,47 +110,43 @@ class PatchCodebook:
             image: (B, C, H, W).
             region: bool, broadcastable.
         """
-        used = to_patches(region.expand_as(image), self.patch)
-        return _log_density(to_patches(image, self.patch), used, self.means, self.variances)
+        return self._log_density(image, region.expand_as(image), self.means.to(image), self.variances.to(image))
+
+    def mean(self, marginals: Tensor, seen: Observation) -> Tensor:
+        """E[x_0 | seen], known pixels exactly as given.
+
+        Per code the posterior of a hidden pixel has gain k = sqrt(a) s2 / (a s2 + 1 - a) and mean
+        mu + k (x_t - sqrt(a) mu); the codes are mixed by q.
+        """
+        gain, offset = self._gain(seen.alpha_bar)
+        q, x_t = marginals.to(seen.x_t).transpose(0, 1), self._cut(seen.x_t)
+        return torch.where(seen.known, seen.image, self._join(q @ offset + (q @ gain) * x_t))
 
     def moments(self, marginals: Tensor, seen: Observation) -> Moments:
-        """Exact E[x_0 | seen] and Var[x_0 | seen] of every pixel, known ones exactly as given.
+        """E[x_0 | seen] and Var[x_0 | seen], 0 for known pixels.
 
-        Per code the posterior of a hidden pixel has gain k = sqrt(a) s2 / (a s2 + 1 - a), mean
-        mu + k (x_t - sqrt(a) mu) and variance s2 (1 - a) / (a s2 + 1 - a); the codes are mixed by q.
-
-        Args:
-            marginals: q, (B, D, V).
+        The variance of a code is s2 (1 - a) / (a s2 + 1 - a). E[x_0^2] = sum_v q (variance + (offset + gain x_t)^2) is
+        a polynomial in x_t with coefficients summed over v.
         """
-        root, noise = math.sqrt(seen.alpha_bar), 1 - seen.alpha_bar
-        spread = root**2 * self.variances + noise
-        gain = root * self.variances / spread  # (D, V, P)
-        offset = self.means * (1 - gain * root)
-        noisy = to_patches(seen.x_t, self.patch)
-        q = marginals.to(noisy).permute(1, 0, 2)  # (D, B, V)
-        x_t = noisy.permute(1, 0, 2)  # (D, B, P)
+        gain, offset = self._gain(seen.alpha_bar)
+        q, x_t = marginals.to(seen.x_t).transpose(0, 1), self._cut(seen.x_t)
+        noise = 1 - seen.alpha_bar
+        variance = self.variances * noise / (seen.alpha_bar * self.variances + noise)
         mean = q @ offset + (q @ gain) * x_t
-        # E[x^2] = sum_v q (variance + (offset + gain x_t)^2), a polynomial in x_t with coefficients summed over v.
-        square = q @ (self.variances * noise / spread + offset**2)
-        square = square + 2 * x_t * (q @ (offset * gain)) + x_t**2 * (q @ gain**2)
-        variance = (square - mean**2).clamp_min(0)
-        known = seen.known.expand_as(seen.image)
-        mean_image, variance_image = (
-            from_patches(m.permute(1, 0, 2), self.patch, self.shape) for m in (mean, variance)
-        )
-        return Moments(torch.where(known, seen.image, mean_image), torch.where(known, 0.0, variance_image))
+        square = q @ (variance + offset**2) + 2 * x_t * (q @ (offset * gain)) + x_t**2 * (q @ gain**2)
+        variance = self._join((square - mean**2).clamp_min(0))
+        return Moments(torch.where(seen.known, seen.image, self._join(mean)), variance.masked_fill(seen.known, 0.0))
 
     def categories(self, image: Tensor) -> Tensor:
         """The likeliest code of each patch of clean images, (B, D) long."""
-        everything = torch.ones_like(image, dtype=torch.bool)
-        return self.log_weights(Observation(image, 0.5, image, everything)).argmax(-1)
+        return self.log_likelihoods(image, torch.ones_like(image, dtype=torch.bool)).argmax(-1)
 
     def image(
         self, categories: Tensor, shape: torch.Size | None = None, *, generator: torch.Generator | None = None
     ) -> Tensor:
         """Images (B, C, H, W) of codes (B, D): the means, or with a generator draws from the Gaussians.
 
-        `shape` is there because `PixelCodebook.image` needs it; a patch codebook knows the shape of its images.
+        `shape` is not used; `PixelCodebook.image` has it too.
         """
         position = torch.arange(len(self.means), device=categories.device)
         values = self.means[position, categories]
@@ -193,6 +179,32 @@ class PatchCodebook:
         except (KeyError, ValueError) as error:
             raise FileError(f"{path} does not hold a patch codebook: {error}") from None
 
+    def _gain(self, alpha_bar: float) -> tuple[Tensor, Tensor]:
+        """gain and offset, (D, V, P): the posterior mean of a pixel under a code is offset + gain x_t."""
+        root = math.sqrt(alpha_bar)
+        gain = root * self.variances / (root**2 * self.variances + (1 - alpha_bar))
+        return gain, self.means * (1 - gain * root)
+
+    def _log_density(self, images: Tensor, used: Tensor, means: Tensor, variances: Tensor) -> Tensor:
+        """sum over the used pixels of log N(x; mu, s2), (B, D, V), with mu and s2 (D, V, P).
+
+        A Gaussian log-density is linear in x^2, x and 1, so this is three matrix products.
+        """
+        weight = self._cut(used).to(images)
+        x = self._cut(images) * weight
+        precision = 1 / variances
+        constant = (variances * (2 * math.pi)).log() + means**2 * precision
+        linear = x @ (means * precision).mT - 0.5 * (x**2) @ precision.mT
+        return (linear - 0.5 * weight @ constant.mT).transpose(0, 1)
+
+    def _cut(self, images: Tensor) -> Tensor:
+        """(B, C, H, W) -> (D, B, P)."""
+        return to_patches(images, self.patch).transpose(0, 1)
+
+    def _join(self, patches: Tensor) -> Tensor:
+        """(D, B, P) -> (B, C, H, W)."""
+        return from_patches(patches.transpose(0, 1), self.patch, self.shape)
+
 
 def to_patches(images: Tensor, patch: int) -> Tensor:
     """(N, C, H, W) -> (N, D, P), patches in reading order, P = channels x patch x patch.
@@ -212,13 +224,3 @@ def from_patches(patches: Tensor, patch: int, shape: tuple[int, int, int]) -> Te
     C, H, W = shape
     cut = patches.reshape(len(patches), H // patch, W // patch, C, patch, patch)
     return cut.permute(0, 3, 1, 4, 2, 5).reshape(len(patches), C, H, W)
-
-
-def _log_density(x: Tensor, used: Tensor, means: Tensor, variances: Tensor) -> Tensor:
-    """sum over the used pixels of log N(x; mu, s2), (B, D, V), from x (B, D, P) and mu, s2 (D, V, P)."""
-    weight = used.to(x).permute(1, 0, 2)  # (D, B, P)
-    x = x.permute(1, 0, 2) * weight
-    precision = 1 / variances
-    constant = (variances * (2 * math.pi)).log() + means**2 * precision
-    linear = x @ (means * precision).mT - 0.5 * (x**2) @ precision.mT
-    return (linear - 0.5 * weight @ constant.mT).permute(1, 0, 2)

@@ -11,7 +11,7 @@ from torch import Tensor
 from ...diffusion.step import Step
 from ...errors import FileError
 from ...files import load_safetensors, save_safetensors
-from ..evidence import Moments
+from ..evidence import Observation
 from ..guide import CircuitGuide, observed
 
 KIND, VERSION = "guide weights", 1
@@ -31,12 +31,14 @@ class WeightTable:
     edges: Tensor
     weights: Tensor
 
+    def row(self, alpha_bar: float) -> Tensor:
+        """w of each bin of the circuit's variance at that signal level, (V,)."""
+        log_snr = float(torch.logit(torch.tensor(alpha_bar, dtype=torch.float64)))
+        return self.weights[int((self.log_snr - log_snr).abs().argmin())]
+
     def __call__(self, alpha_bar: float, variance: Tensor) -> Tensor:
         """w of each pixel at that signal level, of the shape of `variance`."""
-        log_snr = float(torch.logit(torch.tensor(alpha_bar, dtype=torch.float64)))
-        row = int((self.log_snr - log_snr).abs().argmin())
-        column = torch.bucketize(variance, self.edges.to(variance))
-        return self.weights[row].to(variance)[column]
+        return self.row(alpha_bar).to(variance)[torch.bucketize(variance, self.edges.to(variance))]
 
     def save(self, path: str | Path, **facts: object) -> None:
         """Write the table to one safetensors file, atomically."""
@@ -70,9 +72,10 @@ class DifferenceGuide(CircuitGuide):
     Args:
         fraction: 1, all steps.
         strength: w. 1 is the derivation's value, right for a circuit that is right. Calibrated, a table by noise
-            level, fitted by least squares on noised validation images (`lab.recipes.guide_weights`): 1 in pure noise,
-            and less where little noise is left. There the network's prediction already contains nearly all that the
-            known pixels could add, and most of the difference is the circuit's error.
+            level (the mean over its bins), fitted by least squares on noised validation images
+            (`lab.recipes.guide_weights`): 1 in pure noise, and less where little noise is left. There the network's
+            prediction already contains nearly all that the known pixels could add, and most of the difference is the
+            circuit's error.
         demand: (D, C) or (B, D, C) log weights that count as known beside the known pixels: of `steering.fusion`.
     """
 
@@ -81,22 +84,19 @@ class DifferenceGuide(CircuitGuide):
     demand: Tensor | None = field(default=None, kw_only=True)
 
     def steer(self, step: Step) -> Tensor:
-        conditioned, plain = self.posteriors(step)
-        self.circuit_mean = conditioned.mean
-        shift = conditioned.mean - plain.mean
-        if isinstance(self.strength, WeightTable):
-            shift = self.strength(step.alpha_bar, conditioned.variance) * shift
-        else:
-            shift = self.strength * shift
-        return (step.prediction.x_0 + shift).clamp(-1, 1)
+        conditioned, plain = self.means(observed(step))
+        self.circuit_mean = conditioned
+        strength = self.strength
+        w = strength if isinstance(strength, (int, float)) else float(strength.row(step.alpha_bar).mean())
+        return (step.prediction.x_0 + w * (conditioned - plain)).clamp(-1, 1)
 
-    def posteriors(self, step: Step) -> tuple[Moments, Moments]:
-        """Moments of x_0 given x_t and what is known or demanded, and given x_t alone."""
+    def means(self, seen: Observation) -> tuple[Tensor, Tensor]:
+        """E[x_0 | x_t, known and demand], and E[x_0 | x_t]."""
         self.cost["circuit passes"] += 2  # in one call
-        both = observed(step).with_and_without_known()
-        log_weights = self.codebook.log_weights(both)
+        both = seen.with_and_without_known()
+        log_weights = self.codebook.log_noisy(both)
+        log_weights[: len(seen.x_t)] += self.log_known(seen)
         if self.demand is not None:
-            log_weights[: len(step.x_t)] += self.demand.to(log_weights)
-        mean, variance = self.codebook.moments(self.circuit.posterior_marginals(log_weights), both)
-        conditioned, plain = zip(mean.chunk(2), variance.chunk(2))
-        return Moments(*conditioned), Moments(*plain)
+            log_weights[: len(seen.x_t)] += self.demand.to(log_weights)
+        conditioned, plain = self.codebook.mean(self.circuit.posterior_marginals(log_weights), both).chunk(2)
+        return conditioned, plain

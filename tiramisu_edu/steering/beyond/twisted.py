@@ -12,12 +12,13 @@ from torch import Tensor
 from ...circuits.circuit import Circuit
 from ...diffusion.particles import draw_one, equal_weights, resample
 from ...diffusion.walk import Count, Share, Walk, sampler
-from ..evidence import DensityCodebook, Observation
+from ..evidence import Observation, PixelCodebook
+from ..patches import PatchCodebook
 
 
 @sampler
 def twisted(
-    walk: Walk, particles: Count = 8, resample_below: Share = 0.5, *, circuit: Circuit, codebook: DensityCodebook
+    walk: Walk, particles: Count = 8, resample_below: Share = 0.5, *, circuit: Circuit, codebook: PixelCodebook | PatchCodebook
 ) -> Tensor:
     """Inpaint by a particle filter on whole images whose twist is the circuit's exact p(known | x_t).
 
@@ -70,7 +71,7 @@ def twisted(
     return walk.finish(x_t[draw_one(log_weights, walk.generator)])
 
 
-def twist(circuit: Circuit, codebook: DensityCodebook, seen: Observation) -> tuple[Tensor, Tensor]:
+def twist(circuit: Circuit, codebook: PixelCodebook | PatchCodebook, seen: Observation) -> tuple[Tensor, Tensor]:
     """The circuit's exact log-density of the known pixels, and what they change in its posterior mean.
 
     Returns:

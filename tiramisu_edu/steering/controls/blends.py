@@ -26,7 +26,8 @@ class BlendGuide(CircuitGuide):
     fraction: float = 1.0
 
     def steer(self, step: Step) -> Tensor:
-        _, moments = self.posterior(observed(step))
+        seen = observed(step)
+        moments = self.codebook.moments(self.posterior(seen), seen)
         self.circuit_mean = moments.mean
         x_dm = step.prediction.x_0
         blend = x_dm + self.weight(step, moments) * (moments.mean - x_dm)

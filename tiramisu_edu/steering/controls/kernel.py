@@ -15,12 +15,14 @@ from torch import Tensor
 
 from ...circuits import structures
 from ...circuits.circuit import Circuit
-from ..evidence import Moments, Observation
+from ..evidence import Codebook, Moments, Observation
 
 
 @dataclass(frozen=True)
-class KernelCodebook:
+class KernelCodebook(Codebook):
     """p(x_0) = 1/N sum_n N(x_0; x_n, h^2 I), with p(n) = 1/N in `circuit`.
+
+        log w(n) = sum_hidden log N(x_t; sqrt(a) x_n, a h^2 + 1 - a) + sum_known log N(x; x_n, h^2)
 
     The h^2 of greatest likelihood is too small for guidance, since it leaves weight on the nearest stored image alone.
     `tiramisu-edu tune` finds a better one.
@@ -41,35 +43,34 @@ class KernelCodebook:
             uniform.region_table(0).fill_(1 / len(self.images))
         return uniform.to(self.images.device)
 
-    def log_weights(self, seen: Observation) -> Tensor:
-        """log p(seen | n) up to a constant per row, (B, 1, N).
+    def log_noisy(self, seen: Observation) -> Tensor:
+        a, hidden = seen.alpha_bar, ~seen.known.expand_as(seen.x_t)
+        return self._log_density(seen.x_t, hidden, math.sqrt(a), a * self.variance + 1 - a)
 
-            log p(seen | n) = sum_hidden log N(x_t; sqrt(a) x_n, a h^2 + 1 - a) + sum_known log N(x; x_n, h^2)
-
-        (y - c x_n)^2 / v is linear in x_n and x_n^2, so this is two matrix products.
-        """
-        root, a = math.sqrt(seen.alpha_bar), seen.alpha_bar
+    def log_known(self, seen: Observation) -> Tensor:
         known = seen.known.expand_as(seen.image)
-        y = torch.where(known, seen.image, seen.x_t).flatten(1)  # (B, P)
-        scale = torch.where(known, 1.0, root).flatten(1).to(y)
-        precision = torch.where(known, 1 / self.variance, 1 / (a * self.variance + 1 - a)).flatten(1).to(y)
-        stored = self.images.flatten(1).to(y)  # (N, P)
-        log_p = (precision * scale * y) @ stored.T - 0.5 * (precision * scale**2) @ stored.square().T
-        return torch.log_softmax(log_p, 1)[:, None]
+        return self._log_density(torch.where(known, seen.image, 0.0), known, 1.0, self.variance)
 
-    def moments(self, marginals: Tensor, seen: Observation) -> Moments:
-        """E[x_0 | seen] and Var[x_0 | seen], (B, C, H, W), known pixels exactly as given.
-
-            E[x_0 | seen] = sum_n p(n | seen) (x_n + k (x_t - sqrt(a) x_n)),   k = sqrt(a) h^2 / (a h^2 + 1 - a)
-
-        The variance is left out (NaN): no guide reads that of a kernel density.
-
-        Args:
-            marginals: p(n | seen), (B, 1, N).
-        """
+    def mean(self, marginals: Tensor, seen: Observation) -> Tensor:
+        """sum_n p(n | seen) (x_n + k (x_t - sqrt(a) x_n)),   k = sqrt(a) h^2 / (a h^2 + 1 - a)."""
         root, a = math.sqrt(seen.alpha_bar), seen.alpha_bar
         gain = root * self.variance / (a * self.variance + 1 - a)
         average = marginals[:, 0].to(seen.x_t) @ self.images.flatten(1).to(seen.x_t)
-        mean = (1 - gain * root) * average.view_as(seen.x_t) + gain * seen.x_t
-        mean = torch.where(seen.known, seen.image, mean)
-        return Moments(mean, torch.full_like(mean, math.nan))
+        return torch.where(seen.known, seen.image, (1 - gain * root) * average.view_as(seen.x_t) + gain * seen.x_t)
+
+    def moments(self, marginals: Tensor, seen: Observation) -> Moments:
+        a, mean = seen.alpha_bar, self.mean(marginals, seen)
+        spread = a * self.variance + 1 - a
+        share, x_n = (1 - a) / spread, self.images.flatten(1).to(seen.x_t)
+        q = marginals[:, 0].to(seen.x_t)
+        variance = self.variance * share + share**2 * (q @ x_n**2 - (q @ x_n) ** 2).view_as(mean)
+        return Moments(mean, variance.masked_fill(seen.known, 0.0))
+
+    def _log_density(self, images: Tensor, used: Tensor, scale: float, variance: float) -> Tensor:
+        """sum over the used pixels of log N(x; scale x_n, variance) up to a constant per row, (B, 1, N).
+
+        (x - scale x_n)^2 is linear in x_n and x_n^2, so this is two matrix products.
+        """
+        x_n, weight = self.images.flatten(1).to(images), used.flatten(1).to(images) * scale / variance
+        log_p = (weight * images.flatten(1)) @ x_n.T - 0.5 * scale * weight @ x_n.square().T
+        return log_p[:, None]
