@@ -18,7 +18,12 @@ from ..patches import PatchCodebook
 
 @sampler
 def twisted(
-    walk: Walk, particles: Count = 8, resample_below: Share = 0.5, *, circuit: Circuit, codebook: PixelCodebook | PatchCodebook
+    walk: Walk,
+    particles: Count = 8,
+    resample_below: Share = 0.5,
+    *,
+    circuit: Circuit,
+    codebook: PixelCodebook | PatchCodebook,
 ) -> Tensor:
     """Inpaint by a particle filter on whole images whose twist is the circuit's exact p(known | x_t).
 
