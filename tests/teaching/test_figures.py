@@ -15,7 +15,7 @@ from tiramisu_edu.teaching.scale import scale
 from tiramisu_edu.teaching.widgets import filmstrip, slider_picture
 
 SMALL = [
-    examples.mixture([0.4, 0.6], [[[0.1, 0.9], [0.5, 0.5]], [[0.8, 0.2], [0.9, 0.1]]]),
+    examples.naive_bayes([0.4, 0.6], [[[0.1, 0.9], [0.5, 0.5]], [[0.8, 0.2], [0.9, 0.1]]]),
     examples.hmm([0.5, 0.5], [[0.8, 0.2], [0.3, 0.7]], [[0.9, 0.1], [0.2, 0.8]], 3),
     examples.sum_product_network(),
     examples.cutset_network(),

@@ -1,6 +1,6 @@
-"""Classical models as circuits, small enough to draw: each function returns a ``ReferenceCircuit``.
+"""Classical models as circuits, small enough to draw: each function returns a `ReferenceCircuit`.
 
-mixture             naive Bayes: one hidden class, pixels independent given it
+naive_bayes         a mixture: one hidden class, pixels independent given it
 hmm                 hidden Markov model: one hidden state per pixel, passed from left to right
 chow_liu_tree       every pixel depends on one other pixel
 sum_product_network sums and products alternate, and different products split the pixels differently
@@ -15,12 +15,12 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
-from tiramisu_edu.circuits.nodes import Input, Node, Product, Row, Sum, indicator
-from tiramisu_edu.circuits.reference import ReferenceCircuit
-from tiramisu_edu.errors import StructureError
+from ..errors import StructureError
+from .nodes import Input, Node, Product, Row, Sum, indicator
+from .reference import ReferenceCircuit
 
 
-def mixture(weights: Row, tables: Sequence[Sequence[Row]]) -> ReferenceCircuit:
+def naive_bayes(weights: Row, tables: Sequence[Sequence[Row]]) -> ReferenceCircuit:
     """Naive Bayes: p(x) = Σ_k θ_k Π_i f_{k,i}(x_i).
 
     Args:
