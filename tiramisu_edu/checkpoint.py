@@ -69,7 +69,7 @@ class Checkpoint:
 
     def save(self, state: Mapping[str, Any]) -> None:
         """Write the state, atomically. Of several processes under `torchrun` only the first writes."""
-        if self.path is None or _rank() > 0:
+        if self.path is None or process_rank() > 0:
             return
         tensors: dict[str, Tensor] = {}
         metadata = {"request": self.request, "state": _split(state, tensors)}
@@ -78,13 +78,18 @@ class Checkpoint:
 
     def remove(self) -> None:
         """Delete the file, if there is one: the result of the run is safe elsewhere."""
-        if self.path is not None and _rank() == 0:
+        if self.path is not None and process_rank() == 0:
             self.path.unlink(missing_ok=True)
 
 
-def _rank() -> int:
-    distributed = torch.distributed
-    return distributed.get_rank() if distributed.is_available() and distributed.is_initialized() else 0
+def is_distributed() -> bool:
+    """Whether this is one of several processes under `torchrun`."""
+    return torch.distributed.is_available() and torch.distributed.is_initialized()
+
+
+def process_rank() -> int:
+    """Its number among them, 0 for the first or only one."""
+    return torch.distributed.get_rank() if is_distributed() else 0
 
 
 def _split(state: Any, tensors: dict[str, Tensor]) -> Any:

@@ -38,7 +38,7 @@ class InputFamily(ABC):
     def maximise(self, parameters: Tensor, counts: Tensor, pseudocount: float) -> Tensor:
         """Parameters that raise sum_v counts_v log f(v), with `pseudocount` spread evenly over the categories.
 
-        A unit without any count keeps its parameters.
+        A unit without any count keeps its parameters. The counts may be overwritten.
         """
 
     def size(self, num_categories: int) -> int:
@@ -215,6 +215,10 @@ def get_family(name: str) -> InputFamily:
 
 
 def normalised_counts(old: Tensor, counts: Tensor, pseudocount: float) -> Tensor:
-    """(counts + pseudocount / n) / (total + pseudocount) over the last dimension of n; `old` where all counts are 0."""
+    """(counts + pseudocount / n) / (total + pseudocount) over the last dimension of n; `old` where all counts are 0.
+
+    The result takes the place of the counts in memory.
+    """
     total = counts.sum(-1, keepdim=True) + pseudocount
-    return torch.where(total > 0, (counts + pseudocount / counts.shape[-1]) / total, old)
+    counts.add_(pseudocount / counts.shape[-1]).div_(total)
+    return counts if pseudocount > 0 else torch.where(total > 0, counts, old)
