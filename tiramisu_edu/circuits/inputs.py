@@ -219,6 +219,6 @@ def normalised_counts(old: Tensor, counts: Tensor, pseudocount: float) -> Tensor
 
     The result takes the place of the counts in memory.
     """
-    total = counts.sum(-1, keepdim=True) + pseudocount
-    counts.add_(pseudocount / counts.shape[-1]).div_(total)
-    return counts if pseudocount > 0 else torch.where(total > 0, counts, old)
+    scale = 1 / (counts.sum(-1, keepdim=True) + pseudocount)
+    torch.addcmul(scale * (pseudocount / counts.shape[-1]), counts, scale, out=counts)
+    return counts if pseudocount > 0 else torch.where(scale.isfinite(), counts, old)
