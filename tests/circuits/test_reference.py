@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.circuits.random_nodes import random_nodes
 from tiramisu_edu.circuits import examples
 from tiramisu_edu.circuits.enumeration import brute_force_joint, enumerate_states, is_deterministic
 from tiramisu_edu.circuits.nodes import Input, Product, Sum, indicator, scopes
@@ -21,7 +22,7 @@ def circuits(draw, sparsity=(0.0, 0.3)):
     """A random circuit: 1 to 5 variables of 1 to 4 categories, shared nodes, a share of zero weights."""
     num_categories = draw(st.lists(st.integers(1, 4), min_size=1, max_size=5))
     rng = np.random.default_rng(draw(st.integers(0, 10**6)))
-    return examples.random_circuit(rng, num_categories, sparsity=draw(st.sampled_from(sparsity)))
+    return random_nodes(rng, num_categories, sparsity=draw(st.sampled_from(sparsity)))
 
 
 @st.composite
@@ -151,7 +152,7 @@ def test_most_probable_can_miss_the_mode_of_a_mixture():
 @pytest.mark.parametrize("soft", [False, True])
 def test_samples_follow_the_posterior(soft):
     """Chi-square over all states with a fixed seed; a correct sampler fails for one seed in ten thousand."""
-    circuit = examples.random_circuit(np.random.default_rng(3), [2, 3, 2])
+    circuit = random_nodes(np.random.default_rng(3), [2, 3, 2])
     log_weights = [np.log([0.2, 0.9]), np.array([0.0, -np.inf, -1.0]), np.log([0.5, 1e-30])] if soft else None
     expected = 4000 * brute_force_joint(circuit, log_weights).probabilities.ravel()
     x = circuit.sample(4000, log_weights, rng=np.random.default_rng(0))

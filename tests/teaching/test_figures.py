@@ -7,6 +7,7 @@ import re
 import numpy as np
 import pytest
 
+from tests.circuits.random_nodes import random_nodes
 from tiramisu_edu.circuits import examples
 from tiramisu_edu.errors import TiramisuError
 from tiramisu_edu.teaching import figures
@@ -19,7 +20,7 @@ SMALL = [
     examples.hmm([0.5, 0.5], [[0.8, 0.2], [0.3, 0.7]], [[0.9, 0.1], [0.2, 0.8]], 3),
     examples.sum_product_network(),
     examples.cutset_network(),
-    examples.random_circuit(np.random.default_rng(0), [2, 3, 2, 2]),
+    random_nodes(np.random.default_rng(0), [2, 3, 2, 2]),
 ]
 
 

@@ -169,8 +169,7 @@ class _Run:
         if validation is not None:
             self._judge(mean_log_likelihood(self.circuit, validation), self.history.validation)
         size = self.settings["batch_size"] or num_rows
-        shuffled = size < num_rows
-        order = torch.randperm(num_rows, generator=self.generator) if shuffled else torch.arange(num_rows)
+        order = torch.randperm(num_rows, generator=self.generator) if size < num_rows else torch.arange(num_rows)
         self.batches = list(order.split(size))
 
     def finish(self, train: Rows, validation: Rows | None) -> None:
@@ -222,8 +221,7 @@ def mean_log_likelihood(circuit: Circuit, data: Rows) -> float:
         rows = _rows(data, index)
         log_z = circuit.log_partition(rows) if rows.is_floating_point() else circuit.log_likelihood(rows)
         total += log_z.double().sum().cpu()
-    _sum_over_processes([total])
-    return float(total) / len(data)
+    return float(_summed([total])[0]) / len(data)
 
 
 @torch.no_grad()
@@ -253,7 +251,7 @@ def expected_counts(
             first_row += len(rows)
     for count, table in zip(counts, tables):
         count.mul_(table)
-    _sum_over_processes([*counts, log_likelihood])
+    _summed([*counts, log_likelihood])
     return counts, float(log_likelihood)
 
 
@@ -271,8 +269,7 @@ def accumulate(circuit: Circuit, tables: list[Tensor], rows: Tensor, gradients: 
 def maximise(circuit: Circuit, counts: list[Tensor], pseudocount: float, step: float = 1.0) -> None:
     """M-step: parameters that fit the counts, mixed with the old ones. A unit that was never reached keeps its own.
 
-    It works in place and uses the counts up, since memory costs more than arithmetic here. Rounding cannot add up: a
-    row's deviation from the sum 1 shrinks by the factor 1 - step at every update.
+    Overwrites the counts. Rounding does not add up: a row's deviation from the sum 1 shrinks by 1 - step each time.
     """
     for own, count, parameter in zip(circuit.parameter_list, counts, circuit.plan.parameters):
         family = get_family(parameter.family or "categorical")
@@ -295,7 +292,8 @@ def _share(index: Tensor) -> Tensor:
     return index[process_rank() :: torch.distributed.get_world_size()] if is_distributed() else index
 
 
-def _sum_over_processes(tensors: list[Tensor]) -> None:
-    if is_distributed():
-        for tensor in tensors:
-            torch.distributed.all_reduce(tensor)
+def _summed(tensors: list[Tensor]) -> list[Tensor]:
+    """The sum over all processes, in place."""
+    for tensor in tensors if is_distributed() else ():
+        torch.distributed.all_reduce(tensor)
+    return tensors

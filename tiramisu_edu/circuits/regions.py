@@ -148,10 +148,8 @@ def _check_region(graph: RegionGraph, index: int, region: Region) -> None:
         raise _fail(graph, index, f"it needs at least one unit, not {region.num_units}")
     if region.is_input and len(scope) != 1:
         raise _fail(graph, index, f"an input region has one variable, not {len(scope)}")
-    if region.is_input:
-        reason = get_family(region.family).check(region.num_units, graph.num_categories)
-        if reason:
-            raise _fail(graph, index, reason)
+    if region.is_input and (why := get_family(region.family).check(region.num_units, graph.num_categories)):
+        raise _fail(graph, index, why)
     for child in (c for partition in region.partitions for c in partition):
         if not 0 <= child < len(graph.regions):
             raise _fail(graph, index, f"its child {child} does not exist")
@@ -194,6 +192,5 @@ def _check_root(graph: RegionGraph) -> None:
     used = {c for region in graph.regions for partition in region.partitions for c in partition}
     if last in used:
         raise _fail(graph, last, "the root cannot be a child")
-    unused = set(range(last)) - used
-    if unused:
+    if unused := set(range(last)) - used:
         raise _fail(graph, min(unused), "it is the child of no partition")
