@@ -35,8 +35,8 @@ class Checkpoint:
 
     Args:
         path: the file; None for a run without checkpoints, which is never due and whose state is not saved.
-        request: JSON values that say which run this is: settings, seed, digests of its data. A file is taken up only
-            by the run with the same request.
+        request: JSON values that identify the run: settings, seed, digests of its data. A file is loaded only for the
+            same request.
     """
 
     every = 30.0  # seconds

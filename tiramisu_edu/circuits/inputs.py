@@ -1,8 +1,8 @@
 """Input distributions: what the leaves of a circuit may be, all over one variable with C categories.
 
-A family turns its own parameters into a table of C probabilities, which is all the engines see, and fits them to
-expected counts, which is all the M-step asks. The discretised families read category v as the number
-g_v = -1 + 2 v / (C - 1), the middle of a bin; the two end bins take the tails.
+A family maps its parameters to a table of C probabilities (used by the engines) and fits them to expected counts (used
+by EM). In the discretised families category v stands for the number g_v = -1 + 2 v / (C - 1), the middle of a bin; the
+two end bins take the tails.
 """
 
 from __future__ import annotations

@@ -124,7 +124,7 @@ def read_jpc(path: str | Path) -> list[NodeVector]:
     """The node vectors of a `.jpc` file, children before parents, the root last.
 
     Raises:
-        FileError: when the file is missing, truncated, no `.jpc` file, or asks for anything a circuit does not need.
+        FileError: when the file is missing, truncated, no `.jpc` file, or names anything a circuit does not need.
     """
     try:
         data = Path(path).read_bytes()

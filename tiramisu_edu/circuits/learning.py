@@ -49,7 +49,7 @@ class History:
     num_variables: int
     train: list[float] = field(default_factory=list)
     validation: list[float] = field(default_factory=list)
-    best_epoch: int = 0  # the parameters handed back are those measured at this entry of `validation` (or `train`)
+    best_epoch: int = 0  # the parameters kept are those measured at this entry of `validation` (or `train`)
 
     @property
     def bits_per_dimension(self) -> list[float]:

@@ -36,7 +36,7 @@ def log_sum_exp(a: ArrayLike) -> float:
 
 
 class ReferenceCircuit(NodeGraph):
-    """A checked circuit and its exact queries. `NodeGraph` says what it is built from and refuses."""
+    """A checked circuit and its exact queries. What it is built from, and what is refused: see `NodeGraph`."""
 
     def __init__(
         self, root: Node, num_categories: int | Sequence[int] | None = None, *, check_structure: bool = True

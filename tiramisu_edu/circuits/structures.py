@@ -17,7 +17,7 @@ from .regions import Region, RegionGraph
 
 
 class _Builder:
-    """Collects regions bottom-up and hands back their indices."""
+    """Collects regions bottom-up; each method returns the index of the region it adds."""
 
     def __init__(self, num_variables: int, num_categories: int, num_latents: int, family: str):
         sizes = {"num_variables": num_variables, "num_categories": num_categories, "num_latents": num_latents}
@@ -51,7 +51,7 @@ def mixture(num_variables: int, *, num_categories: int, num_latents: int, family
 
 
 def factorized(num_variables: int, *, num_categories: int, family: str = "categorical") -> RegionGraph:
-    """Independent variables, p(x) = prod_i f_i(x_i): the control that knows no dependence at all."""
+    """Independent variables, p(x) = prod_i f_i(x_i): the control without any dependence."""
     return mixture(num_variables, num_categories=num_categories, num_latents=1, family=family)
 
 
