@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.circuits.oracle import graphs, random_circuit, random_evidence
+from tiramisu_edu.checkpoint import Checkpoint
 from tiramisu_edu.circuits import structures
 from tiramisu_edu.circuits.circuit import Circuit
 from tiramisu_edu.circuits.interchange import to_reference
@@ -103,12 +104,14 @@ def test_parameters_stay_distributions():
 SCRIPT = """
     import sys, torch
     from tests.circuits.test_learning import toy_data
+    from tiramisu_edu.checkpoint import Checkpoint
     from tiramisu_edu.circuits import structures
     from tiramisu_edu.circuits.circuit import Circuit
     from tiramisu_edu.circuits.learning import fit_em
+    Checkpoint.every = 0.0
     g = torch.Generator().manual_seed(0)
     circuit = Circuit(structures.hmm(5, num_categories=2, num_latents=4), generator=g)
-    fit_em(circuit, toy_data(), validation=toy_data(seed=1), epochs=400, batch_size=20, checkpoint=sys.argv[1],
+    fit_em(circuit, toy_data(), validation=toy_data(seed=1), epochs=60, batch_size=20, checkpoint=sys.argv[1],
            generator=g, progress=False)
     circuit.save(sys.argv[2])
 """
@@ -134,15 +137,63 @@ def test_a_killed_run_resumes_to_the_same_parameters(tmp_path):
     assert all(torch.equal(x, y) for x, y in zip(a.parameter_list, b.parameter_list))
 
 
+class Killed(Exception):
+    pass
+
+
+@pytest.mark.parametrize("validation", [None, toy_data(seed=1)])
+@pytest.mark.parametrize("batch_size", [None, 64])
+def test_a_run_resumes_after_any_save(tmp_path, monkeypatch, validation, batch_size):
+    """Killed at every save in turn, within an epoch, between two and at the end."""
+
+    def run(checkpoint):
+        g = torch.Generator().manual_seed(0)
+        circuit = Circuit(structures.mixture(5, num_categories=2, num_latents=3), generator=g)
+        options = {"epochs": 3, "batch_size": batch_size, "patience": 9, "checkpoint": checkpoint}
+        history = fit_em(circuit, toy_data(), validation=validation, generator=g, progress=False, **options)
+        return history, [theta.clone() for theta in circuit.parameter_list]
+
+    def save_and_die(checkpoint, state):
+        save(checkpoint, state)
+        raise Killed
+
+    straight, save = run(None), Checkpoint.save
+    monkeypatch.setattr(Checkpoint, "every", 0.0)
+    monkeypatch.setattr(Checkpoint, "save", save_and_die)
+    deaths = 3 * (1 if batch_size is None else 4)
+    for _ in range(deaths):
+        with pytest.raises(Killed):
+            run(tmp_path / "em")
+    monkeypatch.setattr(Checkpoint, "save", save)
+    for resumed in (run(tmp_path / "em"), run(tmp_path / "em")):  # the second finds a run that is over
+        assert resumed[0] == straight[0]
+        assert all(torch.equal(a, b) for a, b in zip(resumed[1], straight[1]))
+
+
 def test_a_checkpoint_of_another_run_is_refused(tmp_path):
     circuit = Circuit(structures.mixture(5, num_categories=2, num_latents=2))
     path = tmp_path / "em.safetensors"
     fit_em(circuit, toy_data(), epochs=1, checkpoint=path, progress=False)
-    with pytest.raises(FileError, match="another settings"):
-        fit_em(circuit, toy_data(), epochs=2, checkpoint=path, progress=False)
+    with pytest.raises(FileError, match=r"\(different: epochs, validation\)"):
+        fit_em(circuit, toy_data(), validation=toy_data(), epochs=2, checkpoint=path, progress=False)
+    with pytest.raises(FileError, match=r"\(different: train\)"):
+        fit_em(circuit, 1 - toy_data(), epochs=1, checkpoint=path, progress=False)
     other = Circuit(structures.mixture(5, num_categories=2, num_latents=3))
-    with pytest.raises(FileError, match="another graph"):
+    with pytest.raises(FileError, match=r"\(different: graph\)"):
         fit_em(other, toy_data(), epochs=1, checkpoint=path, progress=False)
+
+
+def test_a_likelihood_that_is_no_number_is_never_passed_over():
+    circuit = Circuit(structures.mixture(5, num_categories=2, num_latents=2))
+    ones = torch.ones(20, 5, dtype=torch.long)
+    with pytest.warns(UserWarning, match="after 1 epochs are not kept: some validation rows have probability zero"):
+        history = fit_em(circuit, ones, validation=toy_data(), epochs=1, pseudocount=0.0, progress=False)
+    assert history.validation[1] == -torch.inf and history.best_epoch == 0
+    assert circuit.log_likelihood(toy_data()).isfinite().all()
+    with torch.no_grad():
+        circuit.parameter_list[0].fill_(torch.nan)
+    with pytest.raises(TiramisuError, match="after 0 epochs is NaN"):
+        fit_em(circuit, ones, validation=toy_data(), epochs=1, progress=False)
 
 
 def test_bad_data_is_named():

@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.circuits.random_nodes import random_nodes
 from tiramisu_edu.circuits import examples
 from tiramisu_edu.circuits.enumeration import brute_force_joint, enumerate_states, is_deterministic
-from tiramisu_edu.circuits.nodes import Input, Product, Sum, indicator
+from tiramisu_edu.circuits.nodes import Input, Product, Sum, indicator, scopes
 from tiramisu_edu.circuits.reference import ReferenceCircuit
 from tiramisu_edu.errors import EvidenceError, StructureError
 
@@ -21,7 +22,7 @@ def circuits(draw, sparsity=(0.0, 0.3)):
     """A random circuit: 1 to 5 variables of 1 to 4 categories, shared nodes, a share of zero weights."""
     num_categories = draw(st.lists(st.integers(1, 4), min_size=1, max_size=5))
     rng = np.random.default_rng(draw(st.integers(0, 10**6)))
-    return examples.random_circuit(rng, num_categories, sparsity=draw(st.sampled_from(sparsity)))
+    return random_nodes(rng, num_categories, sparsity=draw(st.sampled_from(sparsity)))
 
 
 @st.composite
@@ -142,7 +143,7 @@ def test_most_probable_is_exact_when_deterministic_and_a_lower_bound_otherwise(c
 
 
 def test_most_probable_can_miss_the_mode_of_a_mixture():
-    circuit = examples.mixture([0.4, 0.3, 0.3], [[[1, 0]], [[0, 1]], [[0, 1]]])  # p(1) = 0.6 in two parts
+    circuit = examples.naive_bayes([0.4, 0.3, 0.3], [[[1, 0]], [[0, 1]], [[0, 1]]])  # p(1) = 0.6 in two parts
     assert circuit.most_probable().tolist() == [0]
     assert brute_force_joint(circuit).most_probable().tolist() == [1]
     assert not is_deterministic(circuit)
@@ -151,7 +152,7 @@ def test_most_probable_can_miss_the_mode_of_a_mixture():
 @pytest.mark.parametrize("soft", [False, True])
 def test_samples_follow_the_posterior(soft):
     """Chi-square over all states with a fixed seed; a correct sampler fails for one seed in ten thousand."""
-    circuit = examples.random_circuit(np.random.default_rng(3), [2, 3, 2])
+    circuit = random_nodes(np.random.default_rng(3), [2, 3, 2])
     log_weights = [np.log([0.2, 0.9]), np.array([0.0, -np.inf, -1.0]), np.log([0.5, 1e-30])] if soft else None
     expected = 4000 * brute_force_joint(circuit, log_weights).probabilities.ravel()
     x = circuit.sample(4000, log_weights, rng=np.random.default_rng(0))
@@ -197,7 +198,7 @@ def test_em_matches_the_formula_by_enumeration():
     """θ_{n,c} from posterior class probabilities by hand; naive Bayes, one soft row, λ = 0.3."""
     theta, tables = np.array([0.4, 0.6]), np.array([[[0.9, 0.1], [0.7, 0.3]], [[0.2, 0.8], [0.5, 0.5]]])
     w = np.array([[0.3, 1.0], [1.0, 0.2]])
-    circuit, _ = examples.mixture(theta, tables).em_step_soft([np.log(w)], pseudocount=0.3)
+    circuit, _ = examples.naive_bayes(theta, tables).em_step_soft([np.log(w)], pseudocount=0.3)
     joint = np.einsum("k,ku,kv,u,v->kuv", theta, tables[:, 0], tables[:, 1], w[0], w[1])
     joint /= joint.sum()
     np.testing.assert_allclose(circuit.root.weights, (joint.sum((1, 2)) + 0.15) / 1.3)
@@ -235,7 +236,7 @@ def test_not_smooth_names_the_sum():
     circuit = ReferenceCircuit(root, check_structure=False)
     assert not circuit.is_smooth
     assert circuit.is_decomposable
-    assert circuit.scope(root) == {0, 1}
+    assert scopes(circuit.nodes)[root] == {0, 1}
 
 
 def test_not_decomposable_names_the_product_and_the_variable():
@@ -352,7 +353,7 @@ def test_conditionals_of_the_table():
 
 
 def test_a_table_too_large_is_refused():
-    circuit = examples.mixture([1.0], [[[0.5, 0.5]] * 64])
+    circuit = examples.naive_bayes([1.0], [[[0.5, 0.5]] * 64])
     with pytest.raises(EvidenceError, match="18446744073709551616 states"):
         enumerate_states(circuit)
 
@@ -382,6 +383,6 @@ def test_chow_liu_tree_against_the_product_of_conditionals():
 def test_naive_bayes_and_the_two_networks():
     tables = np.array([[[0.9, 0.1], [0.7, 0.3]], [[0.2, 0.8], [0.5, 0.5]]])
     table = np.einsum("k,ki,kj->ij", [0.4, 0.6], tables[:, 0], tables[:, 1])
-    np.testing.assert_allclose(brute_force_joint(examples.mixture([0.4, 0.6], tables)).probabilities, table)
+    np.testing.assert_allclose(brute_force_joint(examples.naive_bayes([0.4, 0.6], tables)).probabilities, table)
     assert is_deterministic(examples.cutset_network())
     assert not is_deterministic(examples.sum_product_network())

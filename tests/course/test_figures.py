@@ -7,6 +7,7 @@ import re
 import numpy as np
 import pytest
 
+from tests.circuits.random_nodes import random_nodes
 from tiramisu_edu.circuits import examples
 from tiramisu_edu.course import figures
 from tiramisu_edu.course.drawing import layout
@@ -15,11 +16,11 @@ from tiramisu_edu.course.widgets import filmstrip, slider_picture
 from tiramisu_edu.errors import TiramisuError
 
 SMALL = [
-    examples.mixture([0.4, 0.6], [[[0.1, 0.9], [0.5, 0.5]], [[0.8, 0.2], [0.9, 0.1]]]),
+    examples.naive_bayes([0.4, 0.6], [[[0.1, 0.9], [0.5, 0.5]], [[0.8, 0.2], [0.9, 0.1]]]),
     examples.hmm([0.5, 0.5], [[0.8, 0.2], [0.3, 0.7]], [[0.9, 0.1], [0.2, 0.8]], 3),
     examples.sum_product_network(),
     examples.cutset_network(),
-    examples.random_circuit(np.random.default_rng(0), [2, 3, 2, 2]),
+    random_nodes(np.random.default_rng(0), [2, 3, 2, 2]),
 ]
 
 

@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pytest
 
+from tests.circuits.random_nodes import random_nodes
 from tiramisu_edu.circuits import examples
 from tiramisu_edu.circuits.enumeration import enumerate_states
 from tiramisu_edu.course.skyline import skyline_circuit
@@ -16,7 +17,7 @@ CIRCUITS = [
     examples.hmm([0.5, 0.5], [[0.8, 0.2], [0.3, 0.7]], [[0.9, 0.1], [0.2, 0.8]], 3),
     examples.sum_product_network(),
     skyline_circuit(2, 3, wear=0.1),
-    *(examples.random_circuit(np.random.default_rng(seed), [2, 3, 2]) for seed in range(4)),
+    *(random_nodes(np.random.default_rng(seed), [2, 3, 2]) for seed in range(4)),
 ]
 
 

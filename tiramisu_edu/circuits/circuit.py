@@ -87,7 +87,8 @@ class Circuit(nn.Module):
 
     def extra_repr(self) -> str:
         return (
-            f"{self.num_variables} variables, {self.num_categories} categories, {len(self.graph.regions)} regions, "
+            f"{self.num_variables} variables, {self.num_categories} categories, {len(self.graph.regions)} regions in "
+            f"{len(self.plan.levels)} levels, {self.graph.num_sum_edges:,} sum edges, "
             f"{self.graph.num_parameters:,} parameters"
         )
 

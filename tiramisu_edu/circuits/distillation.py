@@ -1,7 +1,7 @@
-"""Latent variable distillation: start a large circuit from what a teacher already knows, then refine by EM.
+"""Latent variable distillation: a large circuit starts from a teacher's features, and EM refines it.
 
-EM from a random start is poor when K is large. A teacher's features say which samples are alike in a region: cluster
-them, take the cluster of a sample as the state of the region's latent, and every parameter is a normalised count:
+EM from a random start is poor when K is large. The features of a teacher are clustered in each region. The cluster of
+a sample is taken as the state of the region's latent, so that every parameter is a normalised count:
 
     theta_r[k, m] = #(parent's latent = k, own latent = m) / #(parent's latent = k)
     f_i[k, v]     = #(parent's latent = k, x_i = v) / #(parent's latent = k)

@@ -1,8 +1,8 @@
 """Brute force: the whole table of p(x) Π_i w_i(x_i), one entry per state, for circuits small enough.
 
-The table is filled from the definition of p_n(x) alone and shares no code with the two passes of
-``reference.py``; every exact query of the package is compared with it. It has Π_i C_i entries: 65 536 for
-16 binary pixels, more than the atoms of the earth for 256.
+The table is filled from the definition of p_n(x) alone and shares no code with the two passes of `reference.py`. The
+tests compare every exact query of the package with it. It has Π_i C_i entries: 65 536 for 16 binary pixels, 10^77 for
+256.
 
     >>> from tiramisu_edu.circuits.reference import Input, ReferenceCircuit
     >>> joint = brute_force_joint(ReferenceCircuit(Input(0, [0.25, 0.75])))
@@ -20,7 +20,7 @@ import numpy as np
 
 from ..errors import EvidenceError
 from .nodes import Input, Node, NodeGraph, Product, Sum
-from .soft_evidence import Evidence, checked_evidence, log
+from .soft_evidence import LogWeights, checked_evidence, log
 
 MAX_STATES = 2**22
 
@@ -79,7 +79,7 @@ class Joint:
         return [self.marginal(i) for i in range(self.log_table.ndim)]
 
     def marginal(self, *variables: int) -> np.ndarray:
-        """p(X_i, X_j, … | w), one axis per variable in the order given; ``marginal(i, i)`` is diagonal."""
+        """p(X_i, X_j, … | w), one axis per variable in the order given; `marginal(i, i)` is diagonal."""
         distinct = sorted(set(variables))
         others = tuple(k for k in range(self.log_table.ndim) if k not in distinct)
         table = self.probabilities.sum(axis=others)
@@ -100,11 +100,11 @@ class Joint:
         return np.array(np.unravel_index(np.argmax(self.log_table), self.log_table.shape))
 
 
-def brute_force_joint(circuit: NodeGraph, log_weights: Evidence = None) -> Joint:
+def brute_force_joint(circuit: NodeGraph, log_weights: LogWeights = None) -> Joint:
     """The table of p(x) Π_i w_i(x_i) over all states.
 
     Args:
-        circuit: a circuit of at most ``MAX_STATES`` states.
+        circuit: a circuit of at most `MAX_STATES` states.
         log_weights: log w_i(v), D rows of C_i numbers; None means all weights are one.
     """
     log_w = checked_evidence(log_weights, circuit.num_categories)
@@ -128,6 +128,6 @@ def is_deterministic(circuit: NodeGraph) -> bool:
 def _check_size(circuit: NodeGraph) -> None:
     if num_states(circuit) > MAX_STATES:
         raise EvidenceError(
-            f"{num_states(circuit)} states are too many to list (at most {MAX_STATES}); "
-            "ask the circuit instead, its queries need no table"
+            f"{num_states(circuit)} states are too many to list (at most {MAX_STATES}): "
+            "use the queries of the circuit, which need no table"
         )

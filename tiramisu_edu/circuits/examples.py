@@ -1,11 +1,10 @@
-"""Classical models as circuits, small enough to draw: each function returns a ``ReferenceCircuit``.
+"""Classical models as circuits, small enough to draw: each function returns a `ReferenceCircuit`.
 
-mixture             naive Bayes: one hidden class, pixels independent given it
+naive_bayes         a mixture: one hidden class, pixels independent given it
 hmm                 hidden Markov model: one hidden state per pixel, passed from left to right
 chow_liu_tree       every pixel depends on one other pixel
 sum_product_network sums and products alternate, and different products split the pixels differently
 cutset_network      decide one pixel after the other, then a simple model for the rest
-random_circuit      a random smooth and decomposable graph with shared nodes, for tests
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from .nodes import Input, Node, Product, Row, Sum, indicator
 from .reference import ReferenceCircuit
 
 
-def mixture(weights: Row, tables: Sequence[Sequence[Row]]) -> ReferenceCircuit:
+def naive_bayes(weights: Row, tables: Sequence[Sequence[Row]]) -> ReferenceCircuit:
     """Naive Bayes: p(x) = Σ_k θ_k Π_i f_{k,i}(x_i).
 
     Args:
@@ -102,43 +101,3 @@ def cutset_network() -> ReferenceCircuit:
     case0 = Product([indicator(1, 0, 2), dark1], "X1=0")
     case1 = Product([indicator(1, 1, 2), Input(0, [0.2, 0.8], "X0 | bright"), Input(2, [0.2, 0.8], "X2 | bright")])
     return ReferenceCircuit(Sum([case0, case1], [0.5, 0.5], name="X1"))
-
-
-def random_circuit(
-    rng: np.random.Generator, num_categories: Sequence[int], *, sharing: float = 0.4, sparsity: float = 0.0
-) -> ReferenceCircuit:
-    """A random smooth, decomposable circuit.
-
-    Args:
-        rng: the source of all choices.
-        num_categories: C_i of each variable.
-        sharing: probability that a node needed over some scope is one that exists already.
-        sparsity: probability that a parameter is zero (one of each row stays positive).
-    """
-    made: dict[tuple[int, ...], list[Node]] = {}
-
-    def row(size: int) -> np.ndarray:
-        p = rng.dirichlet(np.ones(size)) * (rng.random(size) >= sparsity)
-        return p / p.sum() if p.sum() > 0 else np.eye(size)[rng.integers(size)]
-
-    def split(scope: tuple[int, ...]) -> Product:
-        shuffled = [int(i) for i in rng.permutation(scope)]
-        cuts = sorted(rng.choice(np.arange(1, len(scope)), size=rng.integers(1, min(3, len(scope))), replace=False))
-        parts = [shuffled[a:b] for a, b in zip([0, *cuts], [*cuts, len(scope)])]
-        return Product([node(tuple(sorted(part))) for part in parts])
-
-    def node(scope: tuple[int, ...]) -> Node:
-        existing = made.setdefault(scope, [])
-        if existing and rng.random() < sharing:
-            return existing[rng.integers(len(existing))]
-        new: Node
-        if len(scope) == 1 and rng.random() < 0.7:
-            new = Input(scope[0], row(num_categories[scope[0]]))
-        else:
-            width = int(rng.integers(1, 4))
-            parts: list[Node] = [split(scope) if len(scope) > 1 else node(scope) for _ in range(width)]
-            new = Sum(parts, row(width))
-        made[scope].append(new)
-        return new
-
-    return ReferenceCircuit(node(tuple(range(len(num_categories)))), num_categories)

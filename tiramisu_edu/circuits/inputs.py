@@ -1,8 +1,8 @@
 """Input distributions: what the leaves of a circuit may be, all over one variable with C categories.
 
-A family turns its own parameters into a table of C probabilities, which is all the engines see, and fits them to
-expected counts, which is all the M-step asks. The discretised families read category v as the number
-g_v = -1 + 2 v / (C - 1), the middle of a bin; the two end bins take the tails.
+A family maps its parameters to a table of C probabilities (used by the engines) and fits them to expected counts (used
+by EM). In the discretised families category v stands for the number g_v = -1 + 2 v / (C - 1), the middle of a bin; the
+two end bins take the tails.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class InputFamily(ABC):
     def maximise(self, parameters: Tensor, counts: Tensor, pseudocount: float) -> Tensor:
         """Parameters that raise sum_v counts_v log f(v), with `pseudocount` spread evenly over the categories.
 
-        A unit without any count keeps its parameters.
+        A unit without any count keeps its parameters. The counts may be overwritten.
         """
 
     def size(self, num_categories: int) -> int:
@@ -215,6 +215,10 @@ def get_family(name: str) -> InputFamily:
 
 
 def normalised_counts(old: Tensor, counts: Tensor, pseudocount: float) -> Tensor:
-    """(counts + pseudocount / n) / (total + pseudocount) over the last dimension of n; `old` where all counts are 0."""
-    total = counts.sum(-1, keepdim=True) + pseudocount
-    return torch.where(total > 0, (counts + pseudocount / counts.shape[-1]) / total, old)
+    """(counts + pseudocount / n) / (total + pseudocount) over the last dimension of n; `old` where all counts are 0.
+
+    The result takes the place of the counts in memory.
+    """
+    scale = 1 / (counts.sum(-1, keepdim=True) + pseudocount)
+    torch.addcmul(scale * (pseudocount / counts.shape[-1]), counts, scale, out=counts)
+    return counts if pseudocount > 0 else torch.where(scale.isfinite(), counts, old)

@@ -8,9 +8,9 @@ number.
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -19,14 +19,14 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from ..errors import FileError, TiramisuError
-from ..files import load_safetensors, save_safetensors
+from ..checkpoint import Checkpoint, is_distributed, process_rank
+from ..errors import TiramisuError
+from ..files import tensor_digest
 from .circuit import Circuit, bits_per_dimension
 from .engines.messages import Evidence
 from .evidence_checks import check_log_weights, check_possible, checked_values
 from .inputs import get_family
 
-CHECKPOINT_KIND, CHECKPOINT_VERSION = "EM checkpoint", 1
 READ = 4096  # rows read at once from data that may be larger than memory
 
 
@@ -40,7 +40,7 @@ class Rows(Protocol):
 
 @dataclass
 class History:
-    """What each epoch of `fit_em` saw, in nats per sample, before that epoch's update.
+    """Mean log-likelihoods in nats per sample, of each epoch of `fit_em` before its updates.
 
     With full batches `train[e]` is the exact mean log-likelihood of the parameters of epoch e, and never falls at
     pseudocount 0; with mini-batches it is the running mean over the epoch.
@@ -49,28 +49,12 @@ class History:
     num_variables: int
     train: list[float] = field(default_factory=list)
     validation: list[float] = field(default_factory=list)
-    best_epoch: int = 0  # the parameters handed back are those measured at this entry of `validation` (or `train`)
+    best_epoch: int = 0  # the parameters kept are those measured at this entry of `validation` (or `train`)
 
     @property
     def bits_per_dimension(self) -> list[float]:
         """-log2 p / D on the validation data, or on the training data without any."""
         return [bits_per_dimension(value, self.num_variables) for value in self.validation or self.train]
-
-
-@dataclass(frozen=True)
-class EMSettings:
-    """Settings of `fit_em`, saved with its checkpoints and compared on resuming."""
-
-    epochs: int
-    pseudocount: float
-    batch_size: int | None
-    patience: int | None
-
-    def __post_init__(self) -> None:
-        if self.epochs < 0 or self.pseudocount < 0:
-            raise TiramisuError("epochs and pseudocount must not be negative")
-        if self.batch_size is not None and self.batch_size < 1:
-            raise TiramisuError(f"batch_size must be at least 1, not {self.batch_size}")
 
 
 def fit_em(
@@ -103,7 +87,7 @@ def fit_em(
         batch_size: samples per update; None for the whole data (full-batch EM).
         step_size: eta as a function of progress in [0, 1); 1 for full batches, else 0.5 / (1 + 10 progress).
         patience: stop after so many epochs without a better validation likelihood; None for never.
-        checkpoint: file to resume from and to write after each epoch, atomically (by the first process).
+        checkpoint: file to resume from, written between updates every 30 s, and at the end; see `Checkpoint`.
         generator: for the order of mini-batches.
         progress: show a progress bar.
 
@@ -112,117 +96,121 @@ def fit_em(
 
     Raises:
         EvidenceError: for data of the wrong shape or range.
-        FileError: when the checkpoint belongs to other settings or another circuit.
+        FileError: when the checkpoint belongs to other settings, other data or another circuit.
+        TiramisuError: for settings out of range, no data, or a likelihood that becomes NaN.
     """
-    settings = EMSettings(epochs, pseudocount, batch_size, patience)
+    if epochs < 0 or pseudocount < 0:
+        raise TiramisuError("epochs and pseudocount must not be negative")
+    if batch_size is not None and batch_size < 1:
+        raise TiramisuError(f"batch_size must be at least 1, not {batch_size}")
     if len(train) == 0:
         raise TiramisuError("the training data is empty")
-    run = _Run(circuit, settings, generator)
-    if checkpoint is not None and Path(checkpoint).exists():
-        run.resume(checkpoint)
-    eta = step_size or (_full_step if batch_size is None else _decaying_step)
-    quiet = not progress or _rank() > 0
-    bar = tqdm(total=epochs, initial=run.epoch, desc="EM", unit="epoch", disable=quiet)
-    while run.epoch < epochs and not run.is_over:
-        run.one_epoch(train, validation, eta)
+    settings = {"epochs": epochs, "pseudocount": pseudocount, "batch_size": batch_size, "patience": patience}
+    file = Checkpoint(checkpoint, {} if checkpoint is None else settings | _identity(circuit, train, validation))
+    run = _Run(circuit, settings, generator or torch.Generator().manual_seed(0))
+    if (state := file.load()) is not None:
+        run.restore(state)
+    eta = step_size or ((lambda done: 1.0) if batch_size is None else (lambda done: 0.5 / (1 + 10 * done)))
+    bar = tqdm(total=epochs, initial=run.epoch, desc="EM", unit="epoch", disable=not progress or process_rank() > 0)
+    while run.epoch < epochs and (patience is None or run.epoch - run.history.best_epoch <= patience):
+        run.one_epoch(train, validation, eta, file)
         bar.set_postfix_str(f"{run.history.bits_per_dimension[-1]:.3f} bits/dim")
         bar.update()
-        if checkpoint is not None and _rank() == 0:
-            run.save(checkpoint)
     bar.close()
+    file.save(run.state())
     run.finish(train, validation)
     return run.history
 
 
-def _full_step(progress: float) -> float:
-    return 1.0
-
-
-def _decaying_step(progress: float) -> float:
-    return 0.5 / (1 + 10 * progress)
+def _identity(circuit: Circuit, train: Rows, validation: Rows | None) -> dict[str, Any]:
+    """What a checkpoint remembers of circuit and data: of the data the number of rows, and some of them."""
+    identity: dict[str, Any] = {"graph": circuit.graph.to_json(), "dtype": str(circuit.dtype)}
+    for name, data in (("train", train), ("validation", validation)):
+        if data is not None and len(data):
+            some = torch.linspace(0, len(data) - 1, min(len(data), 64)).long()
+            identity[name] = [len(data), tensor_digest({"rows": _rows(data, some)})]
+    return identity
 
 
 class _Run:
-    """The state of one call of `fit_em`: what a checkpoint holds."""
+    """All that changes during one call of `fit_em`: what a checkpoint holds."""
 
-    def __init__(self, circuit: Circuit, settings: EMSettings, generator: torch.Generator | None):
-        self.circuit = circuit
-        self.settings = settings
-        self.generator = generator or torch.Generator().manual_seed(0)
+    def __init__(self, circuit: Circuit, settings: dict[str, Any], generator: torch.Generator):
+        self.circuit, self.settings, self.generator = circuit, settings, generator
         self.history = History(circuit.num_variables)
-        self.epoch = 0
-        self.best = -math.inf
-        self.best_parameters = [theta.detach().clone() for theta in circuit.parameter_list]
+        self.parameters = [theta.detach() for theta in circuit.parameter_list]
+        self.first = [theta.clone() for theta in self.parameters]  # as they were at the start of the epoch
+        self.best = [theta.clone() for theta in self.parameters]
+        self.best_value = -math.inf
+        self.counts = [torch.empty_like(table) for table in circuit.tables()]
+        self.epoch = self.num_done = 0  # epochs done, and batches of the next one
+        self.batches: list[Tensor] = []  # rows of the training data; made when an epoch starts
+        self.total = 0.0  # log-likelihood of the batches done
 
-    @property
-    def is_over(self) -> bool:
-        patience = self.settings.patience
-        return patience is not None and self.epoch - self.history.best_epoch > patience
-
-    def one_epoch(self, train: Rows, validation: Rows | None, eta: Callable[[float], float]) -> None:
-        parameters = [theta.detach().clone() for theta in self.circuit.parameter_list]
-        if validation is not None:
-            self._judge(mean_log_likelihood(self.circuit, validation), parameters, self.history.validation)
-        size = self.settings.batch_size or len(train)
-        order = torch.arange(len(train))
-        if size < len(train):
-            order = torch.randperm(len(train), generator=self.generator)
-        total = 0.0
-        for number, rows in enumerate(order.split(size)):
-            counts, log_likelihood = expected_counts(self.circuit, train, rows)
-            total += log_likelihood
-            step = eta((self.epoch + number * size / len(train)) / self.settings.epochs)
-            maximise(self.circuit, counts, self.settings.pseudocount * len(rows) / len(train), step)
+    def one_epoch(self, train: Rows, validation: Rows | None, eta: Callable[[float], float], file: Checkpoint) -> None:
+        if not self.batches:  # else a checkpoint was taken up within the epoch
+            self._start_epoch(len(train), validation)
+        for rows in self.batches[self.num_done :]:
+            counts, log_likelihood = expected_counts(self.circuit, train, rows, out=self.counts)
+            done = self.epoch + self.num_done * len(self.batches[0]) / len(train)
+            pseudocount = self.settings["pseudocount"] * len(rows) / len(train)
+            maximise(self.circuit, counts, pseudocount, eta(done / self.settings["epochs"]))
+            self.num_done, self.total = self.num_done + 1, self.total + log_likelihood
+            if file.due():
+                file.save(self.state())
         if validation is None:
-            self._judge(total / len(train), parameters, self.history.train)
+            self._judge(self.total / len(train), self.history.train)
         else:
-            self.history.train.append(total / len(train))
-        self.epoch += 1
+            self.history.train.append(self.total / len(train))
+        self.epoch, self.num_done, self.batches, self.total = self.epoch + 1, 0, [], 0.0
+
+    def _start_epoch(self, num_rows: int, validation: Rows | None) -> None:
+        _copy(self.first, self.parameters)
+        if validation is not None:
+            self._judge(mean_log_likelihood(self.circuit, validation), self.history.validation)
+        size = self.settings["batch_size"] or num_rows
+        order = torch.randperm(num_rows, generator=self.generator) if size < num_rows else torch.arange(num_rows)
+        self.batches = list(order.split(size))
 
     def finish(self, train: Rows, validation: Rows | None) -> None:
         """Measure the last update too, then put the best parameters in place."""
         data, record = (train, self.history.train) if validation is None else (validation, self.history.validation)
-        parameters = [theta.detach().clone() for theta in self.circuit.parameter_list]
-        self._judge(mean_log_likelihood(self.circuit, data), parameters, record)
-        with torch.no_grad():
-            for theta, best in zip(self.circuit.parameter_list, self.best_parameters):
-                theta.copy_(best)
+        _copy(self.first, self.parameters)
+        self._judge(mean_log_likelihood(self.circuit, data), record)
+        _copy(self.parameters, self.best)
 
-    def _judge(self, value: float, parameters: list[Tensor], record: list[float]) -> None:
+    def _judge(self, value: float, record: list[float]) -> None:
+        """Keep the parameters that the epoch started from if `value`, their likelihood, is the best so far."""
+        if math.isnan(value):
+            raise TiramisuError(f"the likelihood after {len(record)} epochs is NaN: EM cannot go on")
+        if value == -math.inf:
+            why = "some validation rows have probability zero, which a pseudocount above 0 avoids"
+            warnings.warn(f"the parameters after {len(record)} epochs are not kept: {why}", stacklevel=4)
         record.append(value)
-        if value > self.best:
-            self.best, self.best_parameters = value, parameters
-            self.history.best_epoch = len(record) - 1
+        if value > self.best_value:
+            self.best_value, self.history.best_epoch = value, len(record) - 1
+            _copy(self.best, self.first)
 
-    def save(self, path: str | Path) -> None:
-        tensors = {f"theta.{i}": t.detach() for i, t in enumerate(self.circuit.parameter_list)}
-        tensors |= {f"best.{i}": t for i, t in enumerate(self.best_parameters)}
-        tensors["generator"] = self.generator.get_state()
-        save_safetensors(path, tensors, kind=CHECKPOINT_KIND, version=CHECKPOINT_VERSION, metadata=self._metadata())
+    def state(self) -> dict[str, Any]:
+        state = {name: getattr(self, name) for name in (*_NUMBERS, *_TENSORS)}
+        return state | {"history": asdict(self.history), "generator": self.generator.get_state()}
 
-    def _metadata(self) -> dict[str, object]:
-        state = {"epoch": self.epoch, "best": self.best if math.isfinite(self.best) else None}
-        return {
-            "graph": self.circuit.graph.to_json(),
-            "settings": asdict(self.settings),
-            "history": asdict(self.history),
-            **state,
-        }
+    def restore(self, state: dict[str, Any]) -> None:
+        for name in _NUMBERS:
+            setattr(self, name, state[name])
+        for name in _TENSORS:
+            _copy(getattr(self, name), state[name])
+        self.history = History(**state["history"])
+        self.generator.set_state(state["generator"])
 
-    def resume(self, path: str | Path) -> None:
-        tensors, metadata = load_safetensors(path, kind=CHECKPOINT_KIND, version=CHECKPOINT_VERSION)
-        mine = json.loads(json.dumps(self._metadata()))
-        for what in ("graph", "settings"):
-            if metadata[what] != mine[what]:
-                raise FileError(f"{path} was written by a run with another {what}: remove it to start afresh")
-        with torch.no_grad():
-            for i, theta in enumerate(self.circuit.parameter_list):
-                theta.copy_(tensors[f"theta.{i}"])
-        self.best_parameters = [tensors[f"best.{i}"].to(theta) for i, theta in enumerate(self.best_parameters)]
-        self.generator.set_state(tensors["generator"])
-        self.history = History(**metadata["history"])
-        self.epoch = metadata["epoch"]
-        self.best = -math.inf if metadata["best"] is None else metadata["best"]
+
+_NUMBERS = ("epoch", "num_done", "batches", "total", "best_value")
+_TENSORS = ("parameters", "first", "best")
+
+
+def _copy(into: Iterable[Tensor], values: Iterable[Tensor]) -> None:
+    for old, new in zip(into, values, strict=True):
+        old.copy_(new)
 
 
 @torch.no_grad()
@@ -233,31 +221,37 @@ def mean_log_likelihood(circuit: Circuit, data: Rows) -> float:
         rows = _rows(data, index)
         log_z = circuit.log_partition(rows) if rows.is_floating_point() else circuit.log_likelihood(rows)
         total += log_z.double().sum().cpu()
-    return float(_sum_over_processes([total])[0]) / len(data)
+    return float(_summed([total])[0]) / len(data)
 
 
 @torch.no_grad()
-def expected_counts(circuit: Circuit, data: Rows, index: Tensor | None = None) -> tuple[list[Tensor], float]:
+def expected_counts(
+    circuit: Circuit, data: Rows, index: Tensor | None = None, *, out: list[Tensor] | None = None
+) -> tuple[list[Tensor], float]:
     """E-step: per table the edge flows summed over the rows, and the sum of log p(x) or log Z(w).
 
     Args:
         index: which rows, (n,) long; all if None.
+        out: tensors of the tables' shapes to write to, instead of new ones.
 
     Raises:
         EvidenceError: for rows of the wrong shape or range, or of probability zero, named by their place in the batch.
     """
     tables = circuit.tables()
-    gradients = [torch.zeros_like(table) for table in tables]
+    counts = [torch.empty_like(table) for table in tables] if out is None else out
+    for count in counts:
+        count.zero_()
     log_likelihood = torch.zeros((), dtype=torch.float64, device=circuit.device)
     for part in _share(torch.arange(len(data)) if index is None else index).split(READ):
         first_row = 0
         for rows in circuit.chunks(_checked(circuit, _rows(data, part))):
-            log_z = accumulate(circuit, tables, rows, gradients)
+            log_z = accumulate(circuit, tables, rows, counts)
             check_possible(log_z, first_row)
             log_likelihood += log_z.double().sum()
             first_row += len(rows)
-    counts = [gradient.mul_(table) for gradient, table in zip(gradients, tables)]
-    *counts, log_likelihood = _sum_over_processes([*counts, log_likelihood])
+    for count, table in zip(counts, tables):
+        count.mul_(table)
+    _summed([*counts, log_likelihood])
     return counts, float(log_likelihood)
 
 
@@ -273,12 +267,13 @@ def accumulate(circuit: Circuit, tables: list[Tensor], rows: Tensor, gradients: 
 
 @torch.no_grad()
 def maximise(circuit: Circuit, counts: list[Tensor], pseudocount: float, step: float = 1.0) -> None:
-    """M-step: parameters that fit the counts, mixed with the old ones. A unit that was never reached keeps its own."""
+    """M-step: parameters that fit the counts, mixed with the old ones. A unit that was never reached keeps its own.
+
+    Overwrites the counts. Rounding does not add up: a row's deviation from the sum 1 shrinks by 1 - step each time.
+    """
     for own, count, parameter in zip(circuit.parameter_list, counts, circuit.plan.parameters):
         family = get_family(parameter.family or "categorical")
         own.lerp_(family.maximise(own, count, pseudocount), step)
-        if family.name == "categorical":
-            own /= own.sum(-1, keepdim=True)
 
 
 def _rows(data: Rows, index: Tensor) -> Tensor:
@@ -292,21 +287,13 @@ def _checked(circuit: Circuit, rows: Tensor) -> Tensor:
     return checked_values(rows, circuit.num_variables, circuit.num_categories).to(circuit.device)
 
 
-def _is_distributed() -> bool:
-    return torch.distributed.is_available() and torch.distributed.is_initialized()
-
-
-def _rank() -> int:
-    return torch.distributed.get_rank() if _is_distributed() else 0
-
-
 def _share(index: Tensor) -> Tensor:
     """This process's part of the rows."""
-    return index[_rank() :: torch.distributed.get_world_size()] if _is_distributed() else index
+    return index[process_rank() :: torch.distributed.get_world_size()] if is_distributed() else index
 
 
-def _sum_over_processes(tensors: list[Tensor]) -> list[Tensor]:
-    if _is_distributed():
-        for tensor in tensors:
-            torch.distributed.all_reduce(tensor)
+def _summed(tensors: list[Tensor]) -> list[Tensor]:
+    """The sum over all processes, in place."""
+    for tensor in tensors if is_distributed() else ():
+        torch.distributed.all_reduce(tensor)
     return tensors

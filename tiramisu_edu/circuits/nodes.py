@@ -4,7 +4,7 @@
     product  p_n(x) = Π_{c in in(n)} p_c(x)   independence: disjoint scopes (decomposable)
     sum      p_n(x) = Σ_{c in in(n)} θ_{n,c} p_c(x)   a mixture: equal scopes (smooth)
 
-How a circuit is computed stands in ``reference.py``. Source: Choi, Vergari, Van den Broeck,
+How a circuit is computed stands in `reference.py`. Source: Choi, Vergari, Van den Broeck,
 "Probabilistic Circuits", 2020, sections 3 and 4.
 """
 
@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
+import networkx as nx
 import numpy as np
 
 from ..errors import StructureError
@@ -24,10 +25,10 @@ SUM_TOLERANCE = 1e-6  # how far probabilities may be from summing to one: float3
 
 @dataclass(frozen=True, eq=False)
 class Input:
-    """Leaf over one variable: p_n(x) = f_n(x_i) with i = ``variable`` and f_n(v) = ``probabilities[v]``.
+    """Leaf over one variable: p_n(x) = f_n(x_i) with i = `variable` and f_n(v) = `probabilities[v]`.
 
-    ``name`` appears in error messages and drawings. Nodes with the same non-empty ``tie`` share
-    their parameters: expectation maximisation adds their counts.
+    `name` appears in error messages and drawings. Nodes with the same non-empty `tie` share their parameters:
+    expectation maximisation adds their counts.
     """
 
     variable: int
@@ -46,7 +47,7 @@ class Product:
 
 @dataclass(frozen=True, eq=False)
 class Sum:
-    """Mixture: p_n(x) = Σ_c θ_{n,c} p_c(x) with θ_{n,c} = ``weights[c]``, in the order of ``children``."""
+    """Mixture: p_n(x) = Σ_c θ_{n,c} p_c(x) with θ_{n,c} = `weights[c]`, in the order of `children`."""
 
     children: Sequence[Node] = field(repr=False)
     weights: Row = ()
@@ -59,8 +60,7 @@ Node: TypeAlias = Input | Product | Sum
 
 def indicator(variable: int, value: int, num_categories: int, name: str = "") -> Input:
     """Leaf 1[x_i = value]: the input that carries a whole variable inside the structure."""
-    table = [1.0 if v == value else 0.0 for v in range(num_categories)]
-    return Input(variable, table, name=name or f"X{variable} = {value}")
+    return Input(variable, [float(v == value) for v in range(num_categories)], name=name or f"X{variable} = {value}")
 
 
 def children(n: Node) -> Sequence[Node]:
@@ -81,26 +81,16 @@ def children_before_parents(root: Node) -> list[Node]:
     Raises:
         StructureError: when the graph has a cycle; the message names a node on it.
     """
-    order: list[Node] = []
-    done: set[Node] = set()
-    on_path: set[Node] = set()
-    stack = [root]
-    while stack:
-        n = stack[-1]
-        waiting = [c for c in children(n) if c not in done]
-        for c in waiting:
-            if c in on_path or c is n:
-                raise StructureError(f"{_kind(c)} '{c.name}' is its own descendant: a circuit has no cycles")
-        if waiting:
-            on_path.add(n)
-            stack.extend(reversed(waiting))
-            continue
-        stack.pop()
-        on_path.discard(n)
-        if n not in done:
-            done.add(n)
-            order.append(n)
-    return order
+    graph, waiting = nx.DiGraph(), [root]
+    graph.add_node(root)
+    while waiting:
+        n = waiting.pop()
+        waiting.extend(c for c in children(n) if c not in graph)
+        graph.add_edges_from((n, c) for c in children(n))
+    if not nx.is_directed_acyclic_graph(graph):
+        n = nx.find_cycle(graph)[0][0]
+        raise StructureError(f"{_kind(n)} '{n.name}' is its own descendant: a circuit has no cycles")
+    return list(nx.dfs_postorder_nodes(graph, root))
 
 
 def scopes(order: Sequence[Node]) -> dict[Node, frozenset[int]]:
@@ -136,15 +126,15 @@ def decomposability_error(order: Sequence[Node]) -> str | None:
     """The first product whose children share a variable, described; None when decomposable."""
     scope, label = scopes(order), labels(order)
     for n in order:
-        seen: dict[int, Node] = {}
+        first: dict[int, Node] = {}  # the child in which a variable was met first
         for c in children(n) if isinstance(n, Product) else ():
-            for i in sorted(scope[c]):
-                if i in seen:
-                    return (
-                        f"{label[n]} is not decomposable: its children {label[seen[i]]} and {label[c]} "
-                        f"both contain variable {i}; the factors of a product must not share variables"
-                    )
-            seen.update(dict.fromkeys(scope[c], c))
+            if shared := scope[c] & first.keys():
+                i = min(shared)
+                return (
+                    f"{label[n]} is not decomposable: its children {label[first[i]]} and {label[c]} "
+                    f"both contain variable {i}; the factors of a product must not share variables"
+                )
+            first |= dict.fromkeys(scope[c], c)
     return None
 
 
@@ -174,19 +164,17 @@ def check_parameters(order: Sequence[Node]) -> None:
 
 
 def count_categories(order: Sequence[Node], num_categories: int | Sequence[int] | None = None) -> list[int]:
-    """C_i of every variable 0 … D−1, from the tables, checked against ``num_categories`` if given.
+    """C_i of every variable 0 … D−1, from the tables, checked against `num_categories` if given.
 
     Raises:
         StructureError: when two tables disagree or a variable has no input.
     """
     label = labels(order)
     inputs = [n for n in order if isinstance(n, Input)]
-    variables = {n.variable for n in inputs}
-    missing = set(range(max(variables, default=0) + 1)) ^ variables
-    if missing:
+    found = {n.variable: len(n.probabilities) for n in reversed(inputs)}  # of a variable the first input counts
+    if missing := set(range(max(found, default=0) + 1)) ^ found.keys():
         raise StructureError(f"variables are numbered 0 … D−1 and each has an input; check {sorted(missing)}")
-    first = {n.variable: n for n in reversed(inputs)}
-    counts = [len(first[i].probabilities) for i in range(len(variables))]
+    counts = [found[i] for i in range(len(found))]
     if num_categories is not None:
         wanted = [num_categories] * len(counts) if isinstance(num_categories, int) else list(num_categories)
         if len(wanted) != len(counts):
@@ -202,7 +190,7 @@ def count_categories(order: Sequence[Node], num_categories: int | Sequence[int] 
 
 
 class NodeGraph:
-    """The nodes under a root, checked: what ``ReferenceCircuit`` is before anything is computed.
+    """The nodes under a root, checked: what `ReferenceCircuit` is before anything is computed.
 
     Args:
         root: the root node; nodes below may have several parents.
@@ -216,11 +204,7 @@ class NodeGraph:
     """
 
     def __init__(
-        self,
-        root: Node,
-        num_categories: int | Sequence[int] | None = None,
-        *,
-        check_structure: bool = True,
+        self, root: Node, num_categories: int | Sequence[int] | None = None, *, check_structure: bool = True
     ) -> None:
         self.root = root
         self.nodes = children_before_parents(root)
@@ -230,15 +214,6 @@ class NodeGraph:
         problem = smoothness_error(self.nodes) or decomposability_error(self.nodes)
         if check_structure and problem:
             raise StructureError(problem)
-        self._scope, self._label = scopes(self.nodes), labels(self.nodes)
-
-    def scope(self, n: Node) -> frozenset[int]:
-        """The variables under a node."""
-        return self._scope[n]
-
-    def label(self, n: Node) -> str:
-        """What messages and drawings call a node."""
-        return self._label[n]
 
     @property
     def is_smooth(self) -> bool:
@@ -257,7 +232,7 @@ class NodeGraph:
 
     @property
     def num_edges(self) -> int:
-        """Edges: what one pass costs."""
+        """Edges: the cost of one pass."""
         return sum(len(children(n)) for n in self.nodes)
 
     @property

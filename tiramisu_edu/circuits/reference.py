@@ -1,8 +1,8 @@
 """The textbook: a circuit of scalar nodes and its recursions line by line, in float64.
 
-It is the oracle of every faster engine and the subject of the first notebooks, so it is written to
-be read aloud: the equation stands above the statement, symbol for symbol. One sample at a time; fw
-is kept as its logarithm, because a product of 64 small numbers leaves the range of float64.
+Every faster engine is tested against it, and the first notebooks explain it. The equation stands above the statement,
+symbol for symbol. One sample at a time; fw is kept as its logarithm, because a product of 64 small numbers leaves the
+range of float64.
 
 Letters: D variables, C_i categories of variable i, n a node, c its child, θ_{n,c} a sum's weight, f_n an
 input's table, w_i(v) the weight the evidence gives to X_i = v. Sources: Choi, Vergari, Van den Broeck 2020
@@ -25,7 +25,7 @@ from numpy.typing import ArrayLike
 
 from ..errors import EvidenceError
 from .nodes import Input, Node, NodeGraph, Product, Sum, children, parameters
-from .soft_evidence import Evidence, checked_evidence, hard_evidence, log
+from .soft_evidence import LogWeights, checked_evidence, hard_evidence, log
 
 __all__ = ["Input", "Node", "Product", "ReferenceCircuit", "Sum"]
 
@@ -36,14 +36,10 @@ def log_sum_exp(a: ArrayLike) -> float:
 
 
 class ReferenceCircuit(NodeGraph):
-    """A checked circuit and its exact queries. ``NodeGraph`` says what it is built from and refuses."""
+    """A checked circuit and its exact queries. What it is built from, and what is refused: see `NodeGraph`."""
 
     def __init__(
-        self,
-        root: Node,
-        num_categories: int | Sequence[int] | None = None,
-        *,
-        check_structure: bool = True,
+        self, root: Node, num_categories: int | Sequence[int] | None = None, *, check_structure: bool = True
     ) -> None:
         super().__init__(root, num_categories, check_structure=check_structure)
         self._log_theta = {n: log(parameters(n)) for n in self.nodes}
@@ -54,7 +50,7 @@ class ReferenceCircuit(NodeGraph):
 
     # The two passes.
 
-    def forward(self, log_weights: Evidence = None) -> dict[Node, float]:
+    def forward(self, log_weights: LogWeights = None) -> dict[Node, float]:
         """log fw_n of every node, children before parents; at the root it is log Z(w)."""
         log_w = checked_evidence(log_weights, self.num_categories)
         log_fw: dict[Node, float] = {}
@@ -102,7 +98,7 @@ class ReferenceCircuit(NodeGraph):
 
     # Queries.
 
-    def log_partition(self, log_weights: Evidence = None) -> float:
+    def log_partition(self, log_weights: LogWeights = None) -> float:
         """log Z(w) = log Σ_x p(x) Π_i w_i(x_i); an EvidenceError when Z(w) = 0."""
         log_fw = self.forward(log_weights)
         self._check_possible(log_fw)
@@ -116,7 +112,7 @@ class ReferenceCircuit(NodeGraph):
         """p(x), summed over the values of missing variables (x_i = −1)."""
         return float(np.exp(self.log_likelihood(x)))
 
-    def expected_counts(self, log_weights: Evidence = None) -> tuple[dict[Node, np.ndarray], float]:
+    def expected_counts(self, log_weights: LogWeights = None) -> tuple[dict[Node, np.ndarray], float]:
         """How often one draw of p(x | w) uses each parameter, and log Z(w).
 
         A sum counts its children, F_{n,c}; an input counts its values; a product has nothing to count.
@@ -133,7 +129,7 @@ class ReferenceCircuit(NodeGraph):
                 counts[n] = bk[n] * np.exp(self._log_theta[n] + log_w[n.variable] - log_fw[n])
         return counts, log_fw[self.root]
 
-    def posterior_marginals(self, log_weights: Evidence = None) -> list[np.ndarray]:
+    def posterior_marginals(self, log_weights: LogWeights = None) -> list[np.ndarray]:
         """p(X_i = v | w) for every variable and value at once: D rows of C_i probabilities."""
         marginals = [np.zeros(count) for count in self.num_categories]
         for n, count in self.expected_counts(log_weights)[0].items():
@@ -142,7 +138,7 @@ class ReferenceCircuit(NodeGraph):
                 marginals[n.variable] += count
         return marginals
 
-    def pairwise_marginals(self, i: int, j: int, log_weights: Evidence = None) -> np.ndarray:
+    def pairwise_marginals(self, i: int, j: int, log_weights: LogWeights = None) -> np.ndarray:
         """p(X_i = u, X_j = v | w), shape (C_i, C_j), by one conditional per value u."""
         log_w = checked_evidence(log_weights, self.num_categories)
         log_z = self.log_partition(log_w)
@@ -157,7 +153,7 @@ class ReferenceCircuit(NodeGraph):
             table[u] = np.exp(log_z_u - log_z) * self.posterior_marginals(log_w_u)[j]
         return table
 
-    def sample(self, n: int, log_weights: Evidence = None, *, rng: np.random.Generator) -> np.ndarray:
+    def sample(self, n: int, log_weights: LogWeights = None, *, rng: np.random.Generator) -> np.ndarray:
         """Draw n joint samples of p(x | w), top-down; (n, D) integers."""
         log_w = checked_evidence(log_weights, self.num_categories)
         log_fw = self.forward(log_w)
@@ -170,7 +166,7 @@ class ReferenceCircuit(NodeGraph):
 
         return np.array([self._descend(draw) for _ in range(n)]).reshape(n, self.num_variables)
 
-    def most_probable(self, log_weights: Evidence = None) -> np.ndarray:
+    def most_probable(self, log_weights: LogWeights = None) -> np.ndarray:
         """The state of max-product: (D,) integers.
 
         Exact for deterministic circuits, where at most one child of each sum is positive at any x. Otherwise
@@ -191,7 +187,7 @@ class ReferenceCircuit(NodeGraph):
         return below if isinstance(n, Product) else self._log_theta[n] + below
 
     def _descend(self, choose: Callable[[Node], int]) -> np.ndarray:
-        """The state (D,) reached from the root; ``choose`` picks a sum's child and an input's value."""
+        """The state (D,) reached from the root; `choose` picks a sum's child and an input's value."""
         x = np.full(self.num_variables, -1)
         reached = [self.root]
         while reached:
@@ -205,13 +201,13 @@ class ReferenceCircuit(NodeGraph):
     # Learning.
 
     def em_step(self, data: Iterable[Sequence[int]], pseudocount: float = 0) -> tuple[ReferenceCircuit, float]:
-        """One step of full-batch EM on rows x (−1 = missing); see ``em_step_soft``."""
+        """One step of full-batch EM on rows x (−1 = missing); see `em_step_soft`."""
         return self.em_step_soft([self.evidence(x) for x in data], pseudocount)
 
-    def em_step_soft(self, rows: Sequence[Evidence], pseudocount: float = 0) -> tuple[ReferenceCircuit, float]:
+    def em_step_soft(self, rows: Sequence[LogWeights], pseudocount: float = 0) -> tuple[ReferenceCircuit, float]:
         """One step of full-batch EM on soft evidence, log_weights of one sample each.
 
-        E-step: expected counts summed over the rows. M-step, with λ = ``pseudocount`` and m parameters at n:
+        E-step: expected counts summed over the rows. M-step, with λ = `pseudocount` and m parameters at n:
         θ_{n,k} = (count_k + λ/m) / (Σ_k count_k + λ). Parameters that no row reaches stay as they are.
 
         Returns:
@@ -238,7 +234,7 @@ class ReferenceCircuit(NodeGraph):
         return self._with_parameters(updated), log_z / len(rows)
 
     def _with_parameters(self, updated: dict[Node, np.ndarray]) -> ReferenceCircuit:
-        """The same circuit with new parameters where ``updated`` has them."""
+        """The same circuit with new parameters where `updated` has them."""
         new: dict[Node, Node] = {}
         for n in self.nodes:
             if isinstance(n, Input):

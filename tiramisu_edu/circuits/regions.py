@@ -14,6 +14,8 @@ from __future__ import annotations
 import dataclasses
 import json
 from dataclasses import dataclass
+from functools import cached_property
+from graphlib import CycleError, TopologicalSorter
 
 from ..errors import StructureError
 from .inputs import get_family
@@ -64,15 +66,22 @@ class RegionGraph:
             raise StructureError("a region graph needs at least one region")
         for index, region in enumerate(self.regions):
             _check_region(self, index, region)
-        object.__setattr__(self, "_heights", _heights(self))
+        _ = self.heights  # refuses a cycle
         for index, region in enumerate(self.regions):
             _check_partitions(self, index, region)
         _check_root(self)
 
-    @property
+    @cached_property
     def heights(self) -> tuple[int, ...]:
         """Per region, the length of the longest path down to an input region."""
-        return self._heights  # type: ignore[attr-defined]
+        below = {i: [c for p in region.partitions for c in p] for i, region in enumerate(self.regions)}
+        heights: dict[int, int] = {}
+        try:
+            for index in TopologicalSorter(below).static_order():
+                heights[index] = 1 + max((heights[c] for c in below[index]), default=-1)
+        except CycleError as error:
+            raise _fail(self, error.args[1][0], "it is its own descendant: the graph has a cycle") from None
+        return tuple(heights[i] for i in range(len(self.regions)))
 
     @property
     def root(self) -> Region:
@@ -139,37 +148,13 @@ def _check_region(graph: RegionGraph, index: int, region: Region) -> None:
         raise _fail(graph, index, f"it needs at least one unit, not {region.num_units}")
     if region.is_input and len(scope) != 1:
         raise _fail(graph, index, f"an input region has one variable, not {len(scope)}")
-    if region.is_input:
-        reason = get_family(region.family).check(region.num_units, graph.num_categories)
-        if reason:
-            raise _fail(graph, index, reason)
+    if region.is_input and (why := get_family(region.family).check(region.num_units, graph.num_categories)):
+        raise _fail(graph, index, why)
     for child in (c for partition in region.partitions for c in partition):
         if not 0 <= child < len(graph.regions):
             raise _fail(graph, index, f"its child {child} does not exist")
     if any(not partition for partition in region.partitions):
         raise _fail(graph, index, "it has an empty partition")
-
-
-def _heights(graph: RegionGraph) -> tuple[int, ...]:
-    """Heights by depth-first search; a region met again while it is still open closes a cycle."""
-    heights: dict[int, int] = {}
-    is_open: set[int] = set()
-    stack = list(range(len(graph.regions)))[::-1]
-    while stack:
-        index = stack[-1]
-        children = [c for partition in graph.regions[index].partitions for c in partition]
-        waiting = [c for c in children if c not in heights]
-        if index in heights:
-            stack.pop()
-        elif not waiting:
-            heights[index] = 1 + max((heights[c] for c in children), default=-1)
-            is_open.discard(stack.pop())
-        elif is_open.intersection(waiting) or index in waiting:
-            raise _fail(graph, index, "it is its own descendant: the graph has a cycle")
-        else:
-            is_open.add(index)
-            stack.extend(waiting)
-    return tuple(heights[i] for i in range(len(graph.regions)))
 
 
 def _check_partitions(graph: RegionGraph, index: int, region: Region) -> None:
@@ -207,6 +192,5 @@ def _check_root(graph: RegionGraph) -> None:
     used = {c for region in graph.regions for partition in region.partitions for c in partition}
     if last in used:
         raise _fail(graph, last, "the root cannot be a child")
-    unused = set(range(last)) - used
-    if unused:
+    if unused := set(range(last)) - used:
         raise _fail(graph, min(unused), "it is the child of no partition")

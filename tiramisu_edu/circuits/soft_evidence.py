@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike
 
 from ..errors import EvidenceError
 
-Evidence: TypeAlias = Sequence[ArrayLike] | np.ndarray | None
+LogWeights: TypeAlias = Sequence[ArrayLike] | np.ndarray | None
 """log w_i(v): D rows of C_i numbers, −inf allowed; None stands for no evidence, all weights one."""
 
 
@@ -44,7 +44,7 @@ def hard_evidence(x: Sequence[int] | np.ndarray, num_categories: Sequence[int]) 
     return log_w
 
 
-def checked_evidence(log_weights: Evidence, num_categories: Sequence[int]) -> list[np.ndarray]:
+def checked_evidence(log_weights: LogWeights, num_categories: Sequence[int]) -> list[np.ndarray]:
     """Soft evidence as D float64 rows of C_i log weights.
 
     Raises:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import networkx as nx
 import torch
 from torch import Tensor
 
@@ -16,30 +17,27 @@ from .regions import Region, RegionGraph
 
 
 class _Builder:
-    """Collects regions bottom-up and hands back their indices."""
+    """Collects regions bottom-up; each method returns the index of the region it adds."""
 
     def __init__(self, num_variables: int, num_categories: int, num_latents: int, family: str):
-        for name, value in (("num_variables", num_variables), ("num_categories", num_categories)):
+        sizes = {"num_variables": num_variables, "num_categories": num_categories, "num_latents": num_latents}
+        for name, value in sizes.items():
             if value < 1:
                 raise StructureError(f"{name} must be at least 1, not {value}")
-        if num_latents < 1:
-            raise StructureError(f"num_latents must be at least 1, not {num_latents}")
         self.shape = num_variables, num_categories
         self.num_latents = num_latents
         self.family = family
         self.regions: list[Region] = []
 
-    def _add(self, region: Region) -> int:
-        self.regions.append(region)
-        return len(self.regions) - 1
-
     def input(self, variable: int, tied_to: int | None = None) -> int:
-        return self._add(Region((variable,), self.num_latents, (), self.family, tied_to))
+        self.regions.append(Region((variable,), self.num_latents, (), self.family, tied_to))
+        return len(self.regions) - 1
 
     def sum(self, *partitions: Sequence[int], root: bool = False, tied_to: int | None = None) -> int:
         scope = sorted(v for child in partitions[0] for v in self.regions[child].scope)
         units = 1 if root else self.num_latents
-        return self._add(Region(tuple(scope), units, tuple(map(tuple, partitions)), tied_to=tied_to))
+        self.regions.append(Region(tuple(scope), units, tuple(map(tuple, partitions)), tied_to=tied_to))
+        return len(self.regions) - 1
 
     def graph(self) -> RegionGraph:
         return RegionGraph(tuple(self.regions), *self.shape)
@@ -53,7 +51,7 @@ def mixture(num_variables: int, *, num_categories: int, num_latents: int, family
 
 
 def factorized(num_variables: int, *, num_categories: int, family: str = "categorical") -> RegionGraph:
-    """Independent variables, p(x) = prod_i f_i(x_i): the control that knows no dependence at all."""
+    """Independent variables, p(x) = prod_i f_i(x_i): the control without any dependence."""
     return mixture(num_variables, num_categories=num_categories, num_latents=1, family=family)
 
 
@@ -76,80 +74,52 @@ def hmm(
 
 
 def mutual_information(data: Tensor, num_categories: int, smoothing: float = 1.0) -> Tensor:
-    """Pairwise mutual information in nats from smoothed counts, all pairs in one product of one-hot data.
+    """Pairwise mutual information in nats from smoothed counts, I(X_i; X_j) = H(X_i) + H(X_j) - H(X_i, X_j).
+
+    A pair's C x C table has at most N cells that are not empty, so its entropy is summed over the samples, not over the
+    cells: no more than one table is held at a time.
 
     Args:
         data: (N, D) long, complete (no missing values).
         smoothing: pseudo-observations per pair of variables, spread evenly over the C x C cells.
 
     Returns:
-        (D, D), symmetric; the diagonal holds the entropies.
+        (D, D) float64, symmetric; the diagonal holds the entropies.
     """
-    N, D = data.shape
-    C = num_categories
-    joint = torch.zeros(D * C, D * C, dtype=torch.float64)
-    for rows in data.split(4096):
-        one_hot = torch.nn.functional.one_hot(rows, C).reshape(len(rows), D * C).float()
-        joint += one_hot.T @ one_hot
-    joint = joint.reshape(D, C, D, C).permute(0, 2, 1, 3) / (N + smoothing)
-    single = joint.diagonal(dim1=0, dim2=1).diagonal(dim1=0, dim2=1) + smoothing / C / (N + smoothing)
-    pair = joint + smoothing / C**2 / (N + smoothing)
-    diagonal = torch.arange(D)
-    pair[diagonal, diagonal] = torch.diag_embed(single)
-    independent = single[:, None, :, None] * single[None, :, None, :]
-    return torch.special.xlogy(pair, pair / independent).sum((-1, -2))
+    N, C = len(data), num_categories
+    count = torch.arange(N + 1, dtype=torch.float64)
+
+    def terms(num_cells: int) -> Tensor:
+        """-p log p of a cell, by its count 0 … N."""
+        p = (count + smoothing / num_cells) / (N + smoothing)
+        return -torch.special.xlogy(p, p)
+
+    columns, pair = data.T.contiguous(), terms(C**2)
+    entropies = torch.stack([terms(C)[column.bincount(minlength=C)].sum() for column in columns])
+    information = torch.diag(entropies)
+    share = (pair - pair[0]) / count  # of one sample, in a cell with that count
+    for i, j in torch.combinations(torch.arange(len(columns))).tolist():
+        cell = columns[i] * C + columns[j]
+        joint_entropy = C**2 * pair[0] + share[cell.bincount()[cell]].sum()
+        information[i, j] = information[j, i] = entropies[i] + entropies[j] - joint_entropy
+    return information
 
 
 def chow_liu_edges(data: Tensor, num_categories: int) -> list[int]:
     """Parents of the maximum spanning tree of the mutual information, rooted at its centre (Chow and Liu 1968).
 
+    The centre gives the circuit as few levels as possible.
+
     Returns:
         per variable its parent, -1 for the root.
     """
-    information = mutual_information(data, num_categories)
-    neighbours: list[list[int]] = [[] for _ in range(len(information))]
-    best, link = information[0].clone(), torch.zeros(len(information), dtype=torch.long)
-    best[0] = -torch.inf
-    for _ in range(len(information) - 1):  # Prim
-        new = int(best.argmax())
-        neighbours[new].append(int(link[new]))
-        neighbours[int(link[new])].append(new)
-        closer = (information[new] > best) & (best > -torch.inf)
-        best[closer], link[closer] = information[new][closer], new
-        best[new] = -torch.inf
-    return _parents(neighbours, _centre(neighbours))
-
-
-def _parents(neighbours: list[list[int]], root: int) -> list[int]:
-    """Per node its parent, when the tree hangs from `root`."""
-    parents = [-1] * len(neighbours)
-    order = [root]
-    for node in order:
-        for other in neighbours[node]:
-            if other != parents[node]:
-                parents[other] = node
-                order.append(other)
-    return parents
-
-
-def _centre(neighbours: list[list[int]]) -> int:
-    """The middle of a longest path, so that the circuit has as few levels as possible."""
-
-    def path_to_farthest(start: int) -> list[int]:
-        parents, path = _parents(neighbours, start), [start]
-        order = [start]
-        for node in order:
-            order += [n for n in neighbours[node] if n != parents[node]]
-        depth = {start: 0}
-        for node in order[1:]:
-            depth[node] = depth[parents[node]] + 1
-        path = [max(order, key=lambda n: depth[n])]
-        while parents[path[-1]] >= 0:
-            path.append(parents[path[-1]])
-        return path
-
-    path = path_to_farthest(path_to_farthest(0)[0])
-    return path[len(path) // 2]
+    information = mutual_information(data, num_categories).tolist()
+    complete = nx.Graph()
+    complete.add_nodes_from(range(len(information)))
+    complete.add_weighted_edges_from((i, j, row[j]) for i, row in enumerate(information) for j in range(i))
+    tree = nx.maximum_spanning_tree(complete, algorithm="prim")
+    parents = dict(nx.bfs_predecessors(tree, nx.center(tree)[0]))
+    return [parents.get(i, -1) for i in range(len(information))]
 
 
 def latent_tree(
@@ -160,25 +130,19 @@ def latent_tree(
     Args:
         parents: per variable the variable whose latent is its parent; -1 for the root.
     """
-    return _tree(parents, _Builder(len(parents), num_categories, num_latents, family))
-
-
-def _tree(parents: Sequence[int], build: _Builder) -> RegionGraph:
+    build = _Builder(len(parents), num_categories, num_latents, family)
     roots = [i for i, parent in enumerate(parents) if parent < 0]
     if len(roots) != 1:
         raise StructureError(f"a tree has one root (parent -1), not {len(roots)}")
-    children: list[list[int]] = [[] for _ in parents]
-    for i, parent in enumerate(parents):
-        if parent >= 0:
-            children[parent].append(i)
-    order = list(roots)
-    for node in order:
-        order += children[node]
+    tree = nx.DiGraph()
+    tree.add_nodes_from(range(len(parents)))
+    tree.add_edges_from((parent, i) for i, parent in enumerate(parents) if parent >= 0)
+    order = [roots[0], *(i for _, i in nx.bfs_edges(tree, roots[0]))]
     if len(order) != len(parents):
         raise StructureError("the parents do not form one tree: some variables are not connected to the root")
     subtree: dict[int, int] = {}
     for i in reversed(order):
-        subtree[i] = build.sum([build.input(i), *(subtree[c] for c in children[i])], root=parents[i] < 0)
+        subtree[i] = build.sum([build.input(i), *(subtree[c] for c in tree[i])], root=i == roots[0])
     return build.graph()
 
 
@@ -192,7 +156,7 @@ def chow_liu_tree(data: Tensor, *, num_categories: int) -> RegionGraph:
         data: (N, D) long.
     """
     parents = chow_liu_edges(data, num_categories)
-    return _tree(parents, _Builder(len(parents), num_categories, num_categories, family="indicator"))
+    return latent_tree(parents, num_categories=num_categories, num_latents=num_categories, family="indicator")
 
 
 def hclt(data: Tensor, *, num_categories: int, num_latents: int, family: str = "categorical") -> RegionGraph:

@@ -30,6 +30,8 @@ PACKAGES = {  # module: requirement, as in pyproject.toml
     "torch": "torch>=2.4",
     "torchvision": "torchvision",
     "numpy": "numpy>=1.26",
+    "scipy": "scipy>=1.11",
+    "networkx": "networkx>=3.0",
     "matplotlib": "matplotlib>=3.8",
     "PIL": "pillow>=10",
     "safetensors": "safetensors>=0.4",

@@ -20,7 +20,7 @@ P_BRIGHT = {"day": [0.9, 0.8, 0.7], "night": [0.2, 0.1, 0.3]}
 def three_pixels(theta: float = 0.6) -> ReferenceCircuit:
     """The circuit of the notebook: a mixture of day (weight θ) and night (1 − θ) over three pixels."""
     tables = [[[1 - p, p] for p in row] for row in P_BRIGHT.values()]
-    return examples.mixture([theta, 1 - theta], tables)
+    return examples.naive_bayes([theta, 1 - theta], tables)
 
 
 # 1 and 2: the inner nodes.
