@@ -1,6 +1,7 @@
 """The house: arrows point downwards, nothing is hidden, no circle, and the sizes of `benchmarks.house` hold."""
 
 import pytest
+
 from benchmarks import house
 
 # What the parts under construction still owe: goal -> files. Each entry is to go.
@@ -107,12 +108,8 @@ def test_a_fault_is_found(tmp_path, fault):
 
 
 def test_lines_that_count(tmp_path):
-    write(
-        tmp_path,
-        {
-            "studies/a.py": '"""Two\nlines."""\n\n\ndef f(a, *, b):  # why\n    """Doc."""\n    return (\n        a\n    )\n'
-        },
-    )
+    text = '"""Two\nlines."""\n\n\ndef f(a, *, b):  # why\n    """Doc."""\n    return (\n        a\n    )\n'
+    write(tmp_path, {"studies/a.py": text})
     (module,) = house.modules_under(tmp_path / "studies")
     assert len(module.code) == 4
     assert module.functions == [house.Function("f", 4, 2)]
