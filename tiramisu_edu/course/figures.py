@@ -18,13 +18,11 @@ from matplotlib.figure import Figure
 
 from ..errors import TiramisuError
 from ..lab.palette import HIDDEN, INK, SERIES, new_figure, series_hatch, series_style
-from .drawing import draw_circuit
 
 __all__ = [
     "HIDDEN",
     "SERIES",
     "bars",
-    "draw_circuit",
     "draw_picture",
     "figure_html",
     "heat_maps",
