@@ -132,6 +132,12 @@ class Exercise:
         return None
 
 
+def normalised(values: Any) -> np.ndarray:
+    """Values divided by their sum; a `view` of answers that are right up to a factor."""
+    values = np.asarray(values, dtype=float)
+    return values / values.sum()
+
+
 def same(a: Any, b: Any, tolerance: float) -> bool:
     """Whether two results are equal: numbers and arrays up to a tolerance, containers item by item."""
     try:

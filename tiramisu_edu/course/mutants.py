@@ -10,6 +10,7 @@ import ast
 import functools
 import importlib
 import inspect
+import re
 import textwrap
 from typing import NamedTuple
 
@@ -63,5 +64,6 @@ def _mistakes_in_source(number: int) -> dict[str, dict[str, str]]:
 
 
 def _text(value: ast.expr) -> str:
-    """The expression without the arguments of its lambda, which are those of the exercise."""
-    return textwrap.shorten(ast.unparse(value.body if isinstance(value, ast.Lambda) else value), 160, placeholder=" …")
+    """The expression without what it shares with the exercise: the arguments of a lambda, or those left open."""
+    text = ast.unparse(value.body if isinstance(value, ast.Lambda) else value)
+    return textwrap.shorten(re.sub(r"^partial\((\w+), ", r"\1(…, ", text), 160, placeholder=" …")
