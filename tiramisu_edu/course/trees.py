@@ -5,6 +5,8 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Sequence
 
+import networkx as nx
+
 from ..errors import TiramisuError
 
 Edges = frozenset[tuple[int, int]]
@@ -25,15 +27,7 @@ def spanning_trees(n: int) -> Iterator[Edges]:
     if not 2 <= n <= MAX_VARIABLES:
         raise TiramisuError(f"lists the trees over 2 to {MAX_VARIABLES} variables, not {n}: there are n^(n - 2)")
     for code in itertools.product(range(n), repeat=n - 2):
-        degree = [1 + code.count(i) for i in range(n)]
-        edges = []
-        for j in code:
-            leaf = degree.index(1)
-            edges.append((min(leaf, j), max(leaf, j)))
-            degree[leaf], degree[j] = 0, degree[j] - 1
-        last, other = (i for i in range(n) if degree[i] == 1)
-        edges.append((last, other))
-        yield frozenset(edges)
+        yield frozenset((min(edge), max(edge)) for edge in nx.from_prufer_sequence(list(code)).edges)
 
 
 def edges_of(parents: Sequence[int]) -> Edges:
