@@ -1,7 +1,7 @@
 """Where is formula N? Each formula of the paper, the line of code that computes it, and its notebooks.
 
-`FORMULAS` names a function and a piece of the line. File and line number are looked up when the site is built. A function
-that was renamed, or a line that no longer has the piece, is an error.
+`FORMULAS` names a function and a piece of the line. File and line number are looked up when the site is built.
+A function that was renamed, or a line that no longer has the piece, is an error.
 """
 
 from __future__ import annotations
