@@ -99,22 +99,22 @@ def image_strip(
         size: width of a picture in inches.
     """
     return image_grid(
-        {"": images}, titles, known=None if known is None else {"": known}, value_range=value_range, size=size
+        {None: images}, titles, known=None if known is None else {None: known}, value_range=value_range, size=size
     )
 
 
 def image_grid(
-    rows: Mapping[str, Sequence[Any]],
+    rows: Mapping[str | None, Sequence[Any]],
     titles: Sequence[str] | None = None,
     *,
-    known: Mapping[str, Sequence[Any]] | None = None,
+    known: Mapping[str | None, Sequence[Any]] | None = None,
     value_range: tuple[float, float] = (0.0, 1.0),
     size: float = 0.85,
 ) -> Figure:
     """Rows of small pictures with a label before each row.
 
     Args:
-        rows: label -> pictures as `image_strip` takes them, the same number in each row.
+        rows: label -> pictures as `image_strip` takes them, the same number in each row; without label if None.
         titles: one line above each column.
         known: label -> masks, for the rows whose hidden pixels are to be hatched.
         value_range: the values of black and white.
@@ -123,7 +123,7 @@ def image_grid(
     count = len(next(iter(rows.values())))
     shapes = [_pixels(picture, value_range).shape for pictures in rows.values() for picture in pictures]
     tallest = max(height / width for height, width, *_ in shapes)
-    labels = 0.2 + 0.085 * max(map(len, rows)) if any(rows) else 0.0
+    labels = max((0.2 + 0.085 * len(label) for label in rows if label is not None), default=0.0)
     titled = 0.3 if titles else 0.0
     figure, axes = new_figure(
         labels + size * count, titled + size * tallest * len(rows), len(rows), count, squeeze=False
@@ -132,7 +132,7 @@ def image_grid(
         masks = (known or {}).get(label, [None] * count)
         for picture, mask, ax in zip(pictures, masks, line):
             draw_picture(ax, picture, mask, value_range)
-        line[0].set_ylabel(label, rotation=0, ha="right", va="center", fontsize=9)
+        line[0].set_ylabel(label or "", rotation=0, ha="right", va="center", fontsize=9)
     for ax, title in zip(axes[0], titles or []):
         ax.set_title(title, fontsize=9)
     return figure

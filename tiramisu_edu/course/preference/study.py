@@ -206,7 +206,8 @@ def _study(
         raise TiramisuError(f"both methods are called {names[0]!r}: give names that tell them apart")
     if not a:
         raise ImageError("a study needs at least one pair of pictures")
-    pairs, pictures = [], {}
+    pairs: list[Pair] = []
+    pictures: dict[str, bytes] = {}
     half = torch.randperm(len(a), generator=torch.Generator().manual_seed(seed)) % 2 == 0
     for name, a_left in zip(sorted(a), half.tolist()):
         if a[name].size != b[name].size:
@@ -216,7 +217,7 @@ def _study(
         # From the pixels alone: nobody who guesses the seed learns from a code whose picture it is.
         codes = ["p" + hashlib.sha256(f"{seed} {name} ".encode() + png).hexdigest()[:12] for png in pngs]
         pictures |= dict(zip(codes, pngs))
-        pair = Pair(name, *codes, True)
+        pair = Pair(name, codes[0], codes[1], True)
         pairs.append(pair if a_left else pair.mirrored)
     key = Key(question, names, seed, tuple(sorted(pairs, key=lambda pair: pair.left)))
     return Study(key, dict(sorted(pictures.items())))
