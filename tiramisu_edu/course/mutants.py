@@ -22,7 +22,7 @@ class Trial(NamedTuple):
     """One wrong answer and what became of it.
 
     Attributes:
-        check: name of the check, as in ``check_forward``.
+        check: name of the check, as in `check_forward`.
         code: the wrong answer as it stands in the exercise.
         hint: the sentence that should help.
         message: what the check printed.
@@ -37,7 +37,7 @@ class Trial(NamedTuple):
 
 
 def try_mistakes(number: int) -> list[Trial]:
-    """Give every listed wrong answer of notebook ``number`` to its check."""
+    """Give every listed wrong answer of notebook `number` to its check."""
     trials = []
     for check, exercise in exercises_of(number).items():
         code = _mistakes_in_source(number).get(check, {})
