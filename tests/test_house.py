@@ -25,9 +25,14 @@ OWED = {
         "/evaluation/",
         "judge.py",
         "studies/fusion_",
-        "course/exercises/nb03.py",
     ],
-    "files over 300 lines": ["circuit.py", "learning.py", "denoiser_training.py", "tests/"],
+    "files over 300 lines": [
+        "circuit.py",
+        "learning.py",
+        "denoiser_training.py",
+        "tests/circuits/",
+        "tests/diffusion/",
+    ],
     "own imports inside functions": [
         "tiramisu_edu/circuits/",
         "inpainting.py",
@@ -49,7 +54,7 @@ OWED = {
     "arrows that point upwards": ["lab/commands/"],
     "circles": ["benchmarks lab studies", "steering tuned world", "circuit tiramisu_edu.circuits.interchange"],
 }
-CEILING = {"code lines of the library": 6317, "code lines of the package": 13768}
+CEILING = {"code lines of the library": 6317, "code lines of the package": 13548}
 
 FOUND = {
     what: (reached, goal, places) for what, reached, goal, places in house.goals(house.read_house(), house.tests())
