@@ -10,8 +10,7 @@ import shutil
 import pytest
 import torch
 
-from tiramisu_edu.course.preference.page import write_page
-from tiramisu_edu.course.preference.study import study_of_images
+from tiramisu_edu.course.preference.study import study_of_images, write_page
 from tiramisu_edu.course.preference.votes import read_votes
 
 playwright = pytest.importorskip("playwright.sync_api", reason="no Playwright: pip install playwright")

@@ -1,4 +1,4 @@
-"""Figures carry alt text, drawings place every node apart, sliders show what they say."""
+"""Figures carry alt text, sliders show what they say."""
 
 from __future__ import annotations
 
@@ -7,42 +7,10 @@ import re
 import numpy as np
 import pytest
 
-from tests.circuits.random_nodes import random_nodes
-from tiramisu_edu.circuits import examples
 from tiramisu_edu.course import figures
-from tiramisu_edu.course.drawing import layout
 from tiramisu_edu.course.scale import scale
 from tiramisu_edu.course.widgets import filmstrip, slider_picture
 from tiramisu_edu.errors import TiramisuError
-
-SMALL = [
-    examples.naive_bayes([0.4, 0.6], [[[0.1, 0.9], [0.5, 0.5]], [[0.8, 0.2], [0.9, 0.1]]]),
-    examples.hmm([0.5, 0.5], [[0.8, 0.2], [0.3, 0.7]], [[0.9, 0.1], [0.2, 0.8]], 3),
-    examples.sum_product_network(),
-    examples.cutset_network(),
-    random_nodes(np.random.default_rng(0), [2, 3, 2, 2]),
-]
-
-
-@pytest.mark.parametrize("circuit", SMALL)
-def test_drawings_keep_nodes_apart_and_edges_point_down(circuit):
-    place, routes = layout(circuit)
-    points = np.array(list(place.values()))
-    apart = np.abs(points[:, None] - points[None]) + 10 * np.eye(len(points))[..., None]
-    assert apart.max(-1).min() > 0.7
-    assert len(routes) == circuit.num_edges
-    for (n, k), route in routes.items():
-        assert route[0] == place[n]
-        assert route[-1] == place[n.children[k]]
-        assert all(np.diff([y for _, y in route]) == -1)
-
-
-@pytest.mark.parametrize("circuit", SMALL)
-def test_a_drawing_takes_values_and_flows(circuit):
-    log_fw = circuit.forward()
-    flows = circuit.edge_flows(log_fw, circuit.backward(log_fw))
-    figure = figures.draw_circuit(circuit, {n: np.exp(v) for n, v in log_fw.items()}, flows, names=True)
-    assert figures.figure_html(figure, "a drawing").startswith("<img alt=")
 
 
 def test_alt_text_is_required_and_escaped():
@@ -81,6 +49,30 @@ def test_heat_maps_write_their_numbers():
     figure = figures.heat_maps([np.eye(2), np.ones((9, 9))], ["small", "large"])
     assert [text.get_text() for text in figure.axes[0].texts] == ["1.00", "0.00", "0.00", "1.00"]
     assert not figure.axes[1].texts
+
+
+def test_a_grid_has_a_label_a_row_and_hatches_what_is_hidden():
+    pictures, known = np.zeros((3, 4, 4)), np.ones((3, 4, 4), dtype=bool)
+    known[:, 2:] = False
+    figure = figures.image_grid({"truth": pictures, "damaged": pictures}, ["a", "b", "c"], known={"damaged": known})
+    axes = figure.axes
+    assert [axes[0].get_ylabel(), axes[3].get_ylabel()] == ["truth", "damaged"]
+    assert [ax.get_title() for ax in axes[:3]] == ["a", "b", "c"]
+    assert [len(ax.patches) for ax in axes] == [0, 0, 0, 8, 8, 8]
+    assert figures.figure_html(figure, "two rows of three pictures").startswith("<img")
+
+
+def test_curves_and_rows_show_their_intervals():
+    points = [(0.5, 0.4, 0.7), (0.2, 0.2, 0.3)]
+    figure = figures.interval_curves([0, 1], {"plain": points, "steered": points}, xlabel="x", ylabel="y")
+    assert [text.get_text() for text in figure.axes[0].get_legend().get_texts()] == ["plain", "steered"]
+    figure = figures.interval_rows(
+        {"gain": (0.5, 0.4, 0.7, 3, 2, 1), "loss": (-0.1, -0.3, 0.1)}, xlabel="x", reference=0
+    )
+    axes = figure.axes[0]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["gain", "loss"]
+    assert axes.lines[0].get_xdata().tolist() == [0.4, 0.7]
+    assert [text.get_text() for text in axes.texts] == ["0.50", "-0.10"]
 
 
 def render(value):

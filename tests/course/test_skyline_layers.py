@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from tiramisu_edu.course.skyline import conditional, list_pictures
-from tiramisu_edu.course.skyline_layers import skyline_layers
+from tiramisu_edu.course.skyline import conditional, list_pictures, skyline_layers
 
 
 @pytest.mark.parametrize(("storeys", "houses"), [(1, 1), (1, 3), (2, 1), (2, 3), (3, 2), (3, 4)])

@@ -1,14 +1,12 @@
-"""All trees are listed once, and a drawn tree has a line for each of its edges."""
+"""All trees are listed once."""
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 import torch
 
 from tiramisu_edu.circuits import structures
-from tiramisu_edu.course.figures import figure_html
-from tiramisu_edu.course.trees import draw_tree, edges_of, spanning_trees
+from tiramisu_edu.course.trees import edges_of, spanning_trees
 from tiramisu_edu.errors import TiramisuError
 
 
@@ -43,13 +41,3 @@ def test_chow_liu_finds_the_tree_of_most_information(seed):
     information = structures.mutual_information(data, 3)
     best = max(spanning_trees(5), key=lambda edges: sum(float(information[i, j]) for i, j in edges))
     assert edges_of(structures.chow_liu_edges(data, 3)) == best
-
-
-def test_drawing():
-    figure = draw_tree([-1, 0, 0, 2], np.zeros((2, 2)))
-    lines = figure.axes[0].lines
-    assert sum(len(line.get_xdata()) == 2 for line in lines) == 3
-    assert [line.get_marker() for line in lines if len(line.get_xdata()) == 1] == ["s", "o", "o", "o"]
-    assert figure_html(figure, "a tree over four pixels").startswith("<img")
-    with pytest.raises(TiramisuError, match="2 × 3"):
-        draw_tree([-1, 0, 0, 2], np.zeros((2, 3)))

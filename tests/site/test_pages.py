@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import re
 from pathlib import Path
@@ -18,11 +19,15 @@ WRITTEN = sorted(DOCS.glob("*.md"))
 
 
 @pytest.fixture
-def pages():
-    spec = importlib.util.spec_from_file_location("pages", DOCS / "pages.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def pages(monkeypatch):
+    monkeypatch.syspath_prepend(DOCS)
+    return importlib.import_module("pages")
+
+
+@pytest.fixture
+def formulas(monkeypatch):
+    monkeypatch.syspath_prepend(DOCS)
+    return importlib.import_module("formulas")
 
 
 @pytest.fixture
@@ -81,6 +86,24 @@ def test_every_section_of_the_paper_is_in_the_map():
     rows = re.findall(r"^\| ([^|]+) \|.*\{nb\}", (DOCS / "paper.md").read_text(encoding="utf-8"), re.MULTILINE)
     for section in ("1", "2", "3", "4.1", "4.2", "5", "6.1", "6.2", "6.3", "7"):
         assert any(re.search(rf"(^|\s){re.escape(section)} ", row) for row in rows), section
+
+
+def test_every_formula_is_found_on_its_line(formulas):
+    """The function exists, the line has the piece, and a notebook of the course teaches it."""
+    numbers = {read_lesson(path).number for path in notebook_paths(ROOT / "notebooks")}
+    for formula in formulas.FORMULAS:
+        path, line = formulas.line_of(formula)
+        assert formula.piece in (ROOT / path).read_text(encoding="utf-8").splitlines()[line - 1]
+        assert formula.notebooks and set(formula.notebooks) <= numbers
+    places = [formula.place for formula in formulas.FORMULAS]
+    assert {f"Eq. {number}" for number in range(3, 9)} | {"Definition 1"} <= set(places)
+    assert formulas.formula_table().count("\n") == len(places) + 1
+
+
+def test_a_formula_whose_line_is_gone_is_an_error(formulas):
+    gone = formulas.FORMULAS[0]._replace(piece="no such line")
+    with pytest.raises(LookupError, match="no line of diffusion"):
+        formulas.line_of(gone)
 
 
 def test_terms_have_their_chinese_beside_them():

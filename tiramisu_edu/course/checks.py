@@ -1,7 +1,7 @@
 """Exercises that check themselves, and the source of the package shown in a notebook.
 
 An exercise is data: a solution, cases to try, and the wrong answers seen in class, each with the
-sentence that would help. ``exercise(answer)`` prints what it finds and never raises: a wrong answer is
+sentence that would help. `exercise(answer)` prints what it finds and never raises: a wrong answer is
 recognised by giving, on every case, what a listed wrong answer gives. The tests prove that each exercise
 accepts its solution and rejects each listed wrong answer with a message of its own.
 
@@ -16,6 +16,7 @@ accepts its solution and rejects each listed wrong answer with a message of its 
 
 from __future__ import annotations
 
+import ast
 import copy
 import inspect
 import traceback
@@ -25,6 +26,9 @@ from typing import Any
 
 import numpy as np
 import torch
+from pygments import highlight
+from pygments.formatters import HtmlFormatter
+from pygments.lexers import PythonLexer
 
 from ..errors import TiramisuError
 
@@ -132,6 +136,12 @@ class Exercise:
         return None
 
 
+def normalised(values: Any) -> np.ndarray:
+    """Values divided by their sum; a `view` of answers that are right up to a factor."""
+    values = np.asarray(values, dtype=float)
+    return values / values.sum()
+
+
 def same(a: Any, b: Any, tolerance: float) -> bool:
     """Whether two results are equal: numbers and arrays up to a tolerance, containers item by item."""
     try:
@@ -170,24 +180,20 @@ def source(thing: Any, *, docstring: bool = False) -> None:
         docstring: show its docstring too.
     """
     from IPython.display import HTML, display
-    from pygments import highlight
-    from pygments.formatters import HtmlFormatter
-    from pygments.lexers import PythonLexer
 
     code = inspect.cleandoc("\n" + inspect.getsource(thing))
     if not docstring and thing.__doc__:
-        code = _without_docstring(code)
+        first = ast.parse(code).body[0].body[0]  # type: ignore[attr-defined]
+        lines = code.splitlines()
+        code = "\n".join(lines[: first.lineno - 1] + lines[first.end_lineno :])
     style = "background:#ffffff;color:#000000;padding:0.6em;border-left:3px solid #0072B2"
-    formatter = HtmlFormatter(noclasses=True, style="default", cssclass="source", cssstyles=style)
-    display(HTML(highlight(code, PythonLexer(), formatter)))
+    display(HTML(coloured(code + "\n", cssclass="source", cssstyles=style)))
 
 
-def _without_docstring(code: str) -> str:
-    import ast
-
-    first = ast.parse(code).body[0].body[0]  # type: ignore[attr-defined]
-    lines = code.splitlines()
-    return "\n".join(lines[: first.lineno - 1] + lines[first.end_lineno :])
+def coloured(code: str, **options: Any) -> str:
+    """Python as HTML, its colours in the text itself; `options` are those of Pygments' `HtmlFormatter`."""
+    formatter = HtmlFormatter(noclasses=True, style="default", **options)
+    return highlight(code, PythonLexer(stripnl=False, ensurenl=False), formatter)
 
 
 def _array(value: Any) -> np.ndarray:
@@ -203,7 +209,7 @@ def _is_numeric(value: Any) -> bool:
 
 
 def _describe(error: BaseException) -> str:
-    frames = traceback.extract_tb(error.__traceback__)[1:2]  # the student's function, below ``_results``
+    frames = traceback.extract_tb(error.__traceback__)[1:2]  # the student's function, below `_results`
     line = f" at “{frames[0].line}”" if frames and frames[0].line else ""
     try:
         said = str(error)

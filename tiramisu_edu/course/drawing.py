@@ -1,25 +1,40 @@
-"""Draws a small circuit: root on top, inputs as little bar charts of their tables.
+"""Draws a small circuit, the regions of a larger one, and a tree over the pixels that it joins.
 
-Layout after Sugiyama, Tagawa, Toda 1981: a node's row is its longest distance from the root, long edges
-get a waypoint per row, and each row is sorted by the mean position of its neighbours until it settles.
+Circuits and regions stand in rows, the root on top. Layout after Sugiyama, Tagawa, Toda 1981: an item's row is its
+longest distance from the root, a long edge gets a waypoint per row, and each row is sorted by the mean position of its
+neighbours until it settles.
 """
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.patches import Circle, Rectangle
 
-from ..circuits.nodes import Input, Node, NodeGraph, Product, Sum, children
-from ..lab import palette
-from ..lab.palette import new_figure
+from ..circuits.nodes import Input, Node, NodeGraph, Sum, children
+from ..circuits.regions import RegionGraph
+from ..errors import TiramisuError
+from ..lab.palette import BLUE, FLOW, INK, INPUT, ORANGE, PRODUCT, SUM, new_figure
+from .figures import draw_picture
 
 Point = tuple[float, float]
-Edge = tuple[Node, int]  # parent and the place of the child among its children
+Edge = tuple[Any, int]  # parent and the place of the child among its children
 SWEEPS = 12
+BOX_WIDTH, BOX_HEIGHT = 0.9, 0.44  # of a region
+CHARACTERS = 11  # of a region's variables
+
+
+class Waypoint(NamedTuple):
+    """A point that an edge passes in a row between its ends."""
+
+    parent: Any
+    place: int
+    row: int
 
 
 def draw_circuit(
@@ -31,7 +46,7 @@ def draw_circuit(
     tables: bool = True,
     scale: float = 1.0,
 ) -> Figure:
-    """The circuit as a drawing.
+    """The circuit as a drawing: a circle with + for a sum, a square with × for a product, bars for an input.
 
     Args:
         circuit: up to some forty nodes remain readable.
@@ -42,126 +57,182 @@ def draw_circuit(
         scale: size of the drawing.
     """
     place, routes = layout(circuit, spacing=1.4 if names else 1.0)
-    xs, ys = zip(*(point for route in routes.values() for point in route), *place.values())
-    width, height = max(xs) - min(xs) + 1.1, max(ys) - min(ys) + 1.1
-    figure, axes = new_figure(scale * width, scale * height)
-    axes.set(xlim=(min(xs) - 0.55, max(xs) + 0.55), ylim=(min(ys) - 0.65, max(ys) + 0.45), aspect="equal")
-    axes.axis("off")
+    figure, axes = _canvas(routes, scale, place)
     for (n, k), route in routes.items():
         _draw_edge(axes, n, k, route, None if flows is None else float(flows[n][k]), scale)
     for n, (x, y) in place.items():
-        _draw_node(axes, n, x, y, scale)
         if isinstance(n, Input):
+            _draw_input(axes, n, x, y, scale)
             below = [_table_text(n)] * tables + [n.name] * names
             axes.text(x, y - 0.2, "\n".join(below), ha="center", va="top", fontsize=7 * scale)
-        elif names:
-            axes.text(x - 0.22, y, n.name, ha="right", va="center", fontsize=7 * scale)
+        else:
+            _draw_sign(axes, isinstance(n, Sum), x, y, scale)
+            axes.text(x - 0.22, y, n.name * names, ha="right", va="center", fontsize=7 * scale)
         if values is not None:
-            box = {"facecolor": "white", "edgecolor": "none", "pad": 0.5, "alpha": 0.85}
-            text = f"{values[n]:.3g}"
             at = (x + 0.3, y + 0.17) if isinstance(n, Input) else (x + 0.2, y + 0.14)
-            axes.text(*at, text, fontsize=8 * scale, weight="bold", color=palette.BLUE, bbox=box, zorder=5)
+            style = {"fontsize": 8 * scale, "weight": "bold", "color": BLUE, "zorder": 5}
+            axes.text(*at, f"{values[n]:.3g}", bbox=_behind(0.5, alpha=0.85), **style)
+    return figure
+
+
+def draw_regions(graph: RegionGraph, *, scale: float = 1.0) -> Figure:
+    """A region graph as a drawing: a box per region with its variables and its K units, a square with × per partition.
+
+    Args:
+        graph: up to some forty regions remain readable.
+        scale: size of the drawing.
+    """
+    below: dict[Any, Sequence[Any]] = {}
+    for r, region in enumerate(graph.regions):
+        partitions = {(r, p): children for p, children in enumerate(region.partitions)}
+        below |= partitions | {r: list(partitions)}
+    place, routes = _layered(below)
+    figure, axes = _canvas(routes, scale, place)
+    for route in routes.values():
+        axes.plot(*zip(*route), color=INK, linewidth=scale, alpha=0.55, zorder=1)
+    for item, (x, y) in place.items():
+        if isinstance(item, tuple):
+            _draw_sign(axes, False, x, y, scale)
+            continue
+        region = graph.regions[item]
+        corner = (x - BOX_WIDTH / 2, y - BOX_HEIGHT / 2)
+        colour = INPUT if region.is_input else SUM
+        axes.add_patch(Rectangle(corner, BOX_WIDTH, BOX_HEIGHT, facecolor=colour, edgecolor=INK, zorder=3))
+        text = f"{scope_text(region.scope)}\nK = {region.num_units}"
+        axes.text(x, y, text, fontsize=7 * scale, ha="center", va="center", zorder=4)
+    return figure
+
+
+def draw_tree(parents: Sequence[int], picture: Any, size: float = 3.2) -> Figure:
+    """A tree over the pixels of a picture: a line per edge, a square at the root, a dot at every other pixel.
+
+    Args:
+        parents: per pixel, in reading order, its parent; −1 for the root.
+        picture: (H, W) in [0, 1], drawn below.
+        size: inches.
+    """
+    height, width = picture.shape
+    if height * width != len(parents):
+        raise TiramisuError(f"a picture of {height} × {width} pixels does not fit a tree of {len(parents)}")
+    figure, axes = new_figure(size * width / height, size)
+    draw_picture(axes, picture)
+    for i, parent in enumerate(parents):
+        row, column = divmod(i, width)
+        if parent >= 0:
+            above, beside = divmod(parent, width)
+            axes.plot([column, beside], [row, above], color=ORANGE, linewidth=2, zorder=2)
+        marker, colour, points = ("s", BLUE, 9) if parent < 0 else ("o", INK, 5)
+        axes.plot(column, row, marker=marker, color=colour, markeredgecolor="white", markersize=points, zorder=3)
     return figure
 
 
 def layout(circuit: NodeGraph, spacing: float = 1.0) -> tuple[dict[Node, Point], dict[Edge, list[Point]]]:
     """Where each node stands, and the points each edge passes through, parent first."""
-    row = dict.fromkeys(circuit.nodes, 0)
-    for n in reversed(circuit.nodes):
-        for c in children(n):
+    return _layered({n: children(n) for n in circuit.nodes}, spacing)
+
+
+def scope_text(scope: Sequence[int]) -> str:
+    """The variables with runs joined, X0–2, 5; what does not fit is counted, X0, 2, … (9)."""
+    starts = [v for v in scope if v - 1 not in scope]
+    ends = [v for v in scope if v + 1 not in scope]
+    runs = [f"{a}" if a == b else f"{a}–{b}" for a, b in zip(starts, ends)]
+    text = "X" + ", ".join(runs)
+    while len(text) > CHARACTERS and len(runs) > 1:
+        runs.pop()
+        text = f"X{', '.join(runs)}, … ({len(scope)})"
+    return text
+
+
+def _layered(
+    below: Mapping[Any, Sequence[Any]], spacing: float = 1.0
+) -> tuple[dict[Any, Point], dict[Edge, list[Point]]]:
+    """Place of each item and route of each edge; `below` lists the children of each item, children first."""
+    row = dict.fromkeys(below, 0)
+    for n in reversed(below):
+        for c in below[n]:
             row[c] = max(row[c], row[n] + 1)
-    paths = {(n, k): _path(n, k, c, row) for n in circuit.nodes for k, c in enumerate(children(n))}
-    links = [link for path in paths.values() for link in pairwise(path)]
-    rows = _sorted_rows(circuit, row, paths, links)
-    place = {item: (spacing * x, y) for item, (x, y) in _settled(rows, links).items()}
-    routes = {edge: [place[item] for item in path] for edge, path in paths.items()}
-    return {n: place[n] for n in circuit.nodes}, routes
-
-
-def _path(n: Node, k: int, c: Node, row: Mapping[Node, int]) -> list[Any]:
-    """The items an edge passes: its parent, a waypoint (parent, k, row) in each row between, its child."""
-    return [n, *((n, k, r) for r in range(row[n] + 1, row[c])), c]
-
-
-def _width(item: Any) -> float:
-    return 0.45 if isinstance(item, tuple) else 1.0
-
-
-def _sorted_rows(circuit: NodeGraph, row: Mapping[Node, int], paths: Mapping[Edge, list], links: list) -> list[list]:
-    """The items of each row, sorted to let few edges cross."""
-    rows: list[list[Any]] = [[] for _ in range(max(row.values()) + 1)]
-    for n in circuit.nodes:
-        rows[row[n]].append(n)
+    paths = {
+        (n, k): [n, *(Waypoint(n, k, r) for r in range(row[n] + 1, row[c])), c]
+        for n in below
+        for k, c in enumerate(below[n])
+    }
+    rows: list[list[Any]] = [[n for n in below if row[n] == r] for r in range(max(row.values()) + 1)]
+    up: dict[Any, list[Any]] = defaultdict(list)
+    down: dict[Any, list[Any]] = defaultdict(list)
     for path in paths.values():
         for waypoint in path[1:-1]:
-            rows[waypoint[2]].append(waypoint)
-    above: dict[Any, list] = {item: [] for items in rows for item in items}
-    below: dict[Any, list] = {item: [] for items in rows for item in items}
-    for upper, lower in links:
-        above[lower].append(upper)
-        below[upper].append(lower)
+            rows[waypoint.row].append(waypoint)
+        for upper, lower in pairwise(path):
+            up[lower].append(upper)
+            down[upper].append(lower)
+    _sort(rows, up, down)
+    x = _settled(rows, {item: up[item] + down[item] for items in rows for item in items})
+    place = {item: (spacing * x[item], -float(r)) for r, items in enumerate(rows) for item in items}
+    return {n: place[n] for n in below}, {edge: [place[item] for item in path] for edge, path in paths.items()}
+
+
+def _sort(rows: list[list[Any]], up: Mapping[Any, list], down: Mapping[Any, list]) -> None:
+    """Order the items of each row so that few edges cross."""
     for sweep in range(SWEEPS):
-        downwards = sweep % 2 == 0
-        neighbours = above if downwards else below
-        for items in rows if downwards else rows[::-1]:
+        neighbours = down if sweep % 2 else up
+        for items in rows[::-1] if sweep % 2 else rows:
             position = {item: i / max(1, len(r) - 1) for r in rows for i, item in enumerate(r)}
             mean = {x: np.mean([position[y] for y in neighbours[x]] or [position[x]]) for x in items}
             items.sort(key=mean.__getitem__)
-    return rows
 
 
-def _settled(rows: list[list], links: list) -> dict[Any, Point]:
-    """Coordinates: each item near the mean of its neighbours, in the order of its row, none touching."""
-    near: dict[Any, list] = {item: [] for items in rows for item in items}
-    for upper, lower in links:
-        near[upper].append(lower)
-        near[lower].append(upper)
-    x = {item: float(i) - len(items) / 2 for items in rows for i, item in enumerate(items)}
+def _settled(rows: list[list[Any]], near: Mapping[Any, list]) -> dict[Any, float]:
+    """x of each item, near the mean of its neighbours, in the order of its row, none touching."""
+    x = {item: i - len(items) / 2 for items in rows for i, item in enumerate(items)}
     for sweep in range(4 * SWEEPS):
         for items in rows if sweep % 2 else rows[::-1]:
-            wanted = [float(np.mean([x[y] for y in near[item]] or [x[item]])) for item in items]
-            from_left, from_right = list(wanted), list(wanted)
-            for k in range(1, len(items)):
-                gap = (_width(items[k - 1]) + _width(items[k])) / 2
-                from_left[k] = max(wanted[k], from_left[k - 1] + gap)
-                from_right[-k - 1] = min(
-                    wanted[-k - 1], from_right[-k] - (_width(items[-k]) + _width(items[-k - 1])) / 2
-                )
-            x.update({item: (p + q) / 2 for item, p, q in zip(items, from_left, from_right)})
-    return {item: (x[item], -float(depth)) for depth, items in enumerate(rows) for item in items}
+            wanted = np.array([np.mean([x[y] for y in near[item]] or [x[item]]) for item in items])
+            width = np.array([0.45 if isinstance(item, Waypoint) else 1.0 for item in items])
+            packed = np.cumsum(width) - width / 2  # where the items would stand side by side
+            from_left = np.maximum.accumulate(wanted - packed)
+            from_right = np.minimum.accumulate((wanted - packed)[::-1])[::-1]
+            x.update(zip(items, ((from_left + from_right) / 2 + packed).tolist()))
+    return x
+
+
+def _canvas(routes: Mapping[Edge, list[Point]], scale: float, place: Mapping[Any, Point]) -> tuple[Figure, Any]:
+    """A figure and axes that all points fit into, an inch a unit."""
+    xs, ys = zip(*(point for route in routes.values() for point in route), *place.values())
+    figure, axes = new_figure(scale * (max(xs) - min(xs) + 1.1), scale * (max(ys) - min(ys) + 1.1))
+    axes.set(xlim=(min(xs) - 0.55, max(xs) + 0.55), ylim=(min(ys) - 0.65, max(ys) + 0.45), aspect="equal")
+    axes.axis("off")
+    return figure, axes
 
 
 def _draw_edge(axes: Any, n: Node, k: int, route: Sequence[Point], flow: float | None, scale: float) -> None:
-    width = 1.0 if flow is None else 0.6 + 6 * flow
-    colour = palette.INK if flow is None else palette.FLOW
+    width, colour = (1.0, INK) if flow is None else (0.6 + 6 * flow, FLOW)
     alpha = 0.55 if flow is None or flow > 1e-9 else 0.2
     axes.plot(*zip(*route), color=colour, linewidth=width * scale, alpha=alpha, zorder=1, solid_capstyle="round")
     if isinstance(n, Sum) and len(n.children) > 1:
-        (x0, y0), (x1, y1) = route[0], route[1]
-        at = (x0 + 0.3 * (x1 - x0), y0 + 0.3 * (y1 - y0))
-        box = {"facecolor": "white", "edgecolor": "none", "pad": 0.6}
-        text = f"{n.weights[k]:.2g}"
-        axes.text(*at, text, ha="center", va="center", fontsize=7.5 * scale, bbox=box, zorder=2)
+        (x0, y0), (x1, y1) = route[:2]
+        style = {"ha": "center", "va": "center", "fontsize": 7.5 * scale, "zorder": 2, "bbox": _behind(0.6)}
+        axes.text(x0 + 0.3 * (x1 - x0), y0 + 0.3 * (y1 - y0), f"{n.weights[k]:.2g}", **style)
 
 
-def _draw_node(axes: Any, n: Node, x: float, y: float, scale: float) -> None:
-    """A circle with + for a sum, a square with × for a product, a box with bars for an input."""
-    from matplotlib.patches import Circle, Rectangle
-
-    if isinstance(n, Input):
-        axes.add_patch(Rectangle((x - 0.26, y - 0.16), 0.52, 0.32, facecolor="white", edgecolor=palette.INK, zorder=3))
-        p = np.asarray(n.probabilities, dtype=float)
-        step = 0.46 / len(p)
-        for v, height in enumerate(p / max(p.max(), 1e-12) * 0.28):
-            corner = (x - 0.23 + v * step, y - 0.14)
-            axes.add_patch(Rectangle(corner, step * 0.85, height, facecolor=palette.INPUT, edgecolor="none", zorder=3))
-        axes.text(x, y, f"$X_{{{n.variable}}}$", ha="center", va="center", fontsize=10 * scale, zorder=4)
-        return
-    patch: Any = Circle((x, y), 0.17) if isinstance(n, Sum) else Rectangle((x - 0.15, y - 0.15), 0.3, 0.3)
-    patch.set(facecolor=palette.PRODUCT if isinstance(n, Product) else palette.SUM, edgecolor=palette.INK, zorder=3)
+def _draw_sign(axes: Any, is_sum: bool, x: float, y: float, scale: float) -> None:
+    patch: Any = Circle((x, y), 0.17) if is_sum else Rectangle((x - 0.15, y - 0.15), 0.3, 0.3)
+    patch.set(facecolor=SUM if is_sum else PRODUCT, edgecolor=INK, zorder=3)
     axes.add_patch(patch)
-    sign = "×" if isinstance(n, Product) else "+"
-    axes.text(x, y - 0.01, sign, ha="center", va="center", fontsize=13 * scale, zorder=4)
+    axes.text(x, y - 0.01, "+" if is_sum else "×", ha="center", va="center", fontsize=13 * scale, zorder=4)
+
+
+def _draw_input(axes: Any, n: Input, x: float, y: float, scale: float) -> None:
+    axes.add_patch(Rectangle((x - 0.26, y - 0.16), 0.52, 0.32, facecolor="white", edgecolor=INK, zorder=3))
+    p = np.asarray(n.probabilities, dtype=float)
+    left = x - 0.23 + 0.46 / len(p) * np.arange(len(p))
+    heights = p / max(p.max(), 1e-12) * 0.28
+    axes.bar(left, heights, 0.46 / len(p) * 0.85, bottom=y - 0.14, align="edge", color=INPUT, zorder=3)
+    axes.text(x, y, f"$X_{{{n.variable}}}$", ha="center", va="center", fontsize=10 * scale, zorder=4)
+
+
+def _behind(pad: float, **style: Any) -> dict[str, Any]:
+    """The white ground of a text that stands on lines."""
+    return {"facecolor": "white", "edgecolor": "none", "pad": pad, **style}
 
 
 def _table_text(n: Input) -> str:

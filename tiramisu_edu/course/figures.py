@@ -1,8 +1,8 @@
-"""Pictures of the course: one palette, one way onto the page, and alt text for every figure.
+"""Pictures of the course: one way onto the page, alt text for every figure, and the plots that notebooks share.
 
-Figures are made with ``new_figure`` and leave through ``show``. Neither touches pyplot, so nothing is
-drawn twice and nothing depends on the backend. Colour is never the only carrier: ``series_style`` and
-``series_hatch`` give each series a marker, a line or a hatching of its own.
+A figure is made with `new_figure` of the palette, directly or by a function below, and leaves through `show`. Neither
+uses pyplot, so nothing is drawn twice and nothing depends on the backend. Colour is never the only carrier: each series
+has a marker, a line or a hatching of its own.
 """
 
 from __future__ import annotations
@@ -15,25 +15,13 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 
 from ..errors import TiramisuError
-from ..lab.palette import HIDDEN, INK, SERIES, new_figure, series_hatch, series_style
-from .drawing import draw_circuit
+from ..lab.palette import HIDDEN, INK, new_figure, series_hatch, series_style
 
-__all__ = [
-    "HIDDEN",
-    "SERIES",
-    "bars",
-    "draw_circuit",
-    "draw_picture",
-    "figure_html",
-    "heat_maps",
-    "image_strip",
-    "new_figure",
-    "series_hatch",
-    "series_style",
-    "show",
-]
+Interval = tuple[float, float, float]
+"""An estimate with its interval: (estimate, low, high). A `PairedInterval` begins with these three."""
 
 GRID_PIXELS = 8  # pictures up to this size show the borders of their pixels
 CSS_PIXELS = 84  # pixels per inch on the page
@@ -104,20 +92,49 @@ def image_strip(
     """A row of small pictures; hidden pixels are hatched.
 
     Args:
-        images: arrays or CPU tensors, (H, W), (H, W, 3), (1, H, W) or (3, H, W), in ``value_range``.
+        images: arrays or CPU tensors, (H, W), (H, W, 3), (1, H, W) or (3, H, W), in `value_range`.
         titles: one line above each picture.
         known: per picture a boolean (H, W), True where the pixel is given; None where all are.
         value_range: the values of black and white, (−1, 1) for what the samplers use.
         size: width of a picture in inches.
     """
-    pictures = [_pixels(image, value_range) for image in images]
-    heights = [p.shape[0] / p.shape[1] for p in pictures]
+    return image_grid(
+        {None: images}, titles, known=None if known is None else {None: known}, value_range=value_range, size=size
+    )
+
+
+def image_grid(
+    rows: Mapping[str | None, Sequence[Any]],
+    titles: Sequence[str] | None = None,
+    *,
+    known: Mapping[str | None, Sequence[Any]] | None = None,
+    value_range: tuple[float, float] = (0.0, 1.0),
+    size: float = 0.85,
+) -> Figure:
+    """Rows of small pictures with a label before each row.
+
+    Args:
+        rows: label -> pictures as `image_strip` takes them, the same number in each row; without label if None.
+        titles: one line above each column.
+        known: label -> masks, for the rows whose hidden pixels are to be hatched.
+        value_range: the values of black and white.
+        size: width of a picture in inches.
+    """
+    count = len(next(iter(rows.values())))
+    shapes = [_pixels(picture, value_range).shape for pictures in rows.values() for picture in pictures]
+    tallest = max(height / width for height, width, *_ in shapes)
+    labels = max((0.2 + 0.085 * len(label) for label in rows if label is not None), default=0.0)
     titled = 0.3 if titles else 0.0
-    figure, row = new_figure(size * len(pictures), size * max(heights) + titled, 1, len(pictures), squeeze=False)
-    for k, (axes, image) in enumerate(zip(row[0], images)):
-        draw_picture(axes, image, None if known is None else known[k], value_range)
-        if titles:
-            axes.set_title(titles[k], fontsize=9)
+    figure, axes = new_figure(
+        labels + size * count, titled + size * tallest * len(rows), len(rows), count, squeeze=False
+    )
+    for (label, pictures), line in zip(rows.items(), axes):
+        masks = (known or {}).get(label, [None] * count)
+        for picture, mask, ax in zip(pictures, masks, line):
+            draw_picture(ax, picture, mask, value_range)
+        line[0].set_ylabel(label or "", rotation=0, ha="right", va="center", fontsize=9)
+    for ax, title in zip(axes[0], titles or []):
+        ax.set_title(title, fontsize=9)
     return figure
 
 
@@ -159,6 +176,54 @@ def heat_maps(
     return figure
 
 
+def interval_curves(
+    x: Sequence[float],
+    curves: Mapping[str, Sequence[Interval]],
+    *,
+    xlabel: str,
+    ylabel: str,
+    width: float = 6.0,
+    height: float = 2.8,
+) -> Figure:
+    """Curves whose points carry their intervals as error bars; markers and lines tell them apart without colour.
+
+    Args:
+        x: (N,) positions.
+        curves: label -> N times (estimate, low, high).
+    """
+    figure, axes = new_figure(width, height)
+    for k, (label, points) in enumerate(curves.items()):
+        middle, low, high = np.array([tuple(point)[:3] for point in points], dtype=float).T
+        bars = [np.maximum(middle - low, 0), np.maximum(high - middle, 0)]
+        axes.errorbar(x, middle, bars, label=label, capsize=3, elinewidth=1, **series_style(k))
+    axes.set(xlabel=xlabel, ylabel=ylabel)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False, fontsize=8)
+    return figure
+
+
+def interval_rows(
+    rows: Mapping[str, Interval], *, xlabel: str, reference: float | None = None, width: float = 6.0
+) -> Figure:
+    """One interval per row, its estimate written beside it, and a line at the value that would mean "no difference".
+
+    Args:
+        rows: label -> (estimate, low, high), from top to bottom.
+        reference: where the line stands; none if None.
+    """
+    figure, axes = new_figure(width, 0.7 + 0.3 * len(rows))
+    for y, (estimate, low, high, *_) in enumerate(rows.values()):
+        axes.plot([low, high], [y, y], color=INK, linewidth=1.5)
+        axes.plot([estimate], [y], color=INK, marker="o")
+        axes.annotate(f"{estimate:.2f}", (estimate, y), (0, 5), textcoords="offset points", ha="center", fontsize=8)
+    if reference is not None:
+        axes.axvline(reference, color="0.5", linestyle="--", linewidth=1)
+    axes.set_yticks(range(len(rows)), rows)
+    axes.set(xlabel=xlabel, ylim=(len(rows) - 0.5, -0.8))
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
 def _pixels(image: Any, value_range: tuple[float, float]) -> np.ndarray:
     """(H, W) or (H, W, 3) in [0, 1]."""
     pixels = np.asarray(image, dtype=float)
@@ -172,8 +237,6 @@ def _pixels(image: Any, value_range: tuple[float, float]) -> np.ndarray:
 
 def _hatch(axes: Any, hidden: np.ndarray) -> None:
     """Cover the hidden pixels (H, W) with a hatching."""
-    from matplotlib.patches import Rectangle
-
     for y, x in zip(*np.nonzero(hidden)):
         corner = (x - 0.5, y - 0.5)
         axes.add_patch(Rectangle(corner, 1, 1, facecolor="white", edgecolor=HIDDEN, hatch="////", linewidth=0.5))

@@ -10,6 +10,8 @@ import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import nbformat
+
 from ..errors import FileError
 from .checks import Exercise
 from .exercises import all_exercises
@@ -25,7 +27,7 @@ class Task(NamedTuple):
         number: 1, 2, … in its notebook.
         difficulty: 1 to 5.
         minutes: a student takes.
-        check: name of the check, as in ``check_forward``.
+        check: name of the check, as in `check_forward`.
     """
 
     number: int
@@ -41,7 +43,7 @@ class Lesson(NamedTuple):
     Attributes:
         number: 1 to 10.
         can, need: what the header promises and asks for, in Markdown.
-        needs: the notebooks that ``need`` names.
+        needs: the notebooks that `need` names.
         reading: minutes.
         running: seconds at toy scale, as the header says.
         question: the last sentence, which the next notebook answers.
@@ -67,7 +69,7 @@ class Lesson(NamedTuple):
 
 
 def exercises_of(number: int) -> dict[str, Exercise]:
-    """The exercises of notebook ``number``, by the name of their check: ``check_forward`` and so on."""
+    """The exercises of notebook `number`, by the name of their check: `check_forward` and so on."""
     module = f"nb{number:02d}."
     return {name.removeprefix(module): e for name, e in all_exercises().items() if name.startswith(module)}
 
@@ -83,8 +85,6 @@ def read_lesson(path: Path) -> Lesson:
     Raises:
         FileError: no notebook of the course; the message names the part of the header that is not there.
     """
-    import nbformat
-
     notebook = nbformat.read(path, as_version=4)
     prose = [cell.source for cell in notebook.cells if cell.cell_type == "markdown"]
     header = re.sub(r"(?<!\n)\n(?!\n)", " ", prose[0]) if prose else ""  # one paragraph, one line

@@ -10,6 +10,7 @@ import ast
 import functools
 import importlib
 import inspect
+import re
 import textwrap
 from typing import NamedTuple
 
@@ -21,7 +22,7 @@ class Trial(NamedTuple):
     """One wrong answer and what became of it.
 
     Attributes:
-        check: name of the check, as in ``check_forward``.
+        check: name of the check, as in `check_forward`.
         code: the wrong answer as it stands in the exercise.
         hint: the sentence that should help.
         message: what the check printed.
@@ -36,7 +37,7 @@ class Trial(NamedTuple):
 
 
 def try_mistakes(number: int) -> list[Trial]:
-    """Give every listed wrong answer of notebook ``number`` to its check."""
+    """Give every listed wrong answer of notebook `number` to its check."""
     trials = []
     for check, exercise in exercises_of(number).items():
         code = _mistakes_in_source(number).get(check, {})
@@ -63,5 +64,6 @@ def _mistakes_in_source(number: int) -> dict[str, dict[str, str]]:
 
 
 def _text(value: ast.expr) -> str:
-    """The expression without the arguments of its lambda, which are those of the exercise."""
-    return textwrap.shorten(ast.unparse(value.body if isinstance(value, ast.Lambda) else value), 160, placeholder=" …")
+    """The expression without what it shares with the exercise: the arguments of a lambda, or those left open."""
+    text = ast.unparse(value.body if isinstance(value, ast.Lambda) else value)
+    return textwrap.shorten(re.sub(r"^partial\((\w+), ", r"\1(…, ", text), 160, placeholder=" …")

@@ -3,9 +3,9 @@
     python -m tiramisu_edu.course.notebooks execute notebooks/02_a_circuit_by_hand.ipynb
     python -m tiramisu_edu.course.notebooks student notebooks/02_a_circuit_by_hand.ipynb students/
 
-``execute`` stores the outputs that CI compares, without timings or widget states, so that running twice
-changes nothing but what changed. ``student`` replaces what stands between ``### BEGIN SOLUTION`` and
-``### END SOLUTION``, removes the outputs and ends with a cell that shows the student's progress.
+`execute` stores the outputs that CI compares, without timings or widget states, so that running twice
+changes nothing but what changed. `student` replaces what stands between `### BEGIN SOLUTION` and
+`### END SOLUTION`, removes the outputs and ends with a cell that shows the student's progress.
 """
 
 from __future__ import annotations
@@ -16,6 +16,9 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
+import nbclient
+import nbformat
+
 from ..errors import FileError, TiramisuError
 
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
@@ -25,9 +28,6 @@ PROGRESS = "from tiramisu_edu.course.progress import progress\n\nprogress({numbe
 
 def execute(path: Path) -> None:
     """Run all cells and store their outputs in the file; the first cell that raises ends it with an error."""
-    import nbclient
-    import nbformat
-
     notebook = nbformat.read(path, as_version=4)
     client = nbclient.NotebookClient(
         notebook,
@@ -46,7 +46,7 @@ def execute(path: Path) -> None:
 
 
 def student_source(source: str) -> str:
-    """The cell with its solution taken out: an ellipsis in a function, ``name = ...`` for each name it sets.
+    """The cell with its solution taken out: an ellipsis in a function, `name = ...` for each name it sets.
 
     >>> print(student_source("### BEGIN SOLUTION\\na = 1\\n### END SOLUTION\\ncheck_a(a)"))
     a = ...  # your code here
@@ -84,8 +84,6 @@ def _stub(solution: list[str]) -> list[str]:
 
 def student(path: Path, folder: Path) -> Path:
     """Write the student's version of a notebook into a folder; its path."""
-    import nbformat
-
     notebook = nbformat.read(path, as_version=4)
     for cell in notebook.cells:
         if cell.cell_type == "code":

@@ -1,6 +1,6 @@
 """Where a student stands, and where a class stands.
 
-The student's version of every notebook ends with ``progress(number)``. A teacher runs
+The student's version of every notebook ends with `progress(number)`. A teacher runs
 
     python -m tiramisu_edu.course.progress notebooks/02_a_circuit_by_hand.ipynb handed_in/*.ipynb
 
@@ -15,6 +15,9 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
+
+import nbclient
+import nbformat
 
 from ..errors import FileError
 from .lesson import Lesson, exercises_of, read_lesson
@@ -32,7 +35,7 @@ class Grade(NamedTuple):
 
 
 def progress(number: int) -> None:
-    """Print which exercises of notebook ``number`` are solved, and what is missing of the others.
+    """Print which exercises of notebook `number` are solved, and what is missing of the others.
 
     Raises:
         FileError: no notebook of that number has exercises.
@@ -58,9 +61,6 @@ def grade(lesson: Lesson, handed_in: Path) -> Grade:
     Raises:
         FileError: the file is no notebook.
     """
-    import nbclient
-    import nbformat
-
     notebook = nbformat.from_dict({**lesson.notebook, "cells": _with_answers(lesson, _answers(lesson, handed_in))})
     client = nbclient.NotebookClient(
         notebook,
@@ -77,8 +77,6 @@ def grade(lesson: Lesson, handed_in: Path) -> Grade:
 
 def _answers(lesson: Lesson, handed_in: Path) -> dict[int, str]:
     """Number of the exercise -> the code below its heading, up to the call of its check."""
-    import nbformat
-
     try:
         cells = nbformat.read(handed_in, as_version=4).cells
     except Exception as error:
@@ -98,8 +96,6 @@ def _answers(lesson: Lesson, handed_in: Path) -> dict[int, str]:
 
 def _with_answers(lesson: Lesson, answers: dict[int, str]) -> list[Any]:
     """The lesson's cells, each solution replaced by the answer, or by the empty stub, and a last cell that counts."""
-    import nbformat
-
     cells = []
     tasks = iter(lesson.tasks)
     for cell in lesson.notebook.cells:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from ..errors import TiramisuError
 from ..lab.palette import BLUE
+from .checks import coloured
 
 
 def read_lines(module: str, function: str, notes: Mapping[str, str], *, until: str = "") -> None:
@@ -75,12 +76,5 @@ def _page(lines: list[str], notes: Mapping[str, str], name: str) -> str:
 
 
 def _code(lines: list[str]) -> str:
-    """A run of lines, coloured as `checks.source` colours them."""
-    from pygments import highlight
-    from pygments.formatters import HtmlFormatter
-    from pygments.lexers import PythonLexer
-
-    formatter = HtmlFormatter(noclasses=True, nowrap=True, style="default")
-    coloured = highlight("\n".join(lines), PythonLexer(stripnl=False, ensurenl=False), formatter)
     style = "margin:0;padding:0 0 0 0.6em;overflow-x:auto;background:#ffffff;color:#000000"
-    return f'<pre style="{style}">{coloured}</pre>'
+    return f'<pre style="{style}">{coloured(chr(10).join(lines), nowrap=True)}</pre>'

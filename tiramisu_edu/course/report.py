@@ -3,7 +3,7 @@
     python -m tiramisu_edu.course.report             # counts; seconds as the headers state them
     python -m tiramisu_edu.course.report --run       # also runs each notebook and measures its seconds
 
-A number out of range has a ``!``, and the exit code is then 1.
+A number out of range has a `!`, and the exit code is then 1.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
+
+import pandas as pd
 
 from .lesson import Lesson, notebook_paths, numbers, read_lesson
 from .mutants import try_mistakes
@@ -62,13 +64,6 @@ def mutant_table(lessons: Sequence[Lesson]) -> tuple[list[list[str]], bool]:
     return rows, kept
 
 
-def aligned(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table in plain text: the first column to the left, numbers to the right."""
-    widths = [max(len(row[k]) for row in [head, *rows]) for k in range(len(head))]
-    lines = [[row[0].ljust(widths[0]), *(row[k].rjust(widths[k]) for k in range(1, len(row)))] for row in [head, *rows]]
-    return "\n".join("  ".join(line).rstrip() for line in lines)
-
-
 def measured_seconds(path: Path) -> float:
     """How long a copy of the notebook runs, its kernel's start included."""
     with tempfile.TemporaryDirectory() as folder:
@@ -91,12 +86,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     seconds = [measured_seconds(lesson.path) if options.run else lesson.running for lesson in lessons]
     rows, rules_kept = rule_table(lessons, seconds)
     ranges = [["allowed", *(f"{low}–{high}" for low, high in RULES.values())]]
-    print(aligned(["notebook", *RULES], rows + ranges))
+    print(pd.DataFrame(rows + ranges, columns=["notebook", *RULES]).to_string(index=False))
     print(f"\nseconds: {'measured here' if options.run else 'as the headers state them'}; images: all need alt text\n")
     rows, all_rejected = mutant_table(lessons)
     total = [sum(int(row[k]) for row in rows) for k in (1, 2, 3)]
     head = ["exercise", "wrong answers", "rejected", "different messages", ""]
-    print(aligned(head, [*rows, ["all", *map(str, total), ""]]))
+    print(pd.DataFrame([*rows, ["all", *map(str, total), ""]], columns=head).to_string(index=False))
     print(f"\n{total[1]} of {total[0]} wrong answers rejected ({total[1] / total[0]:.0%})")
     return 0 if rules_kept and all_rejected else 1
 

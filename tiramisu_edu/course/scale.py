@@ -1,4 +1,4 @@
-"""One switch for every notebook: ``TIRAMISU_SCALE`` = toy | laptop | gpu | paper, toy when unset.
+"""One switch for every notebook: `TIRAMISU_SCALE` = toy | laptop | gpu | paper, toy when unset.
 
 The cells and the assertions stay the same at every scale; sizes and tolerances come from the settings.
 """
@@ -15,10 +15,10 @@ SCALES = ("toy", "laptop", "gpu", "paper")
 
 
 def scale(**settings: dict[str, Any]) -> SimpleNamespace:
-    """The settings of the scale chosen by the environment, with its name as ``.scale``.
+    """The settings of the scale chosen by the environment, with its name as `.scale`.
 
     Args:
-        settings: ``toy`` = {…} and, where they differ, ``laptop``, ``gpu`` and ``paper``. A scale that is
+        settings: `toy` = {…} and, where they differ, `laptop`, `gpu` and `paper`. A scale that is
             not given, and a key that it does not give, is taken from the next smaller scale.
 
     >>> scale(toy={"draws": 100}, gpu={"draws": 10_000}).draws in (100, 10_000)

@@ -1,20 +1,24 @@
 """Skylines: black-and-white pictures of houses, few enough to list, with a rule that a bad repair breaks.
 
 A picture of S × H pixels shows H houses of 0 … S storeys, dark (0) before a bright sky (1). Houses do not float, and
-the heights of neighbours differ by one storey at most. The first height is drawn from ``first_height``, each further
-one from ``next_height``, given its left neighbour. Pixel i = row · H + column, row 0 on top.
+the heights of neighbours differ by one storey at most. The first height is drawn from `first_height`, each further
+one from `next_height`, given its left neighbour. Pixel i = row · H + column, row 0 on top.
 
     pictures, p = list_pictures(3, 4)              # 4096 pictures, of which 68 are possible
     q = conditional(pictures, p, picture, known)   # what is left of p once the known pixels are seen
     circuit = skyline_circuit(3, 4)                # the same p(x) with 94 edges
+    circuit = skyline_layers(3, 4)                 # and once more on tensors
 """
 
 from __future__ import annotations
 
 import numpy as np
+import torch
 
+from ..circuits.circuit import Circuit
 from ..circuits.nodes import Input, Node, Product, Sum
 from ..circuits.reference import ReferenceCircuit
+from ..circuits.regions import Region, RegionGraph
 from ..errors import EvidenceError, TiramisuError
 
 MAX_PIXELS = 16
@@ -49,7 +53,7 @@ def list_pictures(storeys: int, houses: int) -> tuple[np.ndarray, np.ndarray]:
     """Every picture in the order of counting, the last pixel fastest, (2^(S H), S H), and its p(x), (2^(S H),).
 
     Raises:
-        TiramisuError: there are more than ``MAX_PIXELS`` pixels.
+        TiramisuError: there are more than `MAX_PIXELS` pixels.
     """
     n = storeys * houses
     if n > MAX_PIXELS:
@@ -101,8 +105,39 @@ def skyline_circuit(storeys: int, houses: int, wear: float = 0.0) -> ReferenceCi
     return ReferenceCircuit(_choice(columns, start, "house 0"))
 
 
+def skyline_layers(storeys: int, houses: int, *, dtype: torch.dtype = torch.float64) -> Circuit:
+    """The same distribution as a layered circuit with fixed parameters, for whole batches of evidence.
+
+    A column of pixels hangs from one region of S + 1 units, one per height, and a sum region per house chooses among
+    them.
+
+    Args:
+        storeys, houses: S and H; pixel i = row · H + column.
+        dtype: of the parameters and of all answers.
+    """
+    K = storeys + 1
+    regions: list[Region] = []
+    tables: list[np.ndarray] = []
+    heights = np.arange(K)
+    for k in reversed(range(houses)):
+        later = [len(regions) - 1] if regions else []
+        for row in range(storeys):
+            bright = row < storeys - heights  # a house of height h is dark from row S − h on
+            regions.append(Region((row * houses + k,), K))
+            tables.append(np.stack([~bright, bright], -1).astype(float))  # (K, 2)
+        column = tuple(range(len(regions) - storeys, len(regions)))
+        scope = tuple(row * houses + j for row in range(storeys) for j in range(k, houses))
+        regions.append(Region(scope, K if k else 1, ((*column, *later),)))
+        tables.append(next_height(storeys) if k else first_height(storeys)[None])
+    circuit = Circuit(RegionGraph(tuple(regions), storeys * houses, 2), dtype=dtype)
+    with torch.no_grad():
+        for (parameter, row), table in zip(circuit.plan.region_parameter, tables):
+            circuit.parameter_list[parameter][row] = torch.as_tensor(table, dtype=dtype)
+    return circuit.requires_grad_(False)
+
+
 def _pixel(i: int, value: int, wear: float) -> Input:
-    """The input of pixel i where the picture was drawn with ``value``."""
+    """The input of pixel i where the picture was drawn with `value`."""
     table = [1 - wear, wear] if value == 0 else [wear, 1 - wear]
     return Input(i, table, name=f"pixel {i} {('dark', 'bright')[value]}")
 

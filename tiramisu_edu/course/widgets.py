@@ -1,6 +1,6 @@
 """One slider, one picture, one sentence: the interactive pattern of the course.
 
-A slider's callback sets the value of an ``ipywidgets.HTML``. Nothing is captured from the output of a
+A slider's callback sets the value of an `ipywidgets.HTML`. Nothing is captured from the output of a
 cell, so the notebook runs the same in JupyterLab, under nbclient and under nbval, and the next cell can
 move the slider from code and assert on what it shows.
 """
@@ -21,11 +21,11 @@ Render = Callable[[Any], "tuple[Figure, str, str]"]
 
 
 class SliderPicture(ipywidgets.VBox):
-    """A slider above the picture of its value; made by ``slider_picture``.
+    """A slider above the picture of its value; made by `slider_picture`.
 
     Attributes:
-        slider: the ``SelectionSlider``; set ``slider.value`` to one of the values, or call ``move_to``.
-        picture: the ``HTML`` widget that holds the image and the sentence.
+        slider: the `SelectionSlider`; set `slider.value` to one of the values, or call `move_to`.
+        picture: the `HTML` widget that holds the image and the sentence.
         sentence: the sentence shown now.
     """
 
@@ -62,7 +62,7 @@ class SliderPicture(ipywidgets.VBox):
 
 
 def slider_picture(values: Sequence[Any], render: Render, description: str, start: Any = None) -> SliderPicture:
-    """A slider over ``values`` and the picture of the one it stands on.
+    """A slider over `values` and the picture of the one it stands on.
 
     Args:
         values: the positions; floats, integers or strings.

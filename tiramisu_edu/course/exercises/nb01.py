@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import numpy as np
 
@@ -16,33 +17,31 @@ _P = np.array([0.4, 0.1, 0.2, 0.3])
 # 1: what a repair is.
 
 
-def _wrongly(agrees, p, *, divide: bool = True, weigh: bool = True) -> np.ndarray:
-    q = np.where(agrees, p if weigh else 1.0, 0.0)
-    return q / q.sum() if divide else q
+def _wrongly(
+    pictures: np.ndarray, p: np.ndarray, picture: np.ndarray, known: np.ndarray, fault: str = ""
+) -> np.ndarray:
+    """The repair with one fault that a student can make."""
+    agrees = (pictures == picture)[:, known if fault != "hidden" else slice(None)].all(1)
+    if fault == "others":
+        agrees = ~agrees | ~known.any()
+    q = np.where(agrees, 1.0 if fault == "even" else p, 0.0)
+    return q if fault == "sum" else q / q.sum()
 
 
 check_condition = Exercise(
     name="condition",
     task="return p(x | known) for every row of pictures",
-    solution=lambda pictures, p, picture, known: skyline.conditional(pictures, p, picture, known),
+    solution=skyline.conditional,
     cases={
         "the left pixel is seen": (_STRIPS, _P, np.array([1, 0]), np.array([True, False])),
         "both pixels are seen": (_STRIPS, _P, np.array([0, 1]), np.array([True, True])),
         "nothing is seen": (_STRIPS, _P, np.array([0, 0]), np.array([False, False])),
     },
     mistakes={
-        "what is left of p no longer adds up to one: divide by its sum": lambda pictures, p, picture, known: _wrongly(
-            (pictures == picture)[:, known].all(1), p, divide=False
-        ),
-        "the pictures that agree are not equally probable: keep their p": lambda pictures, p, picture, known: _wrongly(
-            (pictures == picture)[:, known].all(1), p, weigh=False
-        ),
-        "hidden pixels may take any value: compare the known ones only": lambda pictures, p, picture, known: _wrongly(
-            (pictures == picture).all(1), p
-        ),
-        "this keeps the pictures that disagree": lambda pictures, p, picture, known: _wrongly(
-            (pictures != picture)[:, known].any(1) | ~known.any(), p
-        ),
+        "what is left of p no longer adds up to one: divide by its sum": partial(_wrongly, fault="sum"),
+        "the pictures that agree are not equally probable: keep their p": partial(_wrongly, fault="even"),
+        "hidden pixels may take any value: compare the known ones only": partial(_wrongly, fault="hidden"),
+        "this keeps the pictures that disagree": partial(_wrongly, fault="others"),
     },
 )
 
@@ -63,7 +62,7 @@ def _with_nan(q: np.ndarray) -> float:
 check_entropy = Exercise(
     name="entropy",
     task="return -Σ q log2 q, in bits",
-    solution=lambda q: _entropy(q),
+    solution=_entropy,
     cases={
         "a fair coin": (np.array([0.5, 0.5]),),
         "unequal odds": (np.array([0.7, 0.2, 0.1]),),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 
@@ -61,21 +62,22 @@ check_sum_value = Exercise(
 # 3: the pass.
 
 
-def _forward(n: Node, x: Sequence[int], missing: str = "one", swapped: bool = False) -> float:
-    """The recursion, with the mistakes a student can make switched on one by one."""
+def _forward(n: Node, x: Sequence[int], fault: str = "") -> float:
+    """The recursion, or with one fault that a student can make."""
+    if isinstance(n, Input) and x[n.variable] == -1:
+        return {"last": n.probabilities[-1], "zero": 0.0}.get(fault, 1.0)
     if isinstance(n, Input):
-        known = {"one": 1.0, "last": n.probabilities[-1], "zero": 0.0}
-        return known[missing] if x[n.variable] == -1 else n.probabilities[x[n.variable]]
-    below = [_forward(c, x, missing, swapped) for c in n.children]
+        return n.probabilities[x[n.variable]]
+    below = [_forward(c, x, fault) for c in n.children]
     if isinstance(n, Product):
-        return sum(below) if swapped else math.prod(below)
+        return sum(below) if fault == "sum" else math.prod(below)
     return sum(t * v for t, v in zip(n.weights, below))
 
 
 check_forward = Exercise(
     name="forward",
     task="return the value of node n at x: one line for each of the three kinds of node",
-    solution=lambda n, x: _forward(n, x),
+    solution=_forward,
     cases={
         "an input": (Input(0, [0.1, 0.9]), [1]),
         "a product": (Product([Input(0, [0.1, 0.9]), Input(1, [0.8, 0.2])]), [1, 0]),
@@ -86,11 +88,9 @@ check_forward = Exercise(
     },
     mistakes={
         "x_i = -1 marks a hidden pixel: its input sums f(v) over all v, which gives 1; "
-        "f[-1] is Python's last entry": lambda n, x: _forward(n, x, missing="last"),
-        "a hidden pixel is not an impossible one: its input gives 1, not 0": lambda n, x: _forward(
-            n, x, missing="zero"
-        ),
-        "a product multiplies its children; only a sum adds": lambda n, x: _forward(n, x, swapped=True),
+        "f[-1] is Python's last entry": partial(_forward, fault="last"),
+        "a hidden pixel is not an impossible one: its input gives 1, not 0": partial(_forward, fault="zero"),
+        "a product multiplies its children; only a sum adds": partial(_forward, fault="sum"),
     },
 )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -25,14 +26,14 @@ def _weights(x: Sequence[int], C: int, hidden: float = 1.0) -> list[np.ndarray]:
 check_weights = Exercise(
     name="weights",
     task="return one row of C weights per variable",
-    solution=lambda x, C: _weights(x, C),
+    solution=_weights,
     cases={
         "a strip with a hidden pixel": ([1, -1, 0], 2),
         "three grey levels": ([2, 0, -1], 3),
         "nothing is known": ([-1, -1], 2),
     },
     mistakes={
-        "a hidden pixel allows every value: its weights are 1, not 0": lambda x, C: _weights(x, C, hidden=0.0),
+        "a hidden pixel allows every value: its weights are 1, not 0": partial(_weights, hidden=0.0),
         "weights are no probabilities: with 1/C instead of 1 every hidden pixel divides Z by C": lambda x, C: _weights(
             x, C, hidden=1 / C
         ),
@@ -66,14 +67,10 @@ check_conditional = Exercise(
         "a skyline": (skyline_circuit(2, 2), 1, [0, -1, 0, 0]),
     },
     mistakes={
-        "these are joint probabilities p(v, known): divide by p(known)": lambda circuit, i, x: _with_value(
-            circuit, i, x
-        ),
-        "this is the marginal of X_i; keep the pixels that are known": lambda circuit, i, x: _over_hidden(
-            circuit, i, x
-        ),
-        "X_i is still hidden in every call: put v in its place": lambda circuit, i, x: np.full(
-            circuit.num_categories[i], 1.0
+        "these are joint probabilities p(v, known): divide by p(known)": _with_value,
+        "this is the marginal of X_i; keep the pixels that are known": _over_hidden,
+        "X_i is still hidden in every call: put v in its place": lambda circuit, i, x: np.ones(
+            circuit.num_categories[i]
         ),
         "divide by p(known), not by p(v)": lambda circuit, i, x: (
             _with_value(circuit, i, x) / _over_hidden(circuit, i, x)
@@ -87,28 +84,18 @@ check_conditional = Exercise(
 Pick = Callable[[Any], Any]
 
 
-def _descend(
-    n: Node,
-    fw: Mapping[Node, float],
-    w: Sequence[np.ndarray],
-    pick: Pick,
-    *,
-    theta: bool = True,
-    values: bool = True,
-    evidence: bool = True,
-    every_factor: bool = True,
-) -> dict[int, int]:
-    """The way down, with the mistakes a student can make switched on one by one."""
-    options = {"theta": theta, "values": values, "evidence": evidence, "every_factor": every_factor}
+def _descend(n: Node, fw: Mapping[Node, float], w: Sequence[np.ndarray], pick: Pick, fault: str = "") -> dict[int, int]:
+    """The way down, with one fault that a student can make."""
     if isinstance(n, Input):
-        return {n.variable: int(pick(np.asarray(n.probabilities) * (w[n.variable] if evidence else 1.0)))}
+        return {n.variable: int(pick(np.asarray(n.probabilities) * (1.0 if fault == "evidence" else w[n.variable])))}
     if isinstance(n, Product):
         x: dict[int, int] = {}
-        for c in n.children if every_factor else n.children[:1]:
-            x |= _descend(c, fw, w, pick, **options)
+        for c in n.children[:1] if fault == "one factor" else n.children:
+            x |= _descend(c, fw, w, pick, fault)
         return x
-    scores = [(t if theta else 1.0) * (fw[c] if values else 1.0) for t, c in zip(n.weights, n.children)]
-    return _descend(n.children[int(pick(scores))], fw, w, pick, **options)
+    theta = np.ones(len(n.children)) if fault == "theta" else n.weights
+    scores = [t * (1.0 if fault == "values" else fw[c]) for t, c in zip(theta, n.children)]
+    return _descend(n.children[int(pick(scores))], fw, w, pick, fault)
 
 
 def _prepared(circuit: ReferenceCircuit, x: Sequence[int]) -> tuple:
@@ -120,7 +107,7 @@ def _prepared(circuit: ReferenceCircuit, x: Sequence[int]) -> tuple:
 check_descend = Exercise(
     name="descend",
     task="return {variable: value} of everything below n",
-    solution=lambda n, fw, w, pick: _descend(n, fw, w, pick),
+    solution=_descend,
     cases={
         "an input that was seen": _prepared(ReferenceCircuit(Input(0, [0.2, 0.8])), [0]),
         "a strip, dark at both ends": _prepared(three_pixels(), [0, -1, 0]),
@@ -128,18 +115,12 @@ check_descend = Exercise(
         "a skyline": _prepared(skyline_circuit(2, 2), [1, -1, -1, -1]),
     },
     mistakes={
-        "a sum that looks at θ alone forgets the evidence: the scores are θ_c fw_c": lambda n, fw, w, pick: _descend(
-            n, fw, w, pick, values=False
+        "a sum that looks at θ alone forgets the evidence: the scores are θ_c fw_c": partial(_descend, fault="values"),
+        "the children of a sum are not equally frequent: the scores are θ_c fw_c": partial(_descend, fault="theta"),
+        "an input draws among the values that its weights allow: the scores are f(v) w(v)": partial(
+            _descend, fault="evidence"
         ),
-        "the children of a sum are not equally frequent: the scores are θ_c fw_c": lambda n, fw, w, pick: _descend(
-            n, fw, w, pick, theta=False
-        ),
-        "an input draws among the values that its weights allow: the scores are f(v) w(v)": lambda n, fw, w, pick: (
-            _descend(n, fw, w, pick, evidence=False)
-        ),
-        "a product goes down to all of its children": lambda n, fw, w, pick: _descend(
-            n, fw, w, pick, every_factor=False
-        ),
+        "a product goes down to all of its children": partial(_descend, fault="one factor"),
     },
 )
 
@@ -147,23 +128,22 @@ check_descend = Exercise(
 # 4: the most probable repair.
 
 
-def _largest(
-    n: Node, w: Sequence[np.ndarray], add_children: bool = False, add_values: bool = False, theta: bool = True
-) -> float:
+def _largest(n: Node, w: Sequence[np.ndarray], fault: str = "") -> float:
+    """The value of n with sums replaced by maxima, or with one fault that a student can make."""
     if isinstance(n, Input):
         terms = np.asarray(n.probabilities) * w[n.variable]
-        return float(terms.sum() if add_values else terms.max())
-    below = [_largest(c, w, add_children, add_values, theta) for c in n.children]
+        return float(terms.sum() if fault in ("inputs", "all") else terms.max())
+    below = [_largest(c, w, fault) for c in n.children]
     if isinstance(n, Product):
         return math.prod(below)
-    terms = [(t if theta else 1.0) * value for t, value in zip(n.weights, below)]
-    return sum(terms) if add_children else max(terms)
+    terms = [(1.0 if fault == "theta" else t) * value for t, value in zip(n.weights, below)]
+    return sum(terms) if fault in ("sums", "all") else max(terms)
 
 
 check_largest = Exercise(
     name="largest",
     task="return the value of n where every sum is replaced by a maximum",
-    solution=lambda n, w: _largest(n, w),
+    solution=_largest,
     cases={
         "a hidden input": (Input(0, [0.3, 0.7]), _weights([-1], 2)),
         "a strip with a hidden pixel": (three_pixels().root, _weights([1, -1, 1], 2)),
@@ -172,11 +152,9 @@ check_largest = Exercise(
         "a skyline": (skyline_circuit(2, 2).root, _weights([1, -1, -1, -1], 2)),
     },
     mistakes={
-        "this is the forward pass of notebook 2: take a maximum where it adds": lambda n, w: _largest(n, w, True, True),
-        "a hidden input adds up its values too: there, take the largest f(v) w(v)": lambda n, w: _largest(
-            n, w, add_values=True
-        ),
-        "the sums still add: keep their largest term only": lambda n, w: _largest(n, w, add_children=True),
-        "each child of a sum is still weighted by its θ_c": lambda n, w: _largest(n, w, theta=False),
+        "this is the forward pass of notebook 2: take a maximum where it adds": partial(_largest, fault="all"),
+        "a hidden input adds up its values too: there, take the largest f(v) w(v)": partial(_largest, fault="inputs"),
+        "the sums still add: keep their largest term only": partial(_largest, fault="sums"),
+        "each child of a sum is still weighted by its θ_c": partial(_largest, fault="theta"),
     },
 )

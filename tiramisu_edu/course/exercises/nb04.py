@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -12,7 +13,7 @@ from ...circuits import examples
 from ...circuits.nodes import Input, Node, Sum
 from ...circuits.reference import ReferenceCircuit
 from ...circuits.soft_evidence import log
-from ..checks import Exercise
+from ..checks import Exercise, normalised
 from ..skyline import skyline_circuit
 from .nb02 import three_pixels
 
@@ -27,7 +28,7 @@ def _flows(bk_n: float, theta: ArrayLike, fw: ArrayLike) -> np.ndarray:
 check_edge_flows = Exercise(
     name="edge_flows",
     task="return bk_n θ_c fw_c / fw_n for every child c",
-    solution=lambda bk_n, theta, fw: _flows(bk_n, theta, fw),
+    solution=_flows,
     cases={
         "the root of the strip": (1.0, np.array([0.6, 0.4]), np.array([0.63, 0.06])),
         "a sum that half of the draws pass": (0.5, np.array([0.2, 0.3, 0.5]), np.array([0.9, 0.1, 0.4])),
@@ -49,26 +50,18 @@ check_edge_flows = Exercise(
 # 2: the pass down.
 
 
-def _backward(
-    nodes: Sequence[Node],
-    fw: Mapping[Node, float],
-    *,
-    overwrite: bool = False,
-    divide: bool = False,
-    prior: bool = False,
-    upwards: bool = False,
-) -> dict[Node, float]:
-    """The pass, with the mistakes a student can make switched on one by one."""
+def _backward(nodes: Sequence[Node], fw: Mapping[Node, float], fault: str = "") -> dict[Node, float]:
+    """The pass, or with one fault that a student can make."""
     bk = dict.fromkeys(nodes, 0.0)
     bk[nodes[0]] = 1.0
-    for n in reversed(nodes) if upwards else nodes:
+    for n in reversed(nodes) if fault == "upwards" else nodes:
         if isinstance(n, Input) or bk[n] == 0:
             continue
         for k, c in enumerate(n.children):
-            flow = bk[n] / (len(n.children) if divide else 1)
+            flow = bk[n] / (len(n.children) if fault == "divide" else 1)
             if isinstance(n, Sum):
-                flow = bk[n] * n.weights[k] * (1.0 if prior else fw[c] / fw[n])
-            bk[c] = flow if overwrite else bk[c] + flow
+                flow = bk[n] * n.weights[k] * (1.0 if fault == "prior" else fw[c] / fw[n])
+            bk[c] = flow if fault == "overwrite" else bk[c] + flow
     return bk
 
 
@@ -80,7 +73,7 @@ def _downwards(circuit: ReferenceCircuit, x: Sequence[int]) -> tuple[list[Node],
 check_backward = Exercise(
     name="backward",
     task="return {n: bk_n} for all nodes, parents before children",
-    solution=lambda nodes, fw: _backward(nodes, fw),
+    solution=_backward,
     cases={
         "the strip": _downwards(three_pixels(), [1, -1, 1]),
         "nodes with several parents": _downwards(
@@ -91,15 +84,11 @@ check_backward = Exercise(
     },
     view=lambda bk: {n.name: value for n, value in bk.items()},
     mistakes={
-        "a node gathers from all its parents: add to bk_c, do not overwrite it": lambda nodes, fw: _backward(
-            nodes, fw, overwrite=True
-        ),
-        "a product does not share out its flow: each child gets all of it": lambda nodes, fw: _backward(
-            nodes, fw, divide=True
-        ),
-        "this splits by θ_c alone; multiply by fw_c / fw_n": lambda nodes, fw: _backward(nodes, fw, prior=True),
-        "parents come first: a node must have gathered everything before it passes it on": lambda nodes, fw: _backward(
-            nodes, fw, upwards=True
+        "a node gathers from all its parents: add to bk_c, do not overwrite it": partial(_backward, fault="overwrite"),
+        "a product does not share out its flow: each child gets all of it": partial(_backward, fault="divide"),
+        "this splits by θ_c alone; multiply by fw_c / fw_n": partial(_backward, fault="prior"),
+        "parents come first: a node must have gathered everything before it passes it on": partial(
+            _backward, fault="upwards"
         ),
     },
 )
@@ -132,10 +121,6 @@ def _added(inputs: Gathered, w: ArrayLike = 1.0, *, flow: bool = True, divide: b
     return np.sum(terms, 0)
 
 
-def _normalised(a: np.ndarray) -> np.ndarray:
-    return a / a.sum()
-
-
 check_marginal = Exercise(
     name="marginal",
     task="return the sum over the inputs of bk_n f_n(v) w(v) / fw_n, for every v",
@@ -155,14 +140,14 @@ check_marginal = Exercise(
 check_left_out = Exercise(
     name="left_out",
     task="return p(X_i = v | all the other pixels), a distribution over v",
-    solution=lambda w, inputs: _normalised(_added(inputs)),
+    solution=lambda w, inputs: normalised(_added(inputs)),
     cases=_PIXELS,
     mistakes={
         "this is the marginal of exercise 3: without w the pixel's own evidence stays out": lambda w, inputs: _added(
             inputs, w
         ),
         "leaving out w leaves no distribution: divide by the sum over v": lambda w, inputs: _added(inputs),
-        "the pixel's own evidence is inside bk_n too; dividing by fw_n takes it out": lambda w, inputs: _normalised(
+        "the pixel's own evidence is inside bk_n too; dividing by fw_n takes it out": lambda w, inputs: normalised(
             _added(inputs, divide=False)
         ),
     },

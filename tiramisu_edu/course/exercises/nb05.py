@@ -75,8 +75,8 @@ def _information(pair: np.ndarray) -> float:
     return float((pair[seen] * np.log(pair[seen] / independent[seen])).sum())
 
 
-def _entropy(p: np.ndarray) -> float:
-    return float(-(p[p > 0] * np.log(p[p > 0])).sum())
+def _entropy(pair: np.ndarray) -> float:
+    return float(-(pair[pair > 0] * np.log(pair[pair > 0])).sum())
 
 
 def _without_care(pair: np.ndarray) -> float:
@@ -87,7 +87,7 @@ def _without_care(pair: np.ndarray) -> float:
 check_information = Exercise(
     name="information",
     task="return Σ p(u, v) log(p(u, v) / (p(u) p(v))) over the cells with p(u, v) > 0",
-    solution=lambda pair: _information(pair),
+    solution=_information,
     cases={
         "two pixels that tend to agree": (np.array([[0.4, 0.1], [0.2, 0.3]]),),
         "independent": (np.outer([0.3, 0.7], [0.6, 0.4]),),
@@ -95,9 +95,7 @@ check_information = Exercise(
     },
     mistakes={
         "0 · log 0 counts as 0, and NumPy makes it NaN: leave the empty cells out": _without_care,
-        "this is the entropy of the pair: compare with p(u) p(v), what independence would give": lambda pair: _entropy(
-            pair
-        ),
+        "this is the entropy of the pair: compare with p(u) p(v), what independence would give": _entropy,
         "every cell is weighted by how often it happens: p(u, v) in front of the logarithm": lambda pair: float(
             np.log(pair[pair > 0] / np.outer(pair.sum(1), pair.sum(0))[pair > 0]).sum()
         ),

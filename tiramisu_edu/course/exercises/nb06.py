@@ -5,13 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ..checks import Exercise
-
-
-def _up_to_a_factor(w: ArrayLike) -> np.ndarray:
-    w = np.asarray(w, dtype=float)
-    return w / w.sum()
-
+from ..checks import Exercise, normalised
 
 # 1: weights.
 
@@ -26,7 +20,7 @@ check_weights = Exercise(
         "reported unclear": (_SENSOR, 1),
         "three values": (np.array([[0.9, 0.1, 0.0], [0.2, 0.6, 0.2], [0.3, 0.3, 0.4]]), 2),
     },
-    view=_up_to_a_factor,
+    view=normalised,
     mistakes={
         "a row says what one value is reported as; weights compare the values: take a column": lambda table, report: (
             table[report % len(table)]
@@ -49,16 +43,12 @@ def _products(pictures: np.ndarray, w: np.ndarray) -> np.ndarray:
     return w[np.arange(pictures.shape[1]), pictures].prod(1)
 
 
-def _normalised(values: np.ndarray) -> np.ndarray:
-    return values / values.sum()
-
-
 _PAIRS = np.array([[0, 0], [0, 1], [1, 0], [1, 1]])
 
 check_posterior = Exercise(
     name="posterior",
     task="return p(x) Π_i w_i(x_i) / Z for every picture x of the list",
-    solution=lambda pictures, p, w: _normalised(p * _products(pictures, w)),
+    solution=lambda pictures, p, w: normalised(p * _products(pictures, w)),
     cases={
         "two pixels that agree": (_PAIRS, np.array([0.5, 0.0, 0.0, 0.5]), np.array([[0.3, 0.7], [0.6, 0.4]])),
         "one pixel known": (_PAIRS, np.array([0.4, 0.1, 0.2, 0.3]), np.array([[0.0, 1.0], [0.9, 0.6]])),
@@ -70,14 +60,14 @@ check_posterior = Exercise(
     },
     mistakes={
         "divide by Z, the sum over the list": lambda pictures, p, w: p * _products(pictures, w),
-        "the pixels are seen one by one: multiply their weights, do not add them": lambda pictures, p, w: _normalised(
+        "the pixels are seen one by one: multiply their weights, do not add them": lambda pictures, p, w: normalised(
             p * w[np.arange(pictures.shape[1]), pictures].sum(1)
         ),
-        "what was probable before looking counts too: p(x) is missing": lambda pictures, p, w: _normalised(
+        "what was probable before looking counts too: p(x) is missing": lambda pictures, p, w: normalised(
             _products(pictures, w)
         ),
         "x_i = 0 has a weight as well: take w_i(x_i), not w_i(1) where the pixel is bright": lambda pictures, p, w: (
-            _normalised(p * np.where(pictures == 1, w[:, 1], 1).prod(1))
+            normalised(p * np.where(pictures == 1, w[:, 1], 1).prod(1))
         ),
     },
 )
@@ -88,7 +78,7 @@ check_posterior = Exercise(
 check_temper = Exercise(
     name="temper",
     task="return q(v)^(1/τ) for every v, divided by its sum",
-    solution=lambda q, tau: _normalised(q ** (1 / tau)),
+    solution=lambda q, tau: normalised(q ** (1 / tau)),
     cases={
         "cooler": (np.array([0.2, 0.3, 0.5]), 0.25),
         "as it is": (np.array([0.2, 0.8]), 1.0),
@@ -96,12 +86,12 @@ check_temper = Exercise(
         "a value excluded": (np.array([0.0, 0.4, 0.6]), 2.0),
     },
     mistakes={
-        "a high temperature forgives: the exponent is 1/τ, not τ": lambda q, tau: _normalised(q**tau),
+        "a high temperature forgives: the exponent is 1/τ, not τ": lambda q, tau: normalised(q**tau),
         "divide by the sum over v": lambda q, tau: q ** (1 / tau),
         "this is a softmax of q/τ; the logarithm of q belongs in there, and exp(log(q)/τ) is q^(1/τ)": lambda q, tau: (
-            _normalised(np.exp(q / tau))
+            normalised(np.exp(q / tau))
         ),
-        "dividing by τ changes nothing once the sum is divided out: take a power": lambda q, tau: _normalised(q / tau),
+        "dividing by τ changes nothing once the sum is divided out: take a power": lambda q, tau: normalised(q / tau),
     },
 )
 
@@ -122,7 +112,7 @@ def _quietly(function, a):
 check_log_sum = Exercise(
     name="log_sum",
     task="return log Σ exp(a_k), computed with the largest a_k taken out",
-    solution=lambda a: _log_sum(a),
+    solution=_log_sum,
     cases={
         "ordinary numbers": (np.log([0.2, 0.3, 0.5]),),
         "far below what a float holds": (np.array([-1000.0, -1001.0, -1004.0]),),

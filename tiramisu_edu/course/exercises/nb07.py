@@ -95,7 +95,7 @@ def _step(x_t: np.ndarray, x_0: np.ndarray, now: float, after: float) -> np.ndar
 check_ddim = Exercise(
     name="ddim_step",
     task="solve for ε, then mix x_0 and ε again at ᾱ_{t-1}",
-    solution=lambda x_t, x_0, now, after: _step(x_t, x_0, now, after),
+    solution=_step,
     cases={
         "half way": (np.array([0.5, -1.0]), np.array([1.0, -1.0]), 0.5, 0.7),
         "the first step": (np.array([1.5, 0.2]), np.array([0.1, -0.1]), 0.001, 0.04),

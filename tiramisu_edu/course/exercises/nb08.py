@@ -7,7 +7,7 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ..checks import Exercise
+from ..checks import Exercise, normalised
 
 _LEVELS = np.array([-1.0, 0.0, 1.0])
 
@@ -21,21 +21,16 @@ def _soft_evidence(x_t: float, alpha_bar: float, levels: ArrayLike) -> np.ndarra
     return np.exp(-(distance**2) / (2 * (1 - alpha_bar)))
 
 
-def _up_to_a_factor(w: ArrayLike) -> np.ndarray:
-    w = np.asarray(w, dtype=float)
-    return w / w.sum()
-
-
 check_weights = Exercise(
     name="soft_evidence",
     task="return exp(-(x_t - sqrt(ᾱ) g_v)² / (2 (1 - ᾱ))) for every level g_v",
-    solution=lambda x_t, alpha_bar, levels: _soft_evidence(x_t, alpha_bar, levels),
+    solution=_soft_evidence,
     cases={
         "half signal": (0.5, 0.5, _LEVELS),
         "mostly noise": (1.2, 0.1, _LEVELS),
         "mostly signal": (-0.4, 0.8, np.array([-1.0, -0.5, 0.0, 0.5, 1.0])),
     },
-    view=_up_to_a_factor,
+    view=normalised,
     mistakes={
         "x_t is a noisy copy of sqrt(ᾱ) g_v, not of g_v: shrink the levels first": lambda x_t, alpha_bar, levels: (
             np.exp(-((x_t - levels) ** 2) / (2 * (1 - alpha_bar)))
@@ -57,14 +52,13 @@ check_weights = Exercise(
 
 
 def _geometric_mean(a: ArrayLike, b: ArrayLike, alpha: float) -> np.ndarray:
-    p = np.asarray(a) ** alpha * np.asarray(b) ** (1 - alpha)
-    return p / p.sum()
+    return normalised(np.asarray(a) ** alpha * np.asarray(b) ** (1 - alpha))
 
 
 check_mixture = Exercise(
     name="mixture",
     task="return a(v)^α b(v)^(1 - α) for every v, divided by its sum",
-    solution=lambda a, b, alpha: _geometric_mean(a, b, alpha),
+    solution=_geometric_mean,
     cases={
         "equal weights": (np.array([0.2, 0.8]), np.array([0.5, 0.5]), 0.5),
         "mostly a": (np.array([0.1, 0.2, 0.7]), np.array([0.6, 0.3, 0.1]), 0.8),
@@ -78,7 +72,7 @@ check_mixture = Exercise(
         "the exponents are swapped: α belongs to a, the diffusion model": lambda a, b, alpha: _geometric_mean(
             a, b, 1 - alpha
         ),
-        "a product without the exponents counts both opinions in full": lambda a, b, alpha: a * b / (a * b).sum(),
+        "a product without the exponents counts both opinions in full": lambda a, b, alpha: normalised(a * b),
     },
 )
 

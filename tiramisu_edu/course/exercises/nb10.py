@@ -111,7 +111,7 @@ check_tally = Exercise(
     name="tally",
     task="return (won, tied, lost): in how many settings the LPIPS of `ours` is below, equal to, above that of `base`, "
     "both rounded to three decimals",
-    solution=lambda ours, base: _tally(ours, base),
+    solution=_tally,
     cases={
         "a clear table": (np.array([0.310, 0.205, 0.480]), np.array([0.330, 0.201, 0.500])),
         "ties in the third decimal": (np.array([0.1871, 0.2204, 0.4512]), np.array([0.1874, 0.2204, 0.4498])),
@@ -151,7 +151,7 @@ def _vote_difference(choices: list[str], a_left: list[bool]) -> float:
 check_vote_difference = Exercise(
     name="vote_difference",
     task="return (votes for A - votes for B) / all votes; A is on the left where `a_left` is True",
-    solution=lambda choices, a_left: _vote_difference(choices, a_left),
+    solution=_vote_difference,
     cases={
         "a friend of A": (["left", "right", "right", "left", "tie"], [True, False, False, False, True]),
         "always left": (["left", "left", "left", "left"], [True, False, True, False]),

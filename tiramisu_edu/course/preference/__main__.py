@@ -9,9 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ...errors import FileError, TiramisuError
-from .page import write_page
 from .results import report
-from .study import QUESTION, Key, study_of_files
+from .study import QUESTION, Key, study_of_files, write_page
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

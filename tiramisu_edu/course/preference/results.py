@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import torch
-from torch import Tensor
+import numpy as np
+import pandas as pd
 
 from ...errors import FileError, TiramisuError
 from .study import Key
@@ -56,53 +56,47 @@ def preference(votes: Sequence[Votes], *, seed: int = 0) -> Preference:
     names = sorted({name for one in votes for name in one.pairs})
     if len(names) < 2:
         raise TiramisuError("an interval needs votes on at least two pairs")
-    column = {name: index for index, name in enumerate(names)}
-    scores, cast = torch.zeros(2, len(votes), len(names), dtype=torch.float64)  # (V, P) each
+    scores, cast = np.zeros((2, len(votes), len(names)), dtype=int)  # (V, P) each
     for row, one in enumerate(votes):
-        seen = [column[name] for name in one.pairs]
-        scores[row, seen] = torch.tensor(one.scores, dtype=torch.float64)
-        cast[row, seen] = 1
+        seen = np.searchsorted(names, one.pairs)
+        scores[row, seen], cast[row, seen] = one.scores, 1
 
-    low, high = vote_interval(scores, cast, torch.Generator().manual_seed(seed))
+    low, high = vote_interval(scores, cast, np.random.default_rng(seed))
     for_a, ties, for_b = (int(((scores == sign) & (cast > 0)).sum()) for sign in (1, 0, -1))
-    p = sign_flip_p([int(total) for total in scores.sum(0).tolist()])
+    p = sign_flip_p(scores.sum(0).tolist())
     return Preference(for_a, ties, for_b, (for_a - for_b) / int(cast.sum()), low, high, p)
 
 
 def vote_interval(
-    scores: Tensor, cast: Tensor, generator: torch.Generator, num_resamples: int = 10_000
+    scores: np.ndarray, cast: np.ndarray, rng: np.random.Generator, num_resamples: int = 10_000
 ) -> tuple[float, float]:
     """A 95 % percentile-bootstrap interval of the vote difference, voters and pairs both being drawn anew.
 
     difference* = sum_vp m_v n_p scores_vp / sum_vp m_v n_p cast_vp, voter v drawn m_v times and pair p n_p times.
 
     Args:
-        scores: (V, P) float64, 1, 0 or -1.
-        cast: (V, P) float64, 1 where voter v judged pair p, 0 elsewhere.
-        generator: draws the resamples.
+        scores: (V, P), 1, 0 or -1.
+        cast: (V, P), 1 where voter v judged pair p, 0 elsewhere.
+        rng: draws the resamples.
         num_resamples: R, how many.
 
     Source: Owen, The pigeonhole bootstrap (2007). Too long, by up to a factor of 1.7, where neither voters nor pairs
         differ from each other; with a handful of voters or twenty pairs a little too short (about 93 %).
     """
-    of_voter, of_pair = (_times_drawn(cases, num_resamples, generator) for cases in scores.shape)  # (R, V), (R, P)
-    sums, counts = (((of_voter @ table) * of_pair).sum(1) for table in (scores, cast))  # (R,)
-    drawn = (sums / counts)[counts > 0]
-    low, high = drawn.quantile(torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
+    m, n = (
+        rng.multinomial(cases, np.full(cases, 1 / cases), num_resamples) for cases in scores.shape
+    )  # (R, V), (R, P)
+    sums, counts = (((m @ table) * n).sum(1) for table in (scores, cast))  # (R,)
+    low, high = np.quantile(sums[counts > 0] / counts[counts > 0], [0.025, 0.975]).tolist()
     return low, high
 
 
 def sign_flip_p(sums: Sequence[int]) -> float:
     """P(|sum_i e_i sums_i| >= |sum_i sums_i|) for independent signs e_i: all of them counted, one pair at a time."""
-    ways = Counter({0: 1})  # total -> number of sign patterns that give it
+    ways = {0: 1}  # total -> number of sign patterns that give it
     for value in sums:
-        longer: Counter[int] = Counter()
-        for total, number in ways.items():
-            longer[total + value] += number
-            longer[total - value] += number
-        ways = longer
-    as_far = sum(number for total, number in ways.items() if abs(total) >= abs(sum(sums)))
-    return as_far / 2 ** len(sums)
+        ways = {t: ways.get(t - value, 0) + ways.get(t + value, 0) for s in ways for t in (s + value, s - value)}
+    return sum(number for total, number in ways.items() if abs(total) >= abs(sum(sums))) / 2 ** len(sums)
 
 
 def report(key: Key, paths: Sequence[str | Path], *, seed: int = 0) -> str:
@@ -124,24 +118,16 @@ def report(key: Key, paths: Sequence[str | Path], *, seed: int = 0) -> str:
     groups += [(f"all {len(votes)}", votes)] if len(votes) > 1 else []
     a, b = key.names
     head = ["voter", "votes", f"for {a}", "tie", f"for {b}", "difference [95 %]", "p"]
-    rows = [head, *([name, *_numbers(preference(group, seed=seed))] for name, group in groups)]
-    widths = [max(len(row[k]) for row in rows) for k in range(len(head))]
-    lines = ["  ".join([row[0].ljust(widths[0]), *(x.rjust(w) for x, w in zip(row[1:], widths[1:]))]) for row in rows]
+    table = pd.DataFrame([_row(name, preference(group, seed=seed)) for name, group in groups], columns=head)
     chosen = Counter(choice for one in votes for choice in one.choices)
-    sided = chosen["left"] + chosen["right"]
-    lines += ["", f"difference: share for {a} minus share for {b}; + speaks for {a}. A tie counts for neither."]
-    lines += [f"left chosen in {chosen['left']} of {sided} votes that chose a side"]
-    return "\n".join(lines)
+    return (
+        f"{table.to_string(index=False)}\n\n"
+        f"difference: share for {a} minus share for {b}; + speaks for {a}. A tie counts for neither.\n"
+        f"left chosen in {chosen['left']} of {chosen['left'] + chosen['right']} votes that chose a side"
+    )
 
 
-def _numbers(found: Preference) -> list[str]:
+def _row(name: str, found: Preference) -> list[str | int]:
     counts = (found.for_a + found.ties + found.for_b, found.for_a, found.ties, found.for_b)
     interval = f"{found.difference:+.0%} [{found.low:+.0%}, {found.high:+.0%}]"
-    return [*map(str, counts), interval, f"{found.p:.3f}"]
-
-
-def _times_drawn(cases: int, resamples: int, generator: torch.Generator) -> Tensor:
-    """How often each case is drawn when as many are drawn with replacement, (R, cases) float64."""
-    drawn = torch.randint(cases, (resamples, cases), generator=generator)
-    once = torch.ones_like(drawn, dtype=torch.float64)
-    return torch.zeros_like(once).scatter_add_(1, drawn, once)
+    return [name, *counts, interval, f"{found.p:.3f}"]

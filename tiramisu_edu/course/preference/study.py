@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import dataclasses
+import base64
 import hashlib
 import io
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
+from jinja2 import Template
 from PIL import Image
 from torch import Tensor
 
@@ -44,26 +44,22 @@ class Pair(NamedTuple):
         return Pair(self.name, self.right, self.left, not self.a_left)
 
 
-@dataclass(frozen=True)
-class Key:
-    """What decodes the votes; without it they are codes.
-
-    Attributes:
-        question: put to every voter.
-        names: of method A and of method B.
-        seed: that drew the sides.
-        pairs: sorted by code, so that their order says nothing. A is on the left in half of them.
-    """
+class Key(NamedTuple):
+    """What decodes the votes; without it they are codes."""
 
     question: str
+    """Put to every voter."""
     names: tuple[str, str]
+    """Of method A and of method B."""
     seed: int
+    """That drew the sides."""
     pairs: tuple[Pair, ...]
+    """Sorted by code, so that their order says nothing. A is on the left in half of them."""
 
     @property
     def study(self) -> str:
         """16 hexadecimal digits; other pictures, names, question or seed give others."""
-        return hashlib.sha256(json.dumps(dataclasses.astuple(self)).encode()).hexdigest()[:16]
+        return hashlib.sha256(json.dumps(self).encode()).hexdigest()[:16]
 
     def plan(self, voter: str) -> list[Pair]:
         """The questions in this voter's own order. Every other voter, at random, has all sides exchanged.
@@ -84,9 +80,8 @@ class Key:
 
     def save(self, path: str | Path) -> Path:
         """Write the key as JSON, atomically; its path."""
-        content = {"study": self.study, **dataclasses.asdict(self)}
         with atomic_path(path) as unfinished:
-            unfinished.write_text(json.dumps(content, indent=1), encoding="utf-8")
+            unfinished.write_text(json.dumps({"study": self.study, **self._asdict()}, indent=1), encoding="utf-8")
         return Path(path)
 
     @classmethod
@@ -98,14 +93,13 @@ class Key:
         """
         try:
             found = json.loads(Path(path).read_text(encoding="utf-8"))
-            first, second = found["names"]
-            key = cls(found["question"], (first, second), found["seed"], tuple(Pair(*pair) for pair in found["pairs"]))
-            whole = found["study"] == key.study
+            pairs = tuple(Pair(*pair) for pair in found["pairs"])
+            key, study = cls(found["question"], tuple(found["names"]), found["seed"], pairs), found["study"]
         except OSError as error:
             raise FileError(f"cannot read the key {path}: {error.strerror}") from error
         except (ValueError, KeyError, TypeError) as error:
             raise FileError(f"{path} is no key of a preference study ({error!r})") from error
-        if not whole:
+        if study != key.study:
             raise FileError(f"{path} was changed after it was written: restore the key, or the votes cannot be decoded")
         return key
 
@@ -116,6 +110,21 @@ class Study(NamedTuple):
     key: Key
     pictures: dict[str, bytes]
     """Code -> PNG without any metadata."""
+
+
+def write_page(study: Study, path: str | Path) -> Path:
+    """Write the page that voters open in a browser; its path.
+
+    It needs no network or server, shows the pairs in each voter's own order, keeps the votes in the browser at every
+    click, and offers them as the CSV file that `read_votes` reads. Of the key it holds the codes only.
+    """
+    pictures = {code: f"data:image/png;base64,{base64.b64encode(png).decode()}" for code, png in study.pictures.items()}
+    pairs = [[pair.left, pair.right] for pair in study.key.pairs]
+    known = {"study": study.key.study, "question": study.key.question, "pairs": pairs, "pictures": pictures}
+    page = Template(Path(__file__).with_name("page.html").read_text(encoding="utf-8")).render(study=known)
+    with atomic_path(path) as unfinished:
+        unfinished.write_text(page, encoding="utf-8")
+    return Path(path)
 
 
 def study_of_images(
@@ -197,18 +206,17 @@ def _study(
         raise TiramisuError(f"both methods are called {names[0]!r}: give names that tell them apart")
     if not a:
         raise ImageError("a study needs at least one pair of pictures")
-    pairs, pictures = [], {}
+    pairs: list[Pair] = []
+    pictures: dict[str, bytes] = {}
     half = torch.randperm(len(a), generator=torch.Generator().manual_seed(seed)) % 2 == 0
     for name, a_left in zip(sorted(a), half.tolist()):
         if a[name].size != b[name].size:
             sizes = " and ".join(f"{x[name].width} x {x[name].height}" for x in (a, b))
             raise ImageError(f"pair {name}: pictures of {sizes} pixels; a difference in size gives the method away")
-        codes = []
-        for picture in (a[name], b[name]):
-            png = _png(picture)
-            # From the pixels alone: nobody who guesses the seed learns from a code whose picture it is.
-            codes.append("p" + hashlib.sha256(f"{seed} {name} ".encode() + png).hexdigest()[:12])
-            pictures[codes[-1]] = png
+        pngs = [_png(picture) for picture in (a[name], b[name])]
+        # From the pixels alone: nobody who guesses the seed learns from a code whose picture it is.
+        codes = ["p" + hashlib.sha256(f"{seed} {name} ".encode() + png).hexdigest()[:12] for png in pngs]
+        pictures |= dict(zip(codes, pngs))
         pair = Pair(name, codes[0], codes[1], True)
         pairs.append(pair if a_left else pair.mirrored)
     key = Key(question, names, seed, tuple(sorted(pairs, key=lambda pair: pair.left)))
@@ -231,16 +239,12 @@ def _read(path: Path) -> dict[str, Image.Image]:
 
 def _picture(image: Tensor) -> Image.Image:
     """(C, H, W) in [-1, 1] as RGB."""
-    from PIL import Image
-
     levels = ((image.detach().cpu().float().clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
     return Image.fromarray(levels.expand(3, -1, -1).permute(1, 2, 0).contiguous().numpy())
 
 
 def _png(picture: Image.Image) -> bytes:
     """The pixels alone: what else a file says, such as its program or path, stays behind."""
-    from PIL import Image
-
     buffer = io.BytesIO()
     Image.frombytes("RGB", picture.size, picture.tobytes()).save(buffer, format="PNG")
     return buffer.getvalue()

@@ -12,7 +12,7 @@ from ...files import atomic_path
 from .study import Key, Pair
 
 HEADER = ["study", "voter", "number", "left", "right", "vote"]
-CHOICES = ("left", "tie", "right")
+CHOICES = {"left": 1, "tie": 0, "right": -1}  # vote -> score of the picture on the left
 
 
 class Votes(NamedTuple):
@@ -109,17 +109,11 @@ def read_votes(path: str | Path, key: Key) -> Votes:
             raise FileError(f"{path}, line {line} is damaged: {','.join(row)!r}; ask for the file as it was downloaded")
     if len(rows) > len(plan):
         raise FileError(f"{path} has {len(rows)} votes on {len(plan)} pairs: ask for the file as it was downloaded")
-    scores = tuple(_score(pair, choice) for pair, choice in zip(plan, choices))
-    return Votes(voter, tuple(pair.name for pair, _ in zip(plan, choices)), tuple(choices), scores)
+    scores = tuple(CHOICES[c] * (1 if pair.a_left else -1) for pair, c in zip(plan, choices))
+    return Votes(voter, tuple(pair.name for pair in plan[: len(choices)]), tuple(choices), scores)
 
 
 def _rows(key: Key, voter: str, plan: Sequence[Pair], choices: Sequence[str]) -> list[list[str]]:
     """The rows of a file with these choices."""
     voted = enumerate(zip(plan, choices), start=1)
     return [[key.study, voter, str(number), pair.left, pair.right, choice] for number, (pair, choice) in voted]
-
-
-def _score(pair: Pair, choice: str) -> int:
-    if choice == "tie":
-        return 0
-    return 1 if (choice == "left") == pair.a_left else -1
