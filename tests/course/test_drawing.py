@@ -13,11 +13,11 @@ from tiramisu_edu.course.figures import figure_html
 from tiramisu_edu.errors import TiramisuError
 
 SMALL = [
-    examples.mixture([0.4, 0.6], [[[0.1, 0.9], [0.5, 0.5]], [[0.8, 0.2], [0.9, 0.1]]]),
+    examples.naive_bayes([0.4, 0.6], [[[0.1, 0.9], [0.5, 0.5]], [[0.8, 0.2], [0.9, 0.1]]]),
     examples.hmm([0.5, 0.5], [[0.8, 0.2], [0.3, 0.7]], [[0.9, 0.1], [0.2, 0.8]], 3),
     examples.sum_product_network(),
     examples.cutset_network(),
-    examples.random_circuit(np.random.default_rng(0), [2, 3, 2, 2]),
+    random_nodes(np.random.default_rng(0), [2, 3, 2, 2]),
 ]
 
 
