@@ -7,12 +7,12 @@ import itertools
 from pathlib import Path
 
 import torch
+from tiramisu_edu.lab.evaluation.table import Grid
 from torch import Tensor
 
 from studies.fusion_study import Fused, FusionStudy, at_equal_agreement, interval_over_pairs, meter, rises
 from tiramisu_edu.files import atomic_path
 from tiramisu_edu.lab.evaluation.figures import COLOURS, MARKERS
-from tiramisu_edu.lab.evaluation.table import Grid
 
 
 def fusion_tables(study: FusionStudy) -> list[Grid]:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
+from tiramisu_edu.lab.evaluation.table import Grid
 from torch import Tensor
 from tqdm.auto import tqdm
 
@@ -28,7 +29,6 @@ from tiramisu_edu.errors import TiramisuError
 from tiramisu_edu.files import atomic_path
 from tiramisu_edu.lab.evaluation.figures import COLOURS, MARKERS
 from tiramisu_edu.lab.evaluation.significance import PairedInterval, paired_interval
-from tiramisu_edu.lab.evaluation.table import Grid
 from tiramisu_edu.lab.recipes.picture_teacher import teach
 
 if TYPE_CHECKING:
