@@ -82,7 +82,7 @@ def strength_of_difference(world: World) -> pd.DataFrame:
     return pd.DataFrame({"time": gaps.argmin(1) / (len(world.schedule) - 1), "weight": table.weights.mean(1)})
 
 
-def plot_strength(path: Path, found: dict[str, pd.DataFrame]) -> Path:
+def plot_strength(path: str | Path, found: dict[str, pd.DataFrame]) -> Path:
     """The weight of the circuit's correction against time, a line per world."""
     figure, axis = new_figure(6.4, 3.6)
     for number, (name, columns) in enumerate(found.items()):
@@ -92,7 +92,7 @@ def plot_strength(path: Path, found: dict[str, pd.DataFrame]) -> Path:
     return save_figure(figure, path)
 
 
-def plot_crossover(path: Path, found: dict[str, pd.DataFrame]) -> Path:
+def plot_crossover(path: str | Path, found: dict[str, pd.DataFrame]) -> Path:
     """Two panels per world: the three errors, and the circuit's weight in the best mixture, against time."""
     figure, panels = new_figure(9.4, 3.3 * len(found), len(found), 2, squeeze=False)
     lines = {"denoiser": "denoiser", "circuit": "circuit, exact", "mixture": "best mixture"}

@@ -52,21 +52,19 @@ def fuse_pairs(
     pairs: int,
     seeds: int,
     steps: int,
-    regions: str = "up-down",
-    coherences: Sequence[float] = LEVELS,
-    chosen: Sequence[str] = METHODS,
+    coherences: Sequence[float],
     seed: int = 0,
 ) -> tuple[pd.DataFrame, float]:
     """Fuse the first pairs of test pictures with every method at every level, and measure.
+
+    The upper half of a picture follows one reference, the lower half the other.
 
     Args:
         world: a procedural one, on the CPU, with a judge.
         pairs: P.
         seeds: N pictures per pair and level; all methods and levels start from the same noise.
         steps: denoising steps of DDIM.
-        regions: a layout for two references.
         coherences: levels, rising, above 0 and below 1.
-        chosen: of `METHODS`.
         seed: of the noise.
 
     Returns:
@@ -78,12 +76,12 @@ def fuse_pairs(
     levels = list(coherences)
     if levels != sorted(set(levels)) or not levels or levels[0] <= 0 or levels[-1] >= 1:
         raise TiramisuError(f"the levels of a study rise between 0 and 1, both excluded; not {levels}")
-    tasks, real = chosen_pairs(world, pairs, regions, "test")
+    tasks, real = chosen_pairs(world, pairs)
     draw = {"pairs": pairs, "seeds": seeds, "steps": steps, "seed": seed}
     no_nats = torch.zeros(pairs)
     found = [measured(world, tasks, sampled(world, None, tasks.regions, **draw), no_nats, PLAIN, 0.0)]
     models = None
-    for method, level in tqdm(list(itertools.product(chosen, levels)), desc=world.name, unit="level"):
+    for method, level in tqdm(list(itertools.product(METHODS, levels)), desc=world.name, unit="level"):
         models = models_of(world, method) if level == levels[0] or models is None else models
         demands = [demands_of(models, references, tasks.regions, level) for references in tasks.references]
         images = sampled(world, (models, torch.stack([d.joint for d in demands])), tasks.regions, **draw)
@@ -177,7 +175,7 @@ def study(options) -> None:
     for name in options.worlds.split(","):
         begun = time.perf_counter()
         settings = {"pairs": options.pairs, "seeds": options.images, "steps": options.num_inference_steps}
-        frame, real = fuse_pairs(load(name), **settings, seed=options.seed)
+        frame, real = fuse_pairs(load(name), **settings, coherences=LEVELS, seed=options.seed)
         title = (
             f"{name}, up-down: {options.pairs} pairs, {options.images} pictures of each, {settings['steps']} steps; "
         )
