@@ -53,9 +53,10 @@ def fuse_pairs(
     seeds: int,
     steps: int,
     coherences: Sequence[float],
+    chosen: Sequence[str],
     seed: int = 0,
 ) -> tuple[pd.DataFrame, float]:
-    """Fuse the first pairs of test pictures with every method at every level, and measure.
+    """Fuse the first pairs of test pictures with each method at each level, and measure.
 
     The upper half of a picture follows one reference, the lower half the other.
 
@@ -65,6 +66,7 @@ def fuse_pairs(
         seeds: N pictures per pair and level; all methods and levels start from the same noise.
         steps: denoising steps of DDIM.
         coherences: levels, rising, above 0 and below 1.
+        chosen: of `METHODS`.
         seed: of the noise.
 
     Returns:
@@ -81,7 +83,7 @@ def fuse_pairs(
     no_nats = torch.zeros(pairs)
     found = [measured(world, tasks, sampled(world, None, tasks.regions, **draw), no_nats, PLAIN, 0.0)]
     models = None
-    for method, level in tqdm(list(itertools.product(METHODS, levels)), desc=world.name, unit="level"):
+    for method, level in tqdm(list(itertools.product(chosen, levels)), desc=world.name, unit="level"):
         models = models_of(world, method) if level == levels[0] or models is None else models
         demands = [demands_of(models, references, tasks.regions, level) for references in tasks.references]
         images = sampled(world, (models, torch.stack([d.joint for d in demands])), tasks.regions, **draw)
@@ -175,7 +177,7 @@ def study(options) -> None:
     for name in options.worlds.split(","):
         begun = time.perf_counter()
         settings = {"pairs": options.pairs, "seeds": options.images, "steps": options.num_inference_steps}
-        frame, real = fuse_pairs(load(name), **settings, coherences=LEVELS, seed=options.seed)
+        frame, real = fuse_pairs(load(name), **settings, coherences=LEVELS, chosen=METHODS, seed=options.seed)
         title = (
             f"{name}, up-down: {options.pairs} pairs, {options.images} pictures of each, {settings['steps']} steps; "
         )

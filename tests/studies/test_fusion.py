@@ -102,7 +102,7 @@ def test_every_method_has_its_models():
 
 def test_studies_that_make_no_sense():
     def run(world="faces", pairs=2, coherences=(0.5,)):
-        fuse_pairs(load(world), pairs=pairs, seeds=1, steps=2, coherences=coherences)
+        fuse_pairs(load(world), pairs=pairs, seeds=1, steps=2, coherences=coherences, chosen=("pixels",))
 
     for levels in ((0.5, 0.3), (0.5, 1.0), ()):
         with pytest.raises(TiramisuError, match="levels of a study rise"):

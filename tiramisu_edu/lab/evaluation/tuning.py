@@ -55,7 +55,7 @@ GUIDE_GRIDS: dict[str, list[Options]] = {
 
 def tune(
     world: World,
-    names: Sequence[str],
+    name: str,
     masks: Sequence[str],
     *,
     steps: int,
@@ -63,36 +63,31 @@ def tune(
     seed: int,
     measure_name: str,
     device: torch.device,
-    progress: bool = True,
-) -> dict[str, dict[str, Any]]:
-    """Try all candidates of samplers and guides.
+) -> dict[str, Any]:
+    """Try all candidates of a sampler or guide.
 
     Args:
         world: its validation split is used.
-        names: of samplers in `GRIDS` and of guides in `GUIDE_GRIDS`.
+        name: of a sampler in `GRIDS` or a guide in `GUIDE_GRIDS`.
         masks: each image is repaired under each.
         steps: denoising steps T.
         images: of the validation split.
         seed: of image choice and noise.
-        measure_name: what is best; see `MEASURES`.
+        measure_name: decides which candidate is best; see `MEASURES`.
         device: where the world's models are.
-        progress: show a progress bar.
 
     Returns:
-        name -> {"options": the best candidate, "tried": [(candidate, mean of the measure), ...], "steps",
-        "images", "masks", "seed", "measure"}.
+        "options": the best candidate, "tried": [(candidate, mean of the measure), ...], and the arguments "steps",
+        "images", "masks", "seed", "measure".
     """
     cases = make_cases(world, masks, images, split="validation", seed=seed)
     best = min if MEASURES[measure_name].lower_is_better else max
-    found = {}
-    for name in names:
-        tried = []
-        for candidate in tqdm((GRIDS | GUIDE_GRIDS)[name], desc=name, unit="candidate", disable=not progress):
-            completed = _completed(world, cases, name, candidate, steps=steps, seed=seed, device=device)
-            tried.append((candidate, measure(world, completed, cases)[measure_name].nanmean().item()))
-        facts = {"steps": steps, "images": images, "masks": list(masks), "seed": seed, "measure": measure_name}
-        found[name] = {"options": best(tried, key=lambda pair: pair[1])[0], "tried": tried} | facts
-    return found
+    tried = []
+    for candidate in tqdm((GRIDS | GUIDE_GRIDS)[name], desc=name, unit="candidate"):
+        completed = _completed(world, cases, name, candidate, steps=steps, seed=seed, device=device)
+        tried.append((candidate, measure(world, completed, cases)[measure_name].nanmean().item()))
+    facts = {"steps": steps, "images": images, "masks": list(masks), "seed": seed, "measure": measure_name}
+    return {"options": best(tried, key=lambda pair: pair[1])[0], "tried": tried} | facts
 
 
 def _completed(
