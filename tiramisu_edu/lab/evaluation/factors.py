@@ -72,7 +72,7 @@ class Calibration(NamedTuple):
 
 
 def calibration(model: FactorModel, read: Tensor, truth: Tensor, seen: Tensor, hidden: Tensor) -> Calibration:
-    """Do the completions choose among what is possible as often as the exact conditional says?
+    """How far the frequencies of the completed values are from the exact conditional.
 
     Cases of factor f with the same p = p(s_f | seen) form a group g of n_g cases, in which value v is read with
     frequency q_gv:

@@ -30,7 +30,7 @@ class Perceptual(NamedTuple):
     """A perceptual distance and what tables must call it.
 
     Attributes:
-        name: says whose features are compared.
+        name: whose features are compared.
         compare: images, truth (B, C, H, W) -> distances that can be flattened to (B,).
     """
 

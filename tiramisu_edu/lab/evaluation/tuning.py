@@ -1,6 +1,6 @@
 """Tunes samplers and guides on validation images, each with the same number of tries, and keeps the best as data.
 
-A comparison in which only one method was tuned says nothing. Each sampler has eight candidates for its most important
+Methods can be compared only if all were tuned alike. Each sampler has eight candidates for its most important
 options, tried on the same pictures, masks and noise; test images are not used. Two guides have constants that no
 derivation gives, and eight candidates too: the latent guide's temperatures, and the bandwidth of the control without a
 circuit.
