@@ -76,14 +76,14 @@ FORMULAS = (
     Formula(
         "Eq. 5",
         r"p \propto p_{DM}^{\alpha}\,p_{TPM}^{1-\alpha}",
-        "steering.mixing:geometric_mean",
+        "steering.mixture:geometric_mean",
         "alpha * log_a + (1 - alpha) * log_b",
         (8,),
     ),
     Formula(
         "Eq. 5",
         r"1/\sigma^2 = \alpha/\sigma_{DM}^2 + (1-\alpha)/\sigma_{TPM}^2\text{ for Gaussians}",
-        "steering.mixing:gaussian_geometric_mean",
+        "steering.mixture:gaussian_geometric_mean",
         "1 / (of_a + of_b)",
         (8,),
     ),
@@ -153,7 +153,7 @@ FORMULAS = (
     Formula(
         "Appendix B",
         r"\alpha(t) = a + (b - a)\,e^{-\text{decay}\;t/T}",
-        "steering.mixing:AlphaSchedule",
+        "steering.mixture:AlphaSchedule",
         "math.exp(-self.decay * ",
         (8,),
     ),

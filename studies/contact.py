@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
+from studies.common import parser, run
+from tiramisu_edu.diffusion.denoiser import Denoiser
 from tiramisu_edu.diffusion.samplers import ddpm
+from tiramisu_edu.lab.evaluation.comparison import circuit_samples
 from tiramisu_edu.lab.evaluation.sheet import save_sheet
 from tiramisu_edu.lab.worlds.factors import violations
-
-if TYPE_CHECKING:
-    from tiramisu_edu.circuits.circuit import Circuit
-    from tiramisu_edu.diffusion.denoiser import Denoiser
-    from tiramisu_edu.world import World
+from tiramisu_edu.lab.zoo import load
+from tiramisu_edu.world import World
 
 
 def save_contact_sheet(path: str | Path, world: World, *, columns: int = 12, steps: int = 50, seed: int = 0) -> Path:
@@ -32,7 +32,7 @@ def save_contact_sheet(path: str | Path, world: World, *, columns: int = 12, ste
     drawn = denoiser_samples(world.denoiser, real, steps=steps, seed=seed)
     rows = {"real": real[:columns], "real ": real[columns:]}
     rows |= {"denoiser": drawn[:columns], "denoiser ": drawn[columns:]}
-    rows["circuit"] = circuit_samples(world, world.circuit, real[:columns], seed=seed)
+    rows["circuit"] = circuit_samples(world, real[:columns], nothing_known(real[:columns]), seed=seed)
     if world.tokenizer is not None:
         rows["tokenizer"] = world.tokenizer.decode(world.tokenizer.encode(real[:columns]))
     return save_sheet(path, rows, f"{world.name}: real pictures, samples, and the real pictures through the tokenizer")
@@ -50,32 +50,44 @@ def rules_broken(world: World, *, count: int = 256, steps: int = 50, seed: int =
     Returns:
         "real", "denoiser", "weak denoiser", "circuit", "independent patches" -> share from 0 to 1.
     """
-    assert world.scene is not None, "rules need a procedural world"
     real = world.images("test", count)[0]
-    kinds = {
-        "real": real,
-        "denoiser": denoiser_samples(world.denoiser, real, steps=steps, seed=seed),
-        "weak denoiser": denoiser_samples(world.weak_denoiser, real, steps=steps, seed=seed),
-        "circuit": circuit_samples(world, world.circuit, real, seed=seed),
-        "independent patches": circuit_samples(world, world.independent_circuit, real, seed=seed),
-    }
+    kinds = {"real": real}
+    for name, denoiser in (("denoiser", world.denoiser), ("weak denoiser", world.weak_denoiser)):
+        kinds[name] = denoiser_samples(denoiser, real, steps=steps, seed=seed)
+    for name, circuit in (("circuit", world.circuit), ("independent patches", world.independent_circuit)):
+        kinds[name] = circuit_samples(world, real, nothing_known(real), seed=seed, circuit=circuit)
     model = world.scene.model
     return {kind: (violations(model, world.judge.read(x)) > 0).double().mean().item() for kind, x in kinds.items()}
 
 
-def denoiser_samples(denoiser: Denoiser, like: Tensor, *, steps: int = 50, seed: int = 0, batch: int = 64) -> Tensor:
-    """Pictures from a denoiser alone, as many and of the shape of `like` (N, C, H, W): nothing is known."""
-    schedule = denoiser.schedule.respace(steps)
-    parts = []
-    for first in range(0, len(like), batch):
-        nothing = torch.zeros_like(like[first : first + batch])
-        generators = [torch.Generator().manual_seed(1_000_003 * seed + first + n) for n in range(len(nothing))]
-        known = torch.zeros_like(nothing[:, :1], dtype=torch.bool)
-        parts.append(ddpm(denoiser, schedule, nothing, known, generator=generators))
+def denoiser_samples(denoiser: Denoiser, like: Tensor, *, steps: int = 50, seed: int = 0) -> Tensor:
+    """Pictures from a denoiser alone, as many and of the shape of `like` (N, C, H, W)."""
+    schedule, parts = denoiser.schedule.respace(steps), []
+    generators = [torch.Generator().manual_seed(1_000_003 * seed + n) for n in range(len(like))]
+    for first, part in zip(range(0, len(like), 64), torch.zeros_like(like).split(64)):
+        own = generators[first : first + len(part)]
+        parts.append(ddpm(denoiser, schedule, part, nothing_known(part), generator=own))
     return torch.cat(parts)
 
 
-def circuit_samples(world: World, circuit: Circuit, like: Tensor, *, seed: int = 0) -> Tensor:
-    """Pictures from a circuit over the world's codebook alone, of the shape of `like`; each code as its mean."""
-    codes = circuit.sample(len(like), generator=torch.Generator().manual_seed(seed))
-    return world.codebook.image(codes, like.shape)
+def nothing_known(like: Tensor) -> Tensor:
+    """(N, 1, H, W) False."""
+    return torch.zeros_like(like[:, :1], dtype=torch.bool)
+
+
+def study(options) -> None:
+    """Draw a sheet of each world; print how many pictures of each kind break a rule."""
+    for name in options.worlds.split(","):
+        world = load(name)
+        print(f"picture: {save_contact_sheet(options.out / f'{name}.png', world, seed=options.seed)}")
+        for kind, share in rules_broken(world, seed=options.seed).items() if world.scene is not None else ():
+            print(f"{kind:20} {share:6.1%} of 256 pictures break a rule, as the judge reads them")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The command line."""
+    run(study, parser("contact", __doc__, "docs/images").parse_args(arguments))
+
+
+if __name__ == "__main__":
+    main()

@@ -79,7 +79,7 @@ def inpaint(
         known: bool (B, 1, H, W) or (1, H, W), True where the pixel is given.
         sampler: one of `SAMPLERS` (`tiramisu_edu.diffusion.samplers`), with the world's tuned options; or "twisted",
             the particle filter that has the difference guide built in.
-        guide: "none" or one of `GUIDES` (`tiramisu_edu.steering.guides`), such as "mixture" or "latent", the paper's,
+        guide: "none" or one of `GUIDES` (`tiramisu_edu.methods`), such as "mixture" or "latent", the paper's,
             or "difference"; or a `Guide` of your own.
         num_inference_steps: T, the schedule respaced to it.
         guided_fraction: share of the steps, from the noisiest on, that are guided; the guide's default if None

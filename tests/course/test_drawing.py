@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from tests.circuits.random_nodes import random_nodes
 from tiramisu_edu.circuits import examples, structures
 from tiramisu_edu.circuits.regions import Region, RegionGraph
 from tiramisu_edu.course.drawing import draw_circuit, draw_regions, draw_tree, layout, scope_text

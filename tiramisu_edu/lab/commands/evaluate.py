@@ -7,31 +7,27 @@ import os
 import platform
 import shlex
 import sys
-from pathlib import Path
+from collections.abc import Iterable
+
+import pandas as pd
+import torch
 
 from ...errors import TiramisuError
 from ...files import atomic_path
 from ...masks import MASKS
+from ..evaluation import compute, paper, sets, tables
 from ..evaluation.cells import Cell, CellResult, Method, cell_cases
-from ..evaluation.compute import best_within, frontier, sooner
+from ..evaluation.figures import plot_frontier, plot_guided_fraction
+from ..evaluation.film import save_film
 from ..evaluation.measures import MEASURES, lpips_name
-from ..evaluation.paper import METHODS
-from ..evaluation.realism import realism_and_diversity
+from ..evaluation.page import write_page
 from ..evaluation.runner import run_cells
-from ..evaluation.table import (
-    Grid,
-    Results,
-    best_of_all,
-    calibrations,
-    means,
-    papers_table,
-    steered_against_base,
-    write_per_image,
-)
+from ..table import Table
+from ..zoo import load
 from .inpaint import chosen_device
 
-COSTS, BUDGETS = ("evaluations", "seconds"), (6, 12, 25, 50, 100, 200, 400, 800)
-COPAINT, GOAL = Method("copaint"), 50  # whose quality a steered method is asked to reach sooner
+BUDGETS = (6, 12, 25, 50, 100, 200, 400, 800)
+COPAINT, GOAL = "copaint", 50  # steered methods are searched for its quality at this number of steps
 
 
 def run_evaluate(options: argparse.Namespace) -> int:
@@ -54,27 +50,25 @@ def planned_cells(options: argparse.Namespace) -> list[Cell]:
     Raises:
         TiramisuError: an unknown world, mask, method or measure, or a number that is too small.
     """
-    from ..zoo import load
-
-    worlds, masks = _listed(options.worlds), _listed(options.masks)
-    methods = [Method.parse(text) for text in _listed(options.methods)]
-    for mask in masks:
-        if mask not in MASKS:
-            raise TiramisuError(f"unknown mask {mask!r}; choose from {', '.join(MASKS)}")
-    steps = [_at_least_one("--steps", text) for text in _listed(options.steps)]
+    worlds, masks, steps = listed(options.worlds), listed(options.masks), listed(options.steps)
+    methods = [Method.parse(text) for text in listed(options.methods)]
+    if unknown := [mask for mask in masks if mask not in MASKS]:
+        raise TiramisuError(f"unknown mask {unknown[0]!r}; choose from {', '.join(MASKS)}")
+    if wrong := [text for text in steps if not text.isdigit() or int(text) < 1]:
+        raise TiramisuError(f"--steps takes whole numbers from 1 on, not {wrong[0]!r}")
     if options.seeds < 1:
         raise TiramisuError(f"--seeds must be at least 1, not {options.seeds}")
     if options.measure not in MEASURES:
         raise TiramisuError(f"unknown measure {options.measure!r}; choose one of {', '.join(MEASURES)}")
     for name in worlds:
         available = len(load(name).images(options.split)[0])
-        if not 1 <= options.images <= available:
+        if not 2 <= options.images <= available:  # intervals are over images
             raise TiramisuError(
-                f"the {options.split} split of {name} has {available} images: ask for 1 to {available}, "
+                f"the {options.split} split of {name} has {available} images: ask for 2 to {available}, "
                 f"not {options.images}"
             )
     return [
-        Cell(world, mask, method, t, seed, options.images, options.split, options.eta, options.dtype)
+        Cell(world, mask, method, int(t), seed, options.images, options.split, options.eta, options.dtype)
         for world in worlds
         for mask in masks
         for t in steps
@@ -85,56 +79,47 @@ def planned_cells(options: argparse.Namespace) -> list[Cell]:
 
 def report(options: argparse.Namespace, done: list[CellResult]) -> None:
     """Print the tables, and write everything that the cells tell."""
-    from ..evaluation.figures import plot_frontier, plot_guided_fraction
-    from ..evaluation.film import save_film
-    from ..evaluation.page import write_page
-    from ..zoo import load
-
-    results = Results(done)
-    grids = all_grids(results, options.measure)
-    worlds = {name: load(name) for name in results.worlds}
-    facts = machine_facts(options)
-    facts += "".join(f"\n{name}: {lpips_name(world)}" for name, world in worlds.items())
-    grids += [calibrations(results, w, t) for w in worlds.values() if w.scene is not None for t in results.steps]
-    sets = [realism_and_diversity(results, w, t) for w in worlds.values() for t in results.steps]
-    grids += [grid for grid in sets if grid is not None]
-    text = f"```\n{facts}\n```\n\n" + "\n".join(grid.markdown() for grid in grids)
+    frame, measure, out = tables.per_image(done), options.measure, options.out
+    worlds = {name: load(name) for name in frame["world"].unique()}
+    points = {name: compute.points(frame, name, measure) for name in worlds}
+    steps = frame["steps"].unique()
+    found = [*tables.of_numbers(frame, measure), *tables_of_compute(frame, points, measure)]
+    if {name for name in paper.METHODS if name != "tiramisu"} <= set(frame["method"]):
+        found.append(paper.averages())
+    found += [sets.calibrations(done, w, t) for w in worlds.values() if w.scene is not None for t in steps]
+    realism = [sets.realism_and_diversity(done, w, t) for w in worlds.values() for t in steps]
+    found += [table for table in realism if table is not None]
+    facts = "\n".join([machine_facts(options), *(f"{name}: {lpips_name(world)}" for name, world in worlds.items())])
+    text = f"```\n{facts}\n```\n\n" + "\n".join(table.markdown() for table in found)
     print("\n" + text)
-    _write(options.out / "table.md", text)
-    _write(options.out / "table.tex", "\n".join(grid.latex() for grid in grids))
-    write_per_image(options.out / "per_image.csv", done)
-    write_page(options.out / "index.html", results, grids, worlds, facts, measure=options.measure)
-    if len(results.steps) > 1:
-        plot_frontier(options.out / "frontier.png", results, options.measure)
-    if any(method.fraction is not None for method in results.methods):
-        plot_guided_fraction(options.out / "guided_fraction.png", results, options.measure)
-    for method in [m for m in results.methods if m.guide != "none"][:1]:
-        for setting in {setting.world: setting for setting in reversed(results.settings)}.values():
-            cases = cell_cases(worlds[setting.world], results.cells(setting, method, results.steps[0])[0].cell)
-            film = options.out / f"film_{setting.world}.png"
-            save_film(film, worlds[setting.world], next(cases.split(1)), method, results.steps[0], seed=options.seed)
-    print(f"page: {options.out / 'index.html'}")
+    for name, content in (("table.md", text), ("table.tex", "\n".join(table.latex() for table in found))):
+        with atomic_path(out / name) as unfinished:
+            unfinished.write_text(content, encoding="utf-8")
+    tables.write_per_image(out / "per_image.csv", frame)
+    write_page(out / "index.html", done, found, worlds, facts, measure=measure)
+    if len(steps) > 1:
+        plot_frontier(out / "frontier.png", points, measure)
+    if "@" in "".join(frame["method"].unique()):
+        plot_guided_fraction(out / "guided_fraction.png", points, measure)
+    steered = [result.cell for result in done if result.cell.method.guide != "none"]
+    for cell in {cell.world: cell for cell in reversed(steered)}.values():  # the first of each world
+        case = next(cell_cases(worlds[cell.world], cell).split(1))
+        save_film(out / f"film_{cell.world}.png", worlds[cell.world], case, cell.method, cell.steps, seed=options.seed)
+    print(f"page: {out / 'index.html'}")
 
 
-def all_grids(results: Results, measure: str) -> list[Grid]:
-    """Per world and number of steps the means; who gains over its base; who is best of all."""
-    grids = [means(results, world, measure, steps) for world in results.worlds for steps in results.steps]
-    if any(method.base != method and method.base in results.methods for method in results.methods):
-        grids.append(steered_against_base(results, measure))
-    grids += [best_of_all(results, measure, steps) for steps in results.steps]
-    grids += [best_within(results, measure, BUDGETS)]
-    if len(results.steps) > 1:
-        grids += [frontier(results, world, measure, cost) for world in results.worlds for cost in COSTS]
-        if COPAINT in results.methods and GOAL in results.steps:
-            grids += [sooner(results, measure, COPAINT, GOAL)]
-    published = {Method.parse(name) for name in METHODS if name != "tiramisu"}
-    return [*grids, papers_table()] if published <= set(results.methods) else grids
+def tables_of_compute(frame: pd.DataFrame, points: dict[str, pd.DataFrame], measure: str) -> Iterable[Table]:
+    """Who is best within a budget; with several numbers of steps also the frontiers."""
+    yield compute.best_within(frame, measure, BUDGETS)
+    if frame["steps"].nunique() > 1:
+        costs = ("evaluations", "seconds")
+        yield from (compute.frontier(found, w, measure, cost) for w, found in points.items() for cost in costs)
+        if COPAINT in set(frame["method"]) and GOAL in set(frame["steps"]):
+            yield compute.sooner(frame, measure, points, COPAINT, GOAL)
 
 
 def machine_facts(options: argparse.Namespace) -> str:
-    """The command, and what it ran on."""
-    import torch
-
+    """The command and its machine."""
     command = shlex.join(["tiramisu-edu", *sys.argv[1:]])
     kind = torch.cuda.get_device_name() if options.device.startswith("cuda") else f"CPU, {platform.machine()}"
     threads = f"{torch.get_num_threads()} thread{'s' * (torch.get_num_threads() > 1)} a process"
@@ -142,16 +127,6 @@ def machine_facts(options: argparse.Namespace) -> str:
     return f"{command}\n{kind}, {threads}, {options.workers} process(es), {network}"
 
 
-def _listed(text: str) -> list[str]:
+def listed(text: str) -> list[str]:
+    """The parts between commas, each once."""
     return list(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
-
-
-def _at_least_one(name: str, text: str) -> int:
-    if not text.isdigit() or int(text) < 1:
-        raise TiramisuError(f"{name} takes whole numbers from 1 on, not {text!r}")
-    return int(text)
-
-
-def _write(path: Path, text: str) -> None:
-    with atomic_path(path) as unfinished:
-        unfinished.write_text(text, encoding="utf-8")

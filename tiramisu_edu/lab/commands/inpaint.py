@@ -18,7 +18,7 @@ from ...steering.evidence import PixelCodebook
 from ..evaluation.comparison import Cases, Completed, circuit_samples, make_cases, run_method
 from ..evaluation.measures import MEASURES, measure
 from ..evaluation.sheet import damaged, save_sheet
-from ..evaluation.significance import paired_interval
+from ..evaluation.significance import interval
 
 if TYPE_CHECKING:
     from ...world import World
@@ -45,7 +45,7 @@ def run_inpaint(options: argparse.Namespace) -> int:
     methods = {options.sampler: run_method(world, cases, guide="none", **settings)}
     if options.guide != "none":
         methods[f"{options.sampler} + {options.guide}"] = run_method(world, cases, guide=options.guide, **settings)
-    circuit = circuit_samples(world, cases, seed=options.seed, device=device)
+    circuit = circuit_samples(world, cases.images, cases.known, seed=options.seed)
     methods["circuit alone"] = Completed(circuit, 0.0, 0.0, 0.0, 0.0)
     measured = {label: measure(world, done.images, cases) for label, done in methods.items()} if has_truth else {}
     report = {"seed": options.seed, "mask": str(options.mask), "methods": _report(measured, cases)}
@@ -123,17 +123,11 @@ def _report(measured: dict[str, dict[str, Tensor]], cases: Cases) -> dict[str, d
             mean = float(values[name].nanmean())
             report[label][name] = {"mean": mean}
             text = ""
-            applies = values[name].isfinite() & base[name].isfinite()
-            if values is not base and len(cases.identity[applies].unique()) > 1:
-                interval = paired_interval(
-                    values[name][applies],
-                    base[name][applies],
-                    torch.Generator().manual_seed(0),
-                    clusters=cases.identity[applies],
-                    lower_is_better=MEASURES[name].lower_is_better,
-                )
-                report[label][name] |= interval._asdict()
-                text = format_interval(interval)
+            gaps = values[name] - base[name]
+            if values is not base and len(cases.identity[gaps.isfinite()].unique()) > 1:
+                found = interval(gaps, cases.identity)
+                report[label][name] |= {"difference": found.mean, "low": found.low, "high": found.high}
+                text = f"{found:+.3f}"
             line += f"{mean:22.3f}  {text:>30}"
         print(line)
     return report
@@ -150,11 +144,6 @@ def _print_cost(
         f"{methods[name].guide_share:.1%}, and {fifth.guide_share:.1%} with 20 % of the steps guided"
     )
     return {"as_run": methods[name].guide_share, "at_20_percent": fifth.guide_share}
-
-
-def format_interval(interval: tuple) -> str:
-    """`+0.123 [+0.100, +0.146]`."""
-    return f"{interval[0]:+.3f} [{interval[1]:+.3f}, {interval[2]:+.3f}]"
 
 
 def write_json(path: Path | None, report: dict) -> None:

@@ -13,7 +13,7 @@ from ..evaluation import paper
 
 if TYPE_CHECKING:
     from ...world import World
-    from ..evaluation.table import Grid
+    from ..table import Table
 
 
 def run_show(options: argparse.Namespace) -> int:
@@ -89,7 +89,7 @@ def _show_strength(worlds: dict[str, World], options: argparse.Namespace) -> Pat
     return plot_strength(options.out or "out/strength.png", found)
 
 
-def _write_tables(picture: Path, tables: list[Grid]) -> None:
+def _write_tables(picture: Path, tables: list[Table]) -> None:
     """Print the tables, and write them as Markdown beside the picture."""
     text = "\n".join(table.markdown() for table in tables)
     print(text)

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import argparse
 
+from ...datafiles import data_root
 from ...errors import TiramisuError
 from ...masks import MASKS
 from ..evaluation.measures import MEASURES
 from ..evaluation.tuning import CANDIDATES, GRIDS, GUIDE_GRIDS, save_tuned, tune
+from ..zoo import load
 from .inpaint import chosen_device
 
 
 def run_tune(options: argparse.Namespace) -> int:
     """Try all candidates, print them, and write samplers.json or guides.json beside the world's models."""
-    from ...datafiles import data_root
-    from ..zoo import load
-
     samplers, guides, masks = (
         [n for n in text.split(",") if n] for text in (options.samplers, options.guides, options.masks)
     )
@@ -29,21 +28,13 @@ def run_tune(options: argparse.Namespace) -> int:
     folder = (options.out or data_root()) / options.world
     title = MEASURES[options.measure].title
     print(f"{options.images} validation images x {len(masks)} masks, {options.steps} steps, {CANDIDATES} tries each")
+    settings = {"steps": options.steps, "images": options.images, "seed": options.seed}
     for name in samplers + guides:
-        found = tune(
-            world,
-            [name],
-            masks,
-            steps=options.steps,
-            images=options.images,
-            seed=options.seed,
-            measure_name=options.measure,
-            device=device,
-        )
+        found = tune(world, name, masks, **settings, measure_name=options.measure, device=device)
         path = folder / ("guides.json" if name in guides else "samplers.json")
-        save_tuned(path, found)  # after each name: a stopped run keeps what it found
-        for candidate, value in found[name]["tried"]:
-            mark = "<-" if candidate == found[name]["options"] else ""
+        save_tuned(path, {name: found})  # after each name: a stopped run keeps what it found
+        for candidate, value in found["tried"]:
+            mark = "<-" if candidate == found["options"] else ""
             print(f"{name:17} {title} {value:.4f}  {candidate} {mark}", flush=True)
         print(f"written: {path}")
     return 0
