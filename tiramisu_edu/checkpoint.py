@@ -88,7 +88,7 @@ def _rank() -> int:
 
 
 def _split(state: Any, tensors: dict[str, Tensor]) -> Any:
-    """The state as JSON. Tensors go to `tensors`, by number; dictionaries become pairs, so that keys keep their type."""
+    """The state as JSON: tensors go to `tensors`, by number, and dictionaries become pairs, so that keys keep a type."""
     if isinstance(state, Tensor):
         tensors[str(len(tensors))] = state
         return {"tensor": str(len(tensors) - 1)}
