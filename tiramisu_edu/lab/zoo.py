@@ -18,7 +18,7 @@ from ..circuits.circuit import Circuit
 from ..errors import TiramisuError
 from ..steering.evidence import PixelCodebook
 from ..world import FOLDER, WEAK, World
-from .recipes.digits_circuit import independent_pixels
+from .recipes.pixel_circuit import independent_pixels
 from .worlds import digits
 from .worlds.folder import FolderWorld
 from .worlds.judge import Judge

@@ -19,6 +19,7 @@ from ...datafiles import data_path, write_checksums
 from ...diffusion.denoiser import Denoiser
 from ...masks import mask_batch
 from ...methods import TABLES
+from ...names import PAPER_MASKS
 from ...steering.blends import WeightTable
 from ...steering.evidence import Moments, Observation
 from ...steering.guide import Codebook
@@ -26,7 +27,6 @@ from ..zoo import load
 
 # The difference has one weight per noise level, a curve that can be drawn: `tiramisu-edu show strength`.
 FITS: dict[str, dict[str, Any]] = {"learned": {}, "difference": {"difference": True, "num_levels": 24, "num_bins": 1}}
-MASKS = ("left", "top", "expand1", "expand2", "vstrip", "hstrip", "wide")
 
 
 @torch.no_grad()
@@ -108,7 +108,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     generator = torch.Generator().manual_seed(options.seed)
     images = world.images("validation")[0][: options.images]
     size = images.shape[-2:]
-    known = [mask_batch(MASKS[n % len(MASKS)], 1, *size, generator=generator) for n in range(len(images))]
+    known = [mask_batch(PAPER_MASKS[n % len(PAPER_MASKS)], 1, *size, generator=generator) for n in range(len(images))]
     table = fit_weights(
         world.denoiser,
         world.circuit,
