@@ -16,7 +16,6 @@ from tqdm.auto import tqdm
 
 from tiramisu_edu.files import atomic_path
 from tiramisu_edu.lab.evaluation.comparison import Cases, make_cases
-from tiramisu_edu.methods import fitted_weights
 from tiramisu_edu.steering.evidence import Observation
 
 if TYPE_CHECKING:
@@ -88,25 +87,6 @@ def _predictions(world: World, cases: Cases, x_t: Tensor, i: int) -> tuple[Tenso
         marginals = world.circuit.posterior_marginals(world.codebook.log_weights(seen))
         pc.append(world.codebook.moments(marginals, seen).mean.to(noisy))
     return torch.cat(dm), torch.cat(pc)
-
-
-def strength_of_difference(world: World) -> tuple[Tensor, Tensor]:
-    """Time t / T (L,) and the fitted weight (L,) of the calibrated difference guide, from noise to clean picture."""
-    table = fitted_weights(world, "difference")
-    gaps = (world.schedule.log_snr.float()[None] - table.log_snr[:, None]).abs()  # (L, N)
-    return gaps.argmin(1) / (len(world.schedule) - 1), table.weights.mean(1)
-
-
-def plot_strength(path: str | Path, found: dict[str, tuple[Tensor, Tensor]]) -> Path:
-    """The weight of the circuit's correction against time, a line per world."""
-    figure = _figure(6.4, 3.6)
-    axis = figure.subplots()
-    for (name, (time, weight)), colour, marker in zip(found.items(), ("#0072B2", "#D55E00", "#009E73"), "osD"):
-        axis.plot(time, weight, color=colour, marker=marker, markersize=4, label=name)
-    axis.set_ylim(0, 1.05)
-    axis.set_ylabel("weight of the circuit's correction")
-    axis.legend(frameon=False)
-    return _finish(figure, path)
 
 
 def plot_crossover(path: str | Path, found: dict[str, Crossover]) -> Path:

@@ -4,10 +4,10 @@ import json
 
 import pytest
 import torch
-from torch.utils.flop_counter import FlopCounterMode
-
 from benchmarks.circuits import EM, MARGINALS, Growth, Row, Setup, binary_tree, markdown
 from benchmarks.timing import Timing, alternate, slope
+from torch.utils.flop_counter import FlopCounterMode
+
 from tiramisu_edu.lab.cli import main
 
 

@@ -4,10 +4,10 @@ import math
 
 import pytest
 import torch
+from tiramisu_edu.lab.recipes.tokenizer_training import Codebook, TokenizerSettings, train_tokenizer
 
 from tiramisu_edu.errors import FileError, ImageError, TiramisuError
 from tiramisu_edu.files import save_safetensors
-from tiramisu_edu.lab.recipes.tokenizer_training import Codebook, TokenizerSettings, train_tokenizer
 from tiramisu_edu.tokenizer import Tokenizer
 
 SMALL = TokenizerSettings(num_codes=16, code_size=4, width=24, steps=200, unquantised_steps=60, batch_size=16)

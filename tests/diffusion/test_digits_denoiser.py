@@ -5,13 +5,13 @@ import functools
 
 import pytest
 import torch
+from tiramisu_edu.lab.recipes.digits_denoiser import FILE, SETTINGS, train_digits_denoiser
 
 from tiramisu_edu.datafiles import data_path
 from tiramisu_edu.diffusion.denoiser import Denoiser
 from tiramisu_edu.diffusion.samplers import ddim
 from tiramisu_edu.lab.recipes import digits_denoiser
 from tiramisu_edu.lab.recipes.denoiser_training import calibrate_residual_variance
-from tiramisu_edu.lab.recipes.digits_denoiser import FILE, SETTINGS, train_digits_denoiser
 from tiramisu_edu.lab.worlds import digits
 
 

@@ -1,13 +1,16 @@
-"""The colours of the course, declared once: Okabe and Ito's set, told apart by colour-blind readers.
+"""Colours and figures, declared once: Okabe and Ito's set, told apart by colour-blind readers.
 
 Source: M. Okabe, K. Ito, "Color Universal Design", 2008.
 """
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from matplotlib.figure import Figure
+
+from ..files import atomic_path
 
 DPI = 110  # pixels per inch of the stored picture
 INK = "#000000"
@@ -30,8 +33,10 @@ SERIES = [
     (ORANGE, "///", "s", "--"),
     (GREEN, "...", "^", "-."),
     (PURPLE, "xxx", "D", ":"),
-    (YELLOW, "\\\\\\", "v", (0, (5, 1))),
-    (VERMILLION, "+++", "P", (0, (3, 1, 1, 1))),
+    (VERMILLION, "\\\\\\", "v", (0, (5, 1))),
+    (BLUE, "+++", "P", (0, (3, 1, 1, 1))),
+    (INK, "ooo", "X", (0, (1, 1))),
+    (YELLOW, "OO", "*", (0, (5, 2, 1, 2))),
 ]
 
 
@@ -48,6 +53,26 @@ def series_style(k: int) -> dict[str, object]:
 
 
 def new_figure(width: float, height: float, rows: int = 1, columns: int = 1, **options: Any) -> tuple[Figure, Any]:
-    """A figure of ``width`` × ``height`` inches and its axes, as ``plt.subplots`` gives them."""
+    """A figure of `width` x `height` inches and its axes, as `plt.subplots` gives them."""
     figure = Figure(figsize=(width, height), dpi=DPI, layout="constrained", facecolor="white")
     return figure, figure.subplots(rows, columns, **options)
+
+
+def save_figure(figure: Figure, path: str | Path, *, legend: Any = None) -> Path:
+    """Write a figure as PNG, atomically.
+
+    Args:
+        figure: its panels get a grid and lose the frame above and to the right; axes that are off stay as they are.
+        path: the file.
+        legend: axes whose labels are listed below the panels.
+    """
+    for axis in figure.axes:
+        if axis.axison:
+            axis.grid(alpha=0.25)
+            axis.spines[["top", "right"]].set_visible(False)
+    if legend is not None:
+        handles, labels = legend.get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside lower center", ncols=min(4, len(labels)), frameon=False, fontsize=8)
+    with atomic_path(path) as unfinished:
+        figure.savefig(unfinished, format="png")
+    return Path(path)

@@ -2,11 +2,11 @@
 
 import pytest
 import torch
+from tiramisu_edu.lab.recipes.digits_judge import FILE, train_digits_judge
 
 from tiramisu_edu.datafiles import data_path, verified
 from tiramisu_edu.errors import FileError, ImageError
 from tiramisu_edu.files import save_safetensors
-from tiramisu_edu.lab.recipes.digits_judge import FILE, train_digits_judge
 from tiramisu_edu.lab.worlds import digits
 from tiramisu_edu.lab.worlds.judge import Judge, accuracy, fit_judge
 

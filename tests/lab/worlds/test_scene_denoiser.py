@@ -2,11 +2,11 @@
 
 import pytest
 import torch
+from tiramisu_edu.lab.recipes.scene_denoiser import SCALES, scene_network, train_scene_denoiser
 
 from tiramisu_edu.diffusion.denoiser import Denoiser
 from tiramisu_edu.errors import ImageError, TiramisuError
 from tiramisu_edu.lab.recipes import scene_denoiser
-from tiramisu_edu.lab.recipes.scene_denoiser import SCALES, scene_network, train_scene_denoiser
 
 
 def grey(split, count, size=32):

@@ -2,11 +2,11 @@
 
 import pytest
 import torch
-
-from tiramisu_edu.datafiles import data_path, verified
 from tiramisu_edu.lab.recipes.scene_judge import augmented, judge_report, train_scene_judge
 from tiramisu_edu.lab.recipes.scene_tokenizer import tokenizer_report, train_scene_tokenizer
 from tiramisu_edu.lab.recipes.tokenizer_training import TokenizerSettings
+
+from tiramisu_edu.datafiles import data_path, verified
 from tiramisu_edu.lab.worlds.factors import FactorModel, factor
 from tiramisu_edu.lab.worlds.judge import Judge
 from tiramisu_edu.lab.worlds.scene import Box, Scene

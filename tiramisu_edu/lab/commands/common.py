@@ -1,8 +1,10 @@
-"""What several commands need: the device asked for, the numbers as a file, an interval in words."""
+"""What several commands need: the device asked for, numbers as a file, an interval in words, facts of the machine."""
 
 from __future__ import annotations
 
 import json
+import os
+import platform
 from pathlib import Path
 
 import torch
@@ -40,3 +42,23 @@ def write_json(path: Path | None, report: dict) -> None:
 def format_interval(interval: tuple) -> str:
     """`+0.123 [+0.100, +0.146]`."""
     return f"{interval[0]:+.3f} [{interval[1]:+.3f}, {interval[2]:+.3f}]"
+
+
+def machine_facts(device: torch.device) -> str:
+    """One line: processor, threads, PyTorch, device, and the load of the machine at this moment."""
+    facts = [platform.machine(), _processor(), f"{torch.get_num_threads()} threads of {os.cpu_count()} cores"]
+    facts += [torch.backends.cpu.get_cpu_capability(), f"PyTorch {torch.__version__}"]
+    facts += [f"Python {platform.python_version()}"]
+    if device.type == "cuda":
+        facts.append(torch.cuda.get_device_name(device))
+    if hasattr(os, "getloadavg"):
+        facts.append(f"load {os.getloadavg()[0]:.1f}")
+    return ", ".join(facts)
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or "unknown processor"

@@ -100,7 +100,9 @@ def _of_scene(request: Request) -> dict[str, Maker]:
         train_scene_judge(scene, path, seed, checkpoint=checkpoint_of(path), **sizes)
 
     def tokenizer(path: Path) -> None:
-        settings = TokenizerSettings(**({"num_codes": 16, "width": 16, "steps": 20, "unquantised_steps": 5} if toy else {}))
+        settings = TokenizerSettings(
+            **({"num_codes": 16, "width": 16, "steps": 20, "unquantised_steps": 5} if toy else {})
+        )
         number: dict[str, Any] = {"num_images": 256, "num_validation": 64} if toy else {}
         train_scene_tokenizer(scene, path, seed, settings=settings, checkpoint=checkpoint_of(path), **number)
 

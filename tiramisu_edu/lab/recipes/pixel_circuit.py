@@ -32,7 +32,12 @@ def train_digits_circuit(
     generator = torch.Generator().manual_seed(seed)
     train = categories("train")
     circuit = Circuit(structures.hclt(train, num_categories=NUM_LEVELS, num_latents=NUM_LATENTS), generator=generator)
-    more = {"validation": categories("validation"), "checkpoint": checkpoint, "generator": generator, "progress": progress}
+    more = {
+        "validation": categories("validation"),
+        "checkpoint": checkpoint,
+        "generator": generator,
+        "progress": progress,
+    }
     fit_em(circuit, train, **RECIPE, **more)
     nats = {split: mean_log_likelihood(circuit, categories(split)) for split in ("train", "validation", "test")}
     circuit.facts = {

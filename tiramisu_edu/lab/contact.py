@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+import pandas as pd
 import torch
 from torch import Tensor
 
-from tiramisu_edu.diffusion.samplers import ddpm
-from tiramisu_edu.lab.evaluation.sheet import save_sheet
-from tiramisu_edu.lab.worlds.factors import violations
-
-if TYPE_CHECKING:
-    from tiramisu_edu.circuits.circuit import Circuit
-    from tiramisu_edu.diffusion.denoiser import Denoiser
-    from tiramisu_edu.world import World
+from ..circuits.circuit import Circuit
+from ..diffusion.denoiser import Denoiser
+from ..diffusion.samplers import ddpm
+from ..errors import TiramisuError
+from ..world import World
+from .evaluation.sheet import save_sheet
+from .table import Table
+from .worlds.factors import violations
 
 
 def save_contact_sheet(path: str | Path, world: World, *, columns: int = 12, steps: int = 50, seed: int = 0) -> Path:
@@ -79,3 +80,16 @@ def circuit_samples(world: World, circuit: Circuit, like: Tensor, *, seed: int =
     """Pictures from a circuit over the world's codebook alone, of the shape of `like`; each code as its mean."""
     codes = circuit.sample(len(like), generator=torch.Generator().manual_seed(seed))
     return world.codebook.image(codes, like.shape)
+
+
+def visibility_table(world: World, masks: Sequence[str]) -> Table:
+    """Which factors each mask shows (S), hides (h), or shows in part (p).
+
+    Raises:
+        TiramisuError: for a world without factors.
+    """
+    if world.scene is None:
+        raise TiramisuError(f"{world.name} has no factors: choose a procedural world")
+    letters = {"seen": "S", "hidden": "h", "part": "p"}
+    frame = pd.DataFrame(world.scene.visibility(masks)).map(letters.get).rename_axis("factor").reset_index()
+    return Table(f"{world.name}: S seen, h hidden, p in part", frame)
