@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
+from tiramisu_edu.lab.evaluation.table import Grid
 from tiramisu_edu.lab.recipes.tokenizer_training import TokenizerSettings
 from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d
@@ -38,7 +39,6 @@ from tiramisu_edu.files import atomic_path
 from tiramisu_edu.lab.evaluation.figures import COLOURS, MARKERS
 from tiramisu_edu.lab.evaluation.metrics import hidden_mse
 from tiramisu_edu.lab.evaluation.perceptual import perceptual_metric
-from tiramisu_edu.lab.evaluation.table import Grid
 from tiramisu_edu.lab.worlds.factors import violations
 from tiramisu_edu.masks import mask_batch
 

@@ -1,4 +1,4 @@
-"""Contact sheets: what a world's pictures look like, and what each of its models makes of them."""
+"""Contact sheets: what a world's pictures look like, and what each of its models draws."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ def save_contact_sheet(path: str | Path, world: World, *, columns: int = 12, ste
         seed: of all samples.
     """
     real = world.images("test")[0][: 2 * columns]
-    drawn = denoiser_samples(world.denoiser, real, steps=steps, seed=seed)
+    drawn = drawn_from_denoiser(world.denoiser, real, steps=steps, seed=seed)
     rows = {"real": real[:columns], "real ": real[columns:]}
     rows |= {"denoiser": drawn[:columns], "denoiser ": drawn[columns:]}
-    rows["circuit"] = circuit_samples(world, world.circuit, real[:columns], seed=seed)
+    rows["circuit"] = drawn_from_circuit(world, world.circuit, real[:columns], seed=seed)
     if world.tokenizer is not None:
         rows["tokenizer"] = world.tokenizer.decode(world.tokenizer.encode(real[:columns]))
     return save_sheet(path, rows, f"{world.name}: real pictures, samples, and the real pictures through the tokenizer")
@@ -55,16 +55,16 @@ def rules_broken(world: World, *, count: int = 256, steps: int = 50, seed: int =
     real = world.images("test", count)[0]
     kinds = {
         "real": real,
-        "denoiser": denoiser_samples(world.denoiser, real, steps=steps, seed=seed),
-        "weak denoiser": denoiser_samples(world.weak_denoiser, real, steps=steps, seed=seed),
-        "circuit": circuit_samples(world, world.circuit, real, seed=seed),
-        "independent patches": circuit_samples(world, world.independent_circuit, real, seed=seed),
+        "denoiser": drawn_from_denoiser(world.denoiser, real, steps=steps, seed=seed),
+        "weak denoiser": drawn_from_denoiser(world.weak_denoiser, real, steps=steps, seed=seed),
+        "circuit": drawn_from_circuit(world, world.circuit, real, seed=seed),
+        "independent patches": drawn_from_circuit(world, world.independent_circuit, real, seed=seed),
     }
     model = world.scene.model
     return {kind: (violations(model, world.judge.read(x)) > 0).double().mean().item() for kind, x in kinds.items()}
 
 
-def denoiser_samples(denoiser: Denoiser, like: Tensor, *, steps: int = 50, seed: int = 0, batch: int = 64) -> Tensor:
+def drawn_from_denoiser(denoiser: Denoiser, like: Tensor, *, steps: int = 50, seed: int = 0, batch: int = 64) -> Tensor:
     """Pictures from a denoiser alone, as many and of the shape of `like` (N, C, H, W): nothing is known."""
     schedule = denoiser.schedule.respace(steps)
     parts = []
@@ -76,7 +76,7 @@ def denoiser_samples(denoiser: Denoiser, like: Tensor, *, steps: int = 50, seed:
     return torch.cat(parts)
 
 
-def circuit_samples(world: World, circuit: Circuit, like: Tensor, *, seed: int = 0) -> Tensor:
+def drawn_from_circuit(world: World, circuit: Circuit, like: Tensor, *, seed: int = 0) -> Tensor:
     """Pictures from a circuit over the world's codebook alone, of the shape of `like`; each code as its mean."""
     codes = circuit.sample(len(like), generator=torch.Generator().manual_seed(seed))
     return world.codebook.image(codes, like.shape)

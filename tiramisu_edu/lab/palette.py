@@ -58,18 +58,18 @@ def new_figure(width: float, height: float, rows: int = 1, columns: int = 1, **o
     return figure, figure.subplots(rows, columns, **options)
 
 
-def save_figure(figure: Figure, path: str | Path, *, legend: Any = None) -> Path:
-    """Write a figure as PNG, atomically.
+def save_figure(figure: Figure, path: str | Path, *, grid: bool = True, legend: Any = None) -> Path:
+    """Write a figure as PNG, atomically; returns the path.
 
     Args:
-        figure: its panels get a grid and lose the frame above and to the right; axes that are off stay as they are.
+        figure: from `new_figure`.
         path: the file.
+        grid: give every panel a grid, and no frame above and to the right.
         legend: axes whose labels are listed below the panels.
     """
-    for axis in figure.axes:
-        if axis.axison:
-            axis.grid(alpha=0.25)
-            axis.spines[["top", "right"]].set_visible(False)
+    for axis in figure.axes if grid else []:
+        axis.grid(alpha=0.25)
+        axis.spines[["top", "right"]].set_visible(False)
     if legend is not None:
         handles, labels = legend.get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=min(4, len(labels)), frameon=False, fontsize=8)

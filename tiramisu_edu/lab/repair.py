@@ -13,11 +13,10 @@ from ..masks import MASKS, load_mask, mask_batch
 from ..pictures import load_image
 from ..steering.evidence import PixelCodebook
 from ..world import World
-from .commands.common import format_interval
 from .evaluation.comparison import Cases, Completed, make_cases
 from .evaluation.measures import MEASURES
 from .evaluation.sheet import damaged
-from .evaluation.significance import paired_interval
+from .evaluation.significance import interval
 
 COLUMNS = 12  # images shown in the picture
 
@@ -89,26 +88,14 @@ def comparison(measured: Mapping[str, dict[str, Tensor]], cases: Cases) -> dict[
     print(f"\n{'':26}" + "".join(heads))
     report: dict[str, dict] = {}
     for label, values in measured.items():
-        report[label] = {name: _entry(name, values[name], base[name], cases) for name in columns}
-        cells = [
-            f"{e['mean']:22.3f}  {format_interval((e['difference'], e['low'], e['high'])) if 'low' in e else '':>30}"
-            for e in report[label].values()
-        ]
-        print(f"{label:26}" + "".join(cells))
+        line, report[label] = f"{label:26}", {}
+        for name in columns:
+            mean, gaps, text = float(values[name].nanmean()), values[name] - base[name], ""
+            report[label][name] = {"mean": mean}
+            if values is not base and len(cases.identity[gaps.isfinite()].unique()) > 1:
+                found = interval(gaps, cases.identity)
+                report[label][name] |= {"difference": found.mean, "low": found.low, "high": found.high}
+                text = f"{found:+.3f}"
+            line += f"{mean:22.3f}  {text:>30}"
+        print(line)
     return report
-
-
-def _entry(name: str, values: Tensor, base: Tensor, cases: Cases) -> dict[str, float]:
-    """The mean, and where there are several images the interval of the difference to the base."""
-    applies = values.isfinite() & base.isfinite()
-    mean = {"mean": float(values.nanmean())}
-    if values is base or len(cases.identity[applies].unique()) < 2:
-        return mean
-    interval = paired_interval(
-        values[applies],
-        base[applies],
-        torch.Generator().manual_seed(0),
-        clusters=cases.identity[applies],
-        lower_is_better=MEASURES[name].lower_is_better,
-    )
-    return mean | interval._asdict()

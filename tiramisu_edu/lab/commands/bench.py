@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from .options import option
 
@@ -23,12 +24,12 @@ class Options:
 
 
 def run(options: Options) -> int:
-    """Measure what was asked for; print the tables, and write them as Markdown, for circuits also as JSON and figure."""
+    """Measure what was asked for; print the tables, and write them as files."""
     import importlib
 
     from ...errors import TiramisuError
     from .. import bench, bench_em
-    from .common import chosen_device, machine_facts, write_json, write_text
+    from ..common import chosen_device, machine_facts, write_json, write_text
 
     quick, device = options.quick, chosen_device(options.device)
     try:
@@ -43,7 +44,7 @@ def run(options: Options) -> int:
         sections = [facts, bench_em.epochs_table(["tiramisu-edu", *known], *sizes).markdown()]
     else:
         C, B, latents = (32, 16, [16, 32]) if quick else (256, 64, [32, 64, 128, 256])
-        shape = {"num_categories": C, "batch": B, "budget": 0.3 if quick else 3.0, "device": device}
+        shape: dict[str, Any] = {"num_categories": C, "batch": B, "budget": 0.3 if quick else 3.0, "device": device}
         limits = bench.measure_limits(latents, **shape)
         title = "Ours over the batched matrix products that the query needs (smaller is better)"
         sections = [f"Machine: {facts}. C = {C}, B = {B}, float32; ms, minimum (median)."]

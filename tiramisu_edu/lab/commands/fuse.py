@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ...names import WORLDS
 from .options import option
@@ -39,18 +40,19 @@ def run(options: Options) -> int:
     from tqdm.auto import tqdm
 
     from ...fusion import fuse
+    from ..common import chosen_device, write_json
     from ..evaluation.sheet import save_sheet
     from ..references import pasted, read_regions, reference_groups
     from ..zoo import load
-    from .common import chosen_device, write_json
 
     device, levels = chosen_device(options.device), options.coherence
     world = load(options.world).to(device)
     groups = reference_groups(world, options.reference, options.pairs, seed=options.seed)
     regions = read_regions(options.regions, (groups[0].shape[2], groups[0].shape[3]))
-    settings = {"model": options.model, "num_images": options.images, "sampler": options.sampler}
+    settings: dict[str, Any] = {"model": options.model, "num_images": options.images, "sampler": options.sampler}
     settings["num_inference_steps"] = options.num_inference_steps
-    rows, report = {}, []
+    rows: dict[str, torch.Tensor] = {}
+    report: list[dict] = []
     for number, references in enumerate(tqdm(groups, desc="pairs", unit="pair", disable=len(groups) == 1)):
         drawn = []
         for level in levels:

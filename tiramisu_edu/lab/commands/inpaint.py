@@ -40,12 +40,12 @@ def run(options: Options) -> int:
     """Complete the images with the plain and the steered sampler and with the circuit alone; print and draw it all."""
     from ...diffusion.samplers import get_sampler
     from ...methods import make_guide
+    from ..common import chosen_device, write_json
     from ..evaluation.comparison import Completed, circuit_samples, run_method
     from ..evaluation.measures import measure
     from ..evaluation.sheet import save_sheet
     from ..repair import comparison, repair_cases, sheet_rows
     from ..zoo import load
-    from .common import chosen_device, write_json
 
     get_sampler(options.sampler)
     device = chosen_device(options.device)
@@ -60,7 +60,7 @@ def run(options: Options) -> int:
     name = f"{options.sampler} + {options.guide}"
     if steered:
         methods[name] = run_method(world, cases, guide=options.guide, **settings)
-    alone = circuit_samples(world, cases, seed=options.seed, device=device)
+    alone = circuit_samples(world, cases.images, cases.known, seed=options.seed)
     methods["circuit alone"] = Completed(alone, 0.0, 0.0, 0.0, 0.0)
     measured = {label: measure(world, done.images, cases) for label, done in methods.items()} if has_truth else {}
     report = {"seed": options.seed, "mask": options.mask, "methods": comparison(measured, cases)}

@@ -34,10 +34,10 @@ def run(options: Options) -> int:
     from ...datafiles import data_root
     from ...errors import TiramisuError
     from ...masks import MASKS
+    from ..common import chosen_device
     from ..evaluation.measures import MEASURES
     from ..evaluation.tuning import CANDIDATES, GRIDS, GUIDE_GRIDS, save_tuned, tune
     from ..zoo import load
-    from .common import chosen_device
 
     asked = [
         ("sampler", options.samplers, GRIDS),

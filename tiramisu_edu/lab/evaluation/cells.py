@@ -1,7 +1,7 @@
 """One cell of the table: a method on a world's images under one mask, with one seed. The unit that is run and kept.
 
-A cell's file holds the completions, every per-image number, and what it cost. It also holds what the cell was asked
-for and which models answered, so that a table is made of cells that belong together or not at all.
+A cell's file holds the completions, every number of every image, and the cost. Its name holds the cell's settings and a
+digest of the models, so a table is made of cells that belong together.
 """
 
 from __future__ import annotations
@@ -11,13 +11,14 @@ import hashlib
 import json
 import re
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from ...datafiles import checksums, data_path
+from ...datafiles import checksums, data_root
 from ...diffusion.samplers import get_sampler
 from ...errors import FileError, TiramisuError
 from ...files import load_safetensors, save_safetensors
@@ -25,8 +26,10 @@ from ...methods import check_guide_name
 from ...world import World
 from .comparison import Cases, make_cases, run_method
 from .measures import measure
+from .sheet import as_levels
 
 KIND, VERSION = "evaluation cell", 1
+COSTS = ("seconds", "guide_seconds", "forward", "backward")
 
 
 @dataclass(frozen=True, order=True)
@@ -65,7 +68,7 @@ class Method:
 
     @property
     def steered(self) -> bool:
-        """Whether a circuit has a say."""
+        """Whether a circuit takes part."""
         return self.guide != "none" or self.sampler == "twisted"
 
     def __str__(self) -> str:
@@ -76,7 +79,7 @@ class Method:
 
 @dataclass(frozen=True)
 class Cell:
-    """What is asked for. Two equal cells give equal numbers.
+    """The settings of one run. Two equal cells give equal numbers.
 
     Attributes:
         world, mask: names.
@@ -105,15 +108,15 @@ class Cell:
         world = re.sub(r"[^A-Za-z0-9]+", "-", self.world)
         extra = ("" if self.split == "test" else f"-{self.split}") + ("" if self.eta is None else f"-eta{self.eta:g}")
         what = f"{world}-{self.mask}-{self.method}-{self.steps}x{self.images}-{self.seed}{extra}"
-        return f"{what}-{asked(self)[:8]}.safetensors"
+        return f"{what}-{digest(self, data_root())[:8]}.safetensors"
 
 
 @dataclass(frozen=True)
 class CellResult:
-    """What came out.
+    """What a cell gave.
 
     Attributes:
-        cell: what was asked for.
+        cell: its settings.
         completions: (N, C, H, W) uint8, 0 for -1 and 255 for 1.
         metrics: name -> (N,) float64, one number per image.
         identity: (N,) number of the image in its split.
@@ -129,6 +132,11 @@ class CellResult:
     guide_seconds: float
     forward: float
     backward: float
+
+    @property
+    def images(self) -> Tensor:
+        """(N, C, H, W) the completions in [-1, 1]."""
+        return self.completions.float() / 127.5 - 1
 
     @property
     def evaluations(self) -> float:
@@ -156,10 +164,8 @@ def run_cell(world: World, cell: Cell, device: torch.device, batch: int = 64) ->
         device=device,
         batch=batch,
     )
-    levels = ((done.images.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
-    metrics = measure(world, done.images, cases)
     costs = (done.seconds, done.guide_seconds, done.forward, done.backward)
-    return CellResult(cell, levels, metrics, cases.identity, *costs)
+    return CellResult(cell, as_levels(done.images), measure(world, done.images, cases), cases.identity, *costs)
 
 
 def save_cell(folder: str | Path, result: CellResult) -> Path:
@@ -167,9 +173,9 @@ def save_cell(folder: str | Path, result: CellResult) -> Path:
     path = Path(folder) / result.cell.name
     tensors = {f"metric.{name}": values for name, values in result.metrics.items()}
     tensors |= {"completions": result.completions, "identity": result.identity}
-    names = ("seconds", "guide_seconds", "forward", "backward")
-    facts = {name: getattr(result, name) for name in names}
-    save_safetensors(path, tensors, kind=KIND, version=VERSION, metadata=facts)
+    save_safetensors(
+        path, tensors, kind=KIND, version=VERSION, metadata={name: getattr(result, name) for name in COSTS}
+    )
     return path
 
 
@@ -183,7 +189,7 @@ def load_cell(folder: str | Path, cell: Cell) -> CellResult | None:
     except FileError:
         return None
     metrics = {name.removeprefix("metric."): values for name, values in tensors.items() if name.startswith("metric.")}
-    costs = [float(facts[name]) for name in ("seconds", "guide_seconds", "forward", "backward")]
+    costs = [float(facts[name]) for name in COSTS]
     return CellResult(cell, tensors["completions"], metrics, tensors["identity"], *costs)
 
 
@@ -196,21 +202,23 @@ READ_BY = {
 }
 
 
-def asked(cell: Cell) -> str:
-    """SHA-256 of everything that decides the numbers: the cell, the data files it reads, tuned options of its parts."""
+@cache
+def digest(cell: Cell, root: Path) -> str:
+    """SHA-256 of everything that decides the numbers: the cell, its data files, the tuned options of its parts.
+
+    Read once a process for each cell and data folder `root`.
+    """
     world = cell.world.partition("-")[0]
-    files = {name: digest for name, digest in checksums().items() if name.startswith(f"{world}/")}
-    for prefix, guide in READ_BY.items():
-        if not cell.method.guide.startswith(guide):
-            files = {name: digest for name, digest in files.items() if not name.startswith(f"{world}/{prefix}")}
-    own = [_tuned(data_path(f"{world}/samplers.json"), cell.method.sampler)]
-    if guide := _tuned(data_path(f"{world}/guides.json"), cell.method.guide):
+    unread = tuple(f"{world}/{prefix}" for prefix, guide in READ_BY.items() if not cell.method.guide.startswith(guide))
+    files = {n: sha for n, sha in checksums().items() if n.startswith(f"{world}/") and not n.startswith(unread)}
+    own = [_tuned(root / world / "samplers.json", cell.method.sampler)]
+    if guide := _tuned(root / world / "guides.json", cell.method.guide):
         own.append(guide)
     content = json.dumps([dataclasses.asdict(cell), files, *own], sort_keys=True)
     return hashlib.sha256(content.encode()).hexdigest()
 
 
 def _tuned(path: Path, name: str) -> Any:
-    """The options that were found for a sampler or guide, in their JSON form; None where there are none."""
+    """The tuned options of a sampler or guide in their JSON form; None where there are none."""
     found = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     return found.get(name, {}).get("options")

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from ...circuits.circuit import Circuit
 from ...errors import TiramisuError
 from ...inpainting import inpaint
 from ...masks import mask_batch
@@ -28,10 +29,10 @@ class Cases(NamedTuple):
 
 
 class Completed(NamedTuple):
-    """What a method made of the cases, and what it cost.
+    """The completions of the cases by one method, and their cost.
 
-    images: (B, C, H, W). seconds, guide_seconds: for all, as in `InpaintResult`, and the guide's part. forward,
-    backward: network evaluations per image.
+    images: (B, C, H, W). seconds, guide_seconds: of all cases together, as in `InpaintResult`; the guide's part of
+    them. forward, backward: network evaluations per image.
     """
 
     images: Tensor
@@ -96,19 +97,24 @@ def run_method(
         )
         results.append(result._replace(images=result.images.cpu()))
         first += len(part.images)
-    return Completed(
-        torch.cat([result.images for result in results]),
-        sum(result.seconds for result in results),
-        sum(result.guide_seconds for result in results),
-        sum(result.forward for result in results) / first,
-        sum(result.backward for result in results) / first,
+    seconds, guide_seconds, forward, backward = (
+        sum(getattr(result, name) for result in results) for name in ("seconds", "guide_seconds", "forward", "backward")
     )
+    images = torch.cat([result.images for result in results])
+    return Completed(images, seconds, guide_seconds, forward / first, backward / first)
 
 
-def circuit_samples(world: World, cases: Cases, *, seed: int, device: torch.device) -> Tensor:
-    """Exact samples of p_PC(hidden | known), one per case, (B, C, H, W)."""
-    image, known = cases.images.to(device), cases.known.to(device)
+def circuit_samples(world: World, image: Tensor, known: Tensor, *, seed: int, circuit: Circuit | None = None) -> Tensor:
+    """Exact samples of p_PC(hidden | known), each code as its mean: (B, C, H, W) on the CPU.
+
+    Args:
+        image: (B, C, H, W).
+        known: bool (B, 1, H, W); False everywhere draws whole pictures.
+        circuit: over the world's codebook; None: the world's own.
+    """
+    image, known = image.to(world.device), known.to(world.device)
     nothing_noisy = Observation(torch.zeros_like(image), 1e-9, image, known)
     generator = torch.Generator().manual_seed(seed)
-    categories = world.circuit.sample(1, world.codebook.log_weights(nothing_noisy), generator=generator)[0]
+    log_weights = world.codebook.log_weights(nothing_noisy)
+    categories = (circuit or world.circuit).sample(1, log_weights, generator=generator)[0]
     return torch.where(known, image, world.codebook.image(categories, image.shape)).cpu()

@@ -3,46 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
+import pandas as pd
+
+from ..table import Table
 from .cells import Method
-from .figures import interval_of_mean
 from .measures import MEASURES
-from .table import Grid, Results, Setting
+from .significance import Interval, interval
+from .tables import SETTING, better, cases, over_images
 
 
-class Point(NamedTuple):
-    """A method at a number of steps in one world.
+def points(frame: pd.DataFrame, world: str, measure: str) -> pd.DataFrame:
+    """All methods at all numbers of steps in one world: one row each.
 
-    evaluations: F + 2 B per image. seconds: per image. mean, low, high: of the measure, with its 95 % interval.
+    Returns: columns method, steps, steered, evaluations (F + 2 B per image), seconds (per image), and mean, low, high
+        of the measure with its 95 % interval over images.
     """
-
-    method: Method
-    steps: int
-    evaluations: float
-    seconds: float
-    mean: float
-    low: float
-    high: float
-
-    @property
-    def text(self) -> str:
-        return f"{self.method}, {self.steps} steps"
+    rows = []
+    for (method, steps), own in frame[frame["world"] == world].groupby(["method", "steps"], sort=False):
+        steered, costs = Method.parse(method).steered, own[["evaluations", "seconds"]].mean()
+        rows.append([method, steps, steered, *costs, *interval(own[measure], own["image"])])
+    columns = ["method", "steps", "steered", "evaluations", "seconds", *Interval._fields]
+    return pd.DataFrame(rows, columns=columns)
 
 
-def points(results: Results, world: str, measure: str) -> list[Point]:
-    """All methods at all numbers of steps."""
-    settings, found = results.of_world(world), []
-    for method in results.methods:
-        for steps in results.steps:
-            costs = [results.cost(s, method, steps) for s in settings]
-            evaluations, seconds = (sum(c[k] for c in costs) / len(costs) for k in (0, 1))
-            interval = interval_of_mean(results, measure, world, method, steps)
-            found.append(Point(method, steps, evaluations, seconds, *interval))
-    return found
-
-
-def pareto(found: Sequence[Point], cost: str, measure: str) -> list[Point]:
+def pareto(found: pd.DataFrame, cost: str, measure: str) -> pd.DataFrame:
     """The points that no other equals or beats in both cost and mean, cheapest first.
 
     Args:
@@ -50,83 +35,73 @@ def pareto(found: Sequence[Point], cost: str, measure: str) -> list[Point]:
         cost: "evaluations" or "seconds".
         measure: says which way is better.
     """
-    sign = 1 if MEASURES[measure].lower_is_better else -1
-    front: list[Point] = []
-    for point in sorted(found, key=lambda p: (getattr(p, cost), sign * p.mean)):
-        if not front or sign * point.mean < sign * front[-1].mean:
-            front.append(point)
-    return front
+    loss = found["mean"] if better(measure) == "min" else -found["mean"]
+    ordered = found.assign(loss=loss).sort_values([cost, "loss"])
+    best_before = ordered["loss"].cummin().shift(fill_value=float("inf"))
+    return found.loc[ordered.index[ordered["loss"] < best_before]]
 
 
-def frontier(results: Results, world: str, measure: str, cost: str = "evaluations") -> Grid:
-    """The frontier as a table."""
-    front = pareto(points(results, world, measure), cost, measure)
+def frontier(found: pd.DataFrame, world: str, measure: str, cost: str) -> Table:
+    """The frontier of points as a table."""
+    front = pareto(found, cost, measure)
     rows = [
-        [f"{p.evaluations:.0f}", f"{1000 * p.seconds:.0f}", p.text, f"{p.mean:.3f} [{p.low:.3f}, {p.high:.3f}]"]
-        for p in front
+        [f"{p.evaluations:.0f}", f"{1000 * p.seconds:.0f}", _name(p), f"{Interval(p.mean, p.low, p.high):.3f}"]
+        for p in front.itertuples()
     ]
-    steered = sum(p.method.steered for p in front)
-    title = (
-        f"{world}: frontier of {MEASURES[measure].title} against {cost}; {steered} of its {len(front)} points steered"
-    )
-    return Grid(title, ["F + 2 B", "ms", "method", "mean [95 %]"], rows)
+    title = f"{world}: frontier of {MEASURES[measure].title} against {cost}"
+    title += f"; {front['steered'].sum()} of its {len(front)} points steered"
+    return Table(title, pd.DataFrame(rows, columns=["F + 2 B", "ms", "method", "mean [95 %]"]))
 
 
-def best_within(results: Results, measure: str, budgets: Sequence[float]) -> Grid:
+def best_within(frame: pd.DataFrame, measure: str, budgets: Sequence[float]) -> Table:
     """In how many settings a steered method is the best of all that a budget allows.
 
-    Each method enters with the greatest number of steps, of those that were run, whose F + 2 B is within the budget;
-    so nothing is chosen by its result. The winner has the best mean; a tie to three decimals counts as steered only
-    where all that tie are. A budget has no row where none can pay it, or where it buys what the one before it bought.
+    For each budget every method runs with its largest affordable number of steps, F + 2 B being the cost. A setting
+    counts for steering if all best methods, to three decimals, are steered. Budgets that nobody can pay, and rows that
+    repeat the previous budget, are left out.
     """
-    sign = 1 if MEASURES[measure].lower_is_better else -1
+    numbers = frame.groupby([*SETTING, "method", "steps"])[[measure, "evaluations"]].mean()
     rows, before = [], None
     for budget in budgets:
-        affordable = {
-            (setting, method): max(
-                (t for t in results.steps if results.cost(setting, method, t)[0] <= budget), default=0
-            )
-            for setting in results.settings
-            for method in results.methods
-        }
-        if not any(affordable.values()) or affordable == before:
+        paid = numbers[numbers["evaluations"] <= budget].reset_index("steps").groupby([*SETTING, "method"]).tail(1)
+        if paid.empty or paid.equals(before):
             continue
-        won, winners = 0, dict[Method, int]()
-        for setting in results.settings:
-            means = {
-                method: sign * round(results.mean(measure, [setting], method, affordable[setting, method]), 3)
-                for method in results.methods
-                if affordable[setting, method]
-            }
-            best = [method for method, mean in means.items() if mean == min(means.values())]
-            won += bool(best) and all(method.steered for method in best)
-            for method in best:
-                winners[method] = winners.get(method, 0) + 1
-        names = ", ".join(f"{m} {n}" for m, n in sorted(winners.items(), key=lambda item: -item[1]))
-        rows.append([f"{budget:g}", f"{won} of {len(results.settings)}", names])
-        before = affordable
+        score = paid[measure].round(3).unstack()
+        best = score.eq(score.agg(better(measure), axis=1), axis=0)
+        plain = [method for method in best if not Method.parse(method).steered]
+        won, counts = (~best[plain].any(axis=1)).sum(), best.sum().sort_values(ascending=False, kind="stable")
+        winners = ", ".join(f"{method} {count}" for method, count in counts.items() if count)
+        rows.append([f"{budget:g}", f"{won} of {len(frame.groupby(SETTING))}", winners])
+        before = paid
     title = f"Best of all within a budget of network evaluations: {MEASURES[measure].title}"
-    return Grid(title, ["F + 2 B at most", "won by a steered method", "winners"], rows)
+    return Table(title, pd.DataFrame(rows, columns=["F + 2 B at most", "won by a steered method", "winners"]))
 
 
-def sooner(results: Results, measure: str, base: Method, steps: int) -> Grid:
-    """The cheapest point of another method that is as good as the base at `steps`, world by world."""
-    sign = 1 if MEASURES[measure].lower_is_better else -1
-    rows = []
-    for world in results.worlds:
-        found = points(results, world, measure)
-        goal = next(p for p in found if (p.method, p.steps) == (base, steps))
-        enough = [p for p in found if p.method.steered and sign * p.mean <= sign * goal.mean]
+def sooner(frame: pd.DataFrame, measure: str, found: dict[str, pd.DataFrame], base: str, steps: int) -> Table:
+    """The cheapest steered point that is as good as the base at `steps`, world by world.
+
+    Args:
+        found: world -> its `points`.
+    """
+    numbers, rows = cases(frame, measure), []
+    for world, all_points in found.items():
+        goal = next(p for p in all_points.itertuples() if (p.method, p.steps) == (base, steps))
+        steered = all_points[all_points["steered"]]
+        enough = steered["mean"] <= goal.mean if better(measure) == "min" else steered["mean"] >= goal.mean
         row = [world, f"{goal.mean:.3f}", f"{goal.evaluations:.0f}", f"{1000 * goal.seconds:.0f}"]
-        if enough:
-            first = min(enough, key=lambda p: p.evaluations)
-            settings: list[Setting] = results.of_world(world)
-            gap = results.difference(measure, settings, first.method, base, first.steps, steps)
-            interval = f"{gap.difference:+.3f} [{gap.low:+.3f}, {gap.high:+.3f}]"
-            row += [first.text, f"{first.evaluations:.0f}", f"{1000 * first.seconds:.0f}", interval]
+        if enough.any():
+            first = min(steered[enough].itertuples(), key=lambda p: p.evaluations)
+            own = numbers.loc[[world]]
+            gap = over_images(own[first.method, first.steps] - own[base, steps])
+            row += [_name(first), f"{first.evaluations:.0f}", f"{1000 * first.seconds:.0f}", f"{gap:+.3f}"]
             row += [f"{first.evaluations / goal.evaluations:.2f}", f"{first.seconds / goal.seconds:.2f}"]
         else:
             row += ["none", "", "", "", "", ""]
         rows.append(row)
-    header = ["world", "mean", "F + 2 B", "ms", "as good", "F + 2 B", "ms", "difference [95 %]", "evaluations", "time"]
-    return Grid(f"What reaches {base} at {steps} steps: {MEASURES[measure].title}", header, rows)
+    columns = ["world", "mean", "F + 2 B", "ms", "as good", "its F + 2 B", "its ms", "difference [95 %]"]
+    title = f"What reaches {base} at {steps} steps: {MEASURES[measure].title}"
+    return Table(title, pd.DataFrame(rows, columns=[*columns, "evaluations", "time"]))
+
+
+def _name(point) -> str:
+    return f"{point.method}, {point.steps} steps"

@@ -27,47 +27,37 @@ def save_film(path: str | Path, world: World, case: Cases, method: Method, steps
         steps: denoising steps T.
         seed: of the noise, the same for both.
     """
-    base = _recorded(world, case, method.base, steps, seed)
-    steered = _recorded(world, case, method, steps, seed)
+    results = [
+        inpaint(
+            world,
+            case.images,
+            case.known,
+            sampler=one.sampler,
+            guide=one.guide,
+            guided_fraction=one.fraction,
+            num_inference_steps=steps,
+            generator=generators_for(case, seed),
+            record=True,
+        )
+        for one in (method, method.base)
+    ]
+    steered, base = results
+    blank = torch.ones_like(case.images)
     rows = {
-        f"{method.sampler}\n+ {method.guide}\nx_t": _frames(steered, "x_t"),
-        "denoiser\nE[x_0 | x_t]": _frames(steered, "denoiser"),
-        "circuit\nE[x_0 | x_t, known]": _frames(steered, "circuit"),
-        "steered\nx_0": _frames(steered, "guided"),
-        f"{method.base}\nx_t": _frames(base, "x_t"),
-        "its denoiser": _frames(base, "denoiser"),
+        f"{method.sampler}\n+ {method.guide}\nx_t": (case.images, steered, "x_t", blank),
+        "denoiser\nE[x_0 | x_t]": (damaged(case.images, case.known), steered, "denoiser", blank),
+        "circuit\nE[x_0 | x_t, known]": (blank, steered, "circuit", blank),
+        "steered\nx_0": (blank, steered, "guided", steered.images),
+        f"{method.base}\nx_t": (blank, base, "x_t", blank),
+        "its denoiser": (blank, base, "denoiser", base.images),
     }
-    ends = {0: case.images, 1: damaged(case.images, case.known)}
-    results = {"steered\nx_0": steered.images, "its denoiser": base.images}
-    blank = torch.ones(1, 3, *case.images.shape[-2:])
-    for number, (label, frames) in enumerate(rows.items()):
-        first = ends.get(number, blank)
-        rows[label] = torch.cat([_rgb(part) for part in (first, frames, results.get(label, blank))])
     title = f"{world.name}, {steps} steps, seed {seed}: truth and what is given, then step by step, then the result"
-    return save_sheet(path, rows, title)
+    return save_sheet(path, {label: _row(*row) for label, row in rows.items()}, title)
 
 
-def _recorded(world: World, case: Cases, method: Method, steps: int, seed: int) -> InpaintResult:
-    return inpaint(
-        world,
-        case.images,
-        case.known,
-        sampler=method.sampler,
-        guide=method.guide,
-        guided_fraction=method.fraction,
-        num_inference_steps=steps,
-        generator=generators_for(case, seed),
-        record=True,
-    )
-
-
-def _frames(result: InpaintResult, what: str) -> Tensor:
-    """(8, C, H, W) at evenly spread steps; white where there is nothing to show."""
+def _row(first: Tensor, result: InpaintResult, what: str, last: Tensor) -> Tensor:
+    """(10, 3, H, W): a picture, eight evenly spread steps, a picture; white where there is nothing to show."""
     chosen = torch.linspace(0, len(result.trajectory) - 1, FRAMES).round().long().tolist()
-    moments = [result.trajectory[i] for i in chosen]
-    blank = torch.ones_like(moments[0].x_t)
-    return torch.cat([blank if getattr(m, what) is None else getattr(m, what) for m in moments])
-
-
-def _rgb(images: Tensor) -> Tensor:
-    return images.expand(-1, 3, -1, -1)
+    frames = [getattr(result.trajectory[i], what) for i in chosen]
+    pictures = [first, *(torch.ones_like(last) if frame is None else frame for frame in frames), last]
+    return torch.cat([picture.expand(-1, 3, -1, -1) for picture in pictures])

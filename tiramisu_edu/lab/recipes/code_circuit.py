@@ -63,7 +63,12 @@ def train_code_circuit(
     graph = code_graph(structure, codes[:STRUCTURE_IMAGES], tokenizer.num_codes, num_latents)
     circuit = Circuit(graph, generator=generator)
     teach(circuit, codes, train, generator)
-    more = {"validation": validation, "checkpoint": checkpoint, "generator": generator, "progress": progress}
+    more: dict[str, Any] = {
+        "validation": validation,
+        "checkpoint": checkpoint,
+        "generator": generator,
+        "progress": progress,
+    }
     fit_em(circuit, codes, epochs=epochs, **RECIPE, **more)
     nats = mean_log_likelihood(circuit, test)
     circuit.facts = {

@@ -135,7 +135,7 @@ def _of_pictures(world: str, images: Images, request: Request) -> dict[str, Make
         sizes: dict[str, Any] = {"weak": path.stem == "denoiser_weak", "scale": request.scale, "seed": request.seed}
         train_scene_denoiser(world, images, path, device=request.device, checkpoint=checkpoint_of(path), **sizes)
 
-    circuits = {"circuit": circuit, "circuit_independent": circuit_independent}
+    circuits: dict[str, Maker] = {"circuit": circuit, "circuit_independent": circuit_independent}
     return circuits | {"denoiser": denoiser, "denoiser_weak": denoiser}
 
 

@@ -32,7 +32,7 @@ def train_digits_circuit(
     generator = torch.Generator().manual_seed(seed)
     train = categories("train")
     circuit = Circuit(structures.hclt(train, num_categories=NUM_LEVELS, num_latents=NUM_LATENTS), generator=generator)
-    more = {
+    more: dict[str, Any] = {
         "validation": categories("validation"),
         "checkpoint": checkpoint,
         "generator": generator,
@@ -40,7 +40,7 @@ def train_digits_circuit(
     }
     fit_em(circuit, train, **RECIPE, **more)
     nats = {split: mean_log_likelihood(circuit, categories(split)) for split in ("train", "validation", "test")}
-    circuit.facts = {
+    facts: dict[str, Any] = {
         "data": "digits, training split",
         "structure": f"HCLT, {NUM_LATENTS} latent states",
         "seed": seed,
@@ -48,7 +48,8 @@ def train_digits_circuit(
         "nats": {split: round(value, 3) for split, value in nats.items()},
         "test_bits_per_pixel": round(bits_per_dimension(nats["test"], circuit.num_variables), 4),
     }
-    circuit.save(path, **circuit.facts)
+    circuit.facts = facts
+    circuit.save(path, **facts)
     return circuit
 
 

@@ -1,4 +1,4 @@
-"""What several commands need: the device asked for, numbers as a file, an interval in words, facts of the machine."""
+"""What several commands need: the device asked for, numbers and texts as files, facts of the machine."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from pathlib import Path
 
 import torch
 
-from ...errors import TiramisuError
-from ...files import atomic_path
+from ..errors import TiramisuError
+from ..files import atomic_path
 
 
 def chosen_device(name: str) -> torch.device:
@@ -37,11 +37,6 @@ def write_json(path: Path | None, report: dict) -> None:
     """Write the report, where one was asked for, atomically."""
     if path is not None:
         write_text(path, json.dumps(report, indent=2) + "\n")
-
-
-def format_interval(interval: tuple) -> str:
-    """`+0.123 [+0.100, +0.146]`."""
-    return f"{interval[0]:+.3f} [{interval[1]:+.3f}, {interval[2]:+.3f}]"
 
 
 def machine_facts(device: torch.device) -> str:

@@ -1,0 +1,84 @@
+"""What only a set of completions can tell: are they real and different from seed to seed, are choices calibrated?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+import torch
+from torch import Tensor
+
+from ...masks import BOXES, PAPER_COLUMNS
+from ...world import World
+from ..table import Table
+from ..worlds.judge import Judge
+from .cells import CellResult, cell_cases
+from .factors import calibration
+from .metrics import diversity
+from .perceptual import frechet_distance
+
+REAL = 2048  # training images that stand for the real ones, or all where there are fewer
+
+
+def by_method(results: Sequence[CellResult], world: World, steps: int) -> dict[str, list[list[CellResult]]]:
+    """Method -> mask -> the results of one world and number of steps, one per seed."""
+    found: dict[str, dict[str, list[CellResult]]] = {}
+    for result in results:
+        if (result.cell.world, result.cell.steps) == (world.name, steps):
+            found.setdefault(str(result.cell.method), {}).setdefault(result.cell.mask, []).append(result)
+    return {method: list(masks.values()) for method, masks in found.items()}
+
+
+def realism_and_diversity(results: Sequence[CellResult], world: World, steps: int) -> Table | None:
+    """Frechet distance of each method's completions to real images, and how much the seeds of one image differ.
+
+    One set of N images per mask and seed, seen through the judge's features; the mean over sets is reported. The
+    distance depends on N, so the true images, a set of the same N, are the first row: the best value reachable.
+
+    Returns:
+        Frechet distances only where N reaches the number of features: with fewer, noisy pictures score better than
+        true ones. Diversity only with two seeds or more. None where there is neither.
+    """
+    groups = by_method(results, world, steps)
+    cases = [cell_cases(world, seeds[0].cell) for seeds in next(iter(groups.values()))]
+    true = _features(world.judge, cases[0].images)
+    columns: dict[str, list[str]] = {"method": ["true images", *groups]}
+    if len(true) >= true.shape[1]:
+        real = _features(world.judge, world.images("train", REAL)[0])
+        columns["Frechet distance"] = [f"{frechet_distance(true, real):.2f}"]
+        for masks in groups.values():
+            sets = [_features(world.judge, result.images) for seeds in masks for result in seeds]
+            distances = [frechet_distance(features, real) for features in sets]
+            columns["Frechet distance"].append(f"{sum(distances) / len(distances):.2f}")
+    if all(len(seeds) >= 2 for masks in groups.values() for seeds in masks):
+        columns["diversity"] = ["–"]
+        for masks in groups.values():
+            spread = [diversity(torch.stack([r.images for r in seeds]), c.known) for seeds, c in zip(masks, cases)]
+            columns["diversity"].append(f"{torch.cat(spread).mean():.3f}")
+    title = f"{world.name}, {steps} steps: Frechet distance to real images (judge's features), diversity over seeds"
+    return Table(title, pd.DataFrame(columns)) if len(columns) > 1 else None
+
+
+def calibrations(results: Sequence[CellResult], world: World, steps: int) -> Table:
+    """Distance of each method's choices from the exact conditional, pooled over masks and seeds; see `calibration`.
+
+    Masks drawn anew for each image are left out: frequencies need cases with the same evidence.
+    """
+    rows = []
+    for method, masks in by_method(results, world, steps).items():
+        parts = []
+        for result in (result for seeds in masks for result in seeds):
+            if PAPER_COLUMNS.get(result.cell.mask, result.cell.mask) in BOXES:
+                cases = cell_cases(world, result.cell)
+                parts.append((world.judge.read(result.images), cases.labels, *world.scene.seen(cases.known)))
+        if parts:
+            found = calibration(world.scene.model, *(torch.cat(column) for column in zip(*parts)))
+            distance, chance = found.mean
+            rows.append([method, f"{distance:.3f}", f"{chance:.3f}", str(int(found.cases.sum()))])
+    title = f"{world.name}, {steps} steps: total variation from the exact conditional of open hidden factors"
+    return Table(title, pd.DataFrame(rows, columns=["method", "distance", "of exact draws, about", "cases"]))
+
+
+@torch.no_grad()
+def _features(judge: Judge, images: Tensor) -> Tensor:
+    return torch.cat([judge.features(part) for part in images.split(256)])
