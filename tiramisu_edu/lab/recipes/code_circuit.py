@@ -35,7 +35,6 @@ def train_code_circuit(
     num_latents: int = 32,
     epochs: int = 12,
     checkpoint: str | Path | None = None,
-    progress: bool = True,
 ) -> Circuit:
     """Learn a circuit over a tokenizer's codes of the training split, and write it.
 
@@ -49,7 +48,6 @@ def train_code_circuit(
         num_latents: K, states per latent.
         epochs: passes of EM over the codes.
         checkpoint: file to resume EM from.
-        progress: show a progress bar.
 
     Returns:
         The circuit; `facts` holds the held-out bits per code.
@@ -63,12 +61,7 @@ def train_code_circuit(
     graph = code_graph(structure, codes[:STRUCTURE_IMAGES], tokenizer.num_codes, num_latents)
     circuit = Circuit(graph, generator=generator)
     teach(circuit, codes, train, generator)
-    more: dict[str, Any] = {
-        "validation": validation,
-        "checkpoint": checkpoint,
-        "generator": generator,
-        "progress": progress,
-    }
+    more: dict[str, Any] = {"validation": validation, "checkpoint": checkpoint, "generator": generator}
     fit_em(circuit, codes, epochs=epochs, **RECIPE, **more)
     nats = mean_log_likelihood(circuit, test)
     circuit.facts = {

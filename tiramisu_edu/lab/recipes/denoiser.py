@@ -59,7 +59,6 @@ def train_digits_denoiser(
     *,
     checkpoint: str | Path | None = None,
     settings: TrainingSettings = DIGITS_SETTINGS,
-    progress: bool = True,
 ) -> TrainingResult:
     """Train, calibrate and save the denoiser of the digits: a UNet with attention at 4 x 4, 0.7 million weights.
 
@@ -68,7 +67,6 @@ def train_digits_denoiser(
         seed: of the initial weights, training and calibration; replaces the one in `settings`.
         checkpoint: file to go on from where it exists; None trains in one go.
         settings: of the training.
-        progress: show a progress bar.
     """
     train, validation = (digits.images(split)[0] for split in ("train", "validation"))
     result = train_denoiser(
@@ -78,7 +76,6 @@ def train_digits_denoiser(
         replace(settings, seed=seed),
         validation=validation,
         checkpoint=checkpoint,
-        progress=progress,
     )
     facts = {"data": "digits, train split; calibrated on the validation split"}
     _calibrate_and_save(result.denoiser, validation, seed, path, facts)
@@ -193,7 +190,6 @@ def train_scene_denoiser(
     seed: int = 0,
     device: str = "cpu",
     checkpoint: str | Path | None = None,
-    progress: bool = True,
 ) -> TrainingResult:
     """Train, calibrate and save a denoiser in 16-bit weights, with a sheet of samples beside it (.png).
 
@@ -206,7 +202,6 @@ def train_scene_denoiser(
         seed: of the initial weights, training, calibration and samples.
         device: where to train, such as "cuda".
         checkpoint: file to go on from where it exists; None trains in one go.
-        progress: print a line at each look at the held-out loss, and show a progress bar in a terminal.
 
     Raises:
         TiramisuError: an unknown scale.
@@ -220,11 +215,10 @@ def train_scene_denoiser(
     if weak:
         settings = replace(settings, steps=max(1, settings.steps // WEAK))
     network = scene_network(train.shape[-1], recipe, seed).to(device)
-    if progress:
-        weights = sum(parameter.numel() for parameter in network.parameters())
-        print(f"{len(train)} images, {weights / 1e6:.2f} million weights, {settings.steps} steps", flush=True)
+    weights = sum(parameter.numel() for parameter in network.parameters())
+    print(f"{len(train)} images, {weights / 1e6:.2f} million weights, {settings.steps} steps", flush=True)
 
-    report = Report(settings, held_out[:12], Path(path).with_suffix(".png"), printed=progress)
+    report = Report(settings, held_out[:12], Path(path).with_suffix(".png"))
     result = train_denoiser(
         network,
         train,
@@ -233,7 +227,6 @@ def train_scene_denoiser(
         validation=held_out,
         checkpoint=checkpoint,
         report=report,
-        progress=progress,
     )
     data = f"{world}, {len(train)} images of the train split; calibrated on the validation split"
     facts = {"data": data, "scale": scale, "seconds": round(result.seconds)}
@@ -249,13 +242,11 @@ class Report:
     settings: TrainingSettings
     pictures: Tensor
     sheet: Path
-    printed: bool
 
     def __call__(self, row: dict[str, Any], average: Denoiser) -> None:
         """A line for this look, and the sheet drawn anew."""
-        if self.printed:
-            losses = f"loss {row['loss']:.4f}, held out {row['validation']:.4f}"
-            tqdm.write(f"step {row['step']} of {self.settings.steps}: {losses}")
+        losses = f"loss {row['loss']:.4f}, held out {row['validation']:.4f}"
+        tqdm.write(f"step {row['step']} of {self.settings.steps}: {losses}")
         self.draw(average)
 
     def draw(self, denoiser: Denoiser, rows: int = 4) -> None:

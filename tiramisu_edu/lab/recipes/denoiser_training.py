@@ -140,8 +140,8 @@ def train_denoiser(
             if report is not None:
                 report(row, average)
 
-    request = {"settings": asdict(s), "images": tensor_digest({"images": images})}
-    request["network"] = [list(weight.shape) for weight in network.parameters()]
+    shapes = [list(weight.shape) for weight in network.parameters()]
+    request = {"settings": asdict(s), "images": tensor_digest({"images": images}), "network": shapes}
     training = Training(network, optimiser, rate, generator, {"looks": looks}, s.gradient_norm)
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
         training.run("denoiser", s.steps, loss, Checkpoint(checkpoint, request), after=after, progress=progress)

@@ -60,7 +60,6 @@ def fit_judge(
     learning_rate: float = 3e-3,
     bfloat16: bool = False,
     checkpoint: Checkpoint | None = None,
-    progress: bool = False,
 ) -> Judge:
     """Train a judge in place: AdamW with one warm-up and decay, the sum of the heads' cross-entropies.
 
@@ -74,7 +73,6 @@ def fit_judge(
         learning_rate: the highest.
         bfloat16: run the network in bfloat16 where that is safe (autocast); weights stay float32.
         checkpoint: to go on from; None trains in one go.
-        progress: show a progress bar.
 
     Returns: the judge, in evaluation mode.
     """
@@ -91,7 +89,7 @@ def fit_judge(
 
     judge.train()
     training = Training(judge, optimiser, rate, generator, {"rows": rows})
-    training.run("judge", steps, loss, checkpoint or Checkpoint(None, {}), progress=progress)
+    training.run("judge", steps, loss, checkpoint or Checkpoint(None, {}))
     return judge.eval()
 
 
@@ -144,7 +142,6 @@ def train_scene_judge(
     epochs: int = 4,
     num_test: int = 2048,
     checkpoint: Path | None = None,
-    progress: bool = True,
 ) -> dict[str, Any]:
     """Train the judge of a scene on independent factors, and save it.
 
@@ -156,7 +153,6 @@ def train_scene_judge(
         epochs: passes over them, each time changed in other ways.
         num_test: images of the test split for the report.
         checkpoint: file to go on from where it exists.
-        progress: show a progress bar.
 
     Returns: `judge_report` of the judge as saved, and the "seconds" of processor time; they are its `facts` too.
     """
@@ -164,7 +160,7 @@ def train_scene_judge(
     kept = Checkpoint(checkpoint, {"scene": scene.name, "seed": seed, "images": num_images, "epochs": epochs})
     generator = torch.Generator().manual_seed(seed)
     images, states = scene.sample(num_images, generator=generator, independent=True)
-    sizes = {"epochs": epochs, "bfloat16": True, "checkpoint": kept, "progress": progress}
+    sizes: dict[str, Any] = {"epochs": epochs, "bfloat16": True, "checkpoint": kept}
     with torch.random.fork_rng(devices=[]):  # nn layers draw from the global generator; leave it as it was
         torch.manual_seed(seed)
         judge = Judge(scene.model.cardinalities, size=32, channels=3, patch=2, widths=(48, 96, 128), num_features=256)

@@ -76,7 +76,6 @@ def train_patch_circuit(
     seed: int = 0,
     settings: PatchSettings | None = None,
     checkpoint: str | Path | None = None,
-    progress: bool = True,
 ) -> Circuit:
     """Learn codebook and tree from the training split, and write both.
 
@@ -87,7 +86,6 @@ def train_patch_circuit(
         seed: of k-means and of the mini-batches.
         settings: see `PatchSettings`; its defaults if None.
         checkpoint: file to go on from where it exists.
-        progress: show progress bars where the output is a terminal.
 
     Returns:
         The circuit; `facts` holds held-out nats per image beside those of independent patches (K = 1 on the same
@@ -98,7 +96,7 @@ def train_patch_circuit(
     train = images("train", s.images)[0]
     validation, test = (images(split, None)[0] for split in ("validation", "test"))
 
-    codebook = PatchCodebook.fit(train, patch=s.patch, num_codes=s.num_codes, generator=generator, progress=progress)
+    codebook = PatchCodebook.fit(train, patch=s.patch, num_codes=s.num_codes, generator=generator)
     codes = codebook.categories(train)
     graph = structures.hclt(codes, num_categories=s.num_codes, num_latents=s.num_latents)
     circuit = Circuit(graph, generator=generator)

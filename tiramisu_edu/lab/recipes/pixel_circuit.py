@@ -16,9 +16,7 @@ NUM_LATENTS = 32
 RECIPE: dict[str, Any] = {"epochs": 60, "batch_size": 64, "pseudocount": 0.5}  # chosen on the validation split
 
 
-def train_digits_circuit(
-    path: str | Path, *, seed: int = 0, checkpoint: str | Path | None = None, progress: bool = True
-) -> Circuit:
+def train_digits_circuit(path: str | Path, *, seed: int = 0, checkpoint: str | Path | None = None) -> Circuit:
     """Learn the tree and the parameters from the training split and write the circuit.
 
     Args:
@@ -32,13 +30,8 @@ def train_digits_circuit(
     generator = torch.Generator().manual_seed(seed)
     train = categories("train")
     circuit = Circuit(structures.hclt(train, num_categories=NUM_LEVELS, num_latents=NUM_LATENTS), generator=generator)
-    more: dict[str, Any] = {
-        "validation": categories("validation"),
-        "checkpoint": checkpoint,
-        "generator": generator,
-        "progress": progress,
-    }
-    fit_em(circuit, train, **RECIPE, **more)
+    more: dict[str, Any] = {"checkpoint": checkpoint, "generator": generator}
+    fit_em(circuit, train, validation=categories("validation"), **RECIPE, **more)
     nats = {split: mean_log_likelihood(circuit, categories(split)) for split in ("train", "validation", "test")}
     facts: dict[str, Any] = {
         "data": "digits, training split",

@@ -57,9 +57,7 @@ class TokenizerSettings:
     seed: int = 0
 
 
-def train_tokenizer(
-    images: Tensor, settings: TokenizerSettings, *, checkpoint: str | Path | None = None, progress: bool = True
-) -> Tokenizer:
+def train_tokenizer(images: Tensor, settings: TokenizerSettings, *, checkpoint: str | Path | None = None) -> Tokenizer:
     """Train a tokenizer on images.
 
         loss = mean |decoder(h + sg(e_z - h)) - image|^2 + commitment * mean |h - sg(e_z)|^2    (sg: no gradient)
@@ -68,7 +66,6 @@ def train_tokenizer(
         images: (M, C, H, H) in [-1, 1], sides multiples of 4.
         settings: see `TokenizerSettings`.
         checkpoint: file to go on from where it exists.
-        progress: show a progress bar where the output is a terminal.
 
     Returns: the tokenizer in evaluation mode, its `spread` measured on training images.
     Raises: ImageError where the images have too few patches to make the codebook from.
@@ -98,7 +95,7 @@ def train_tokenizer(
 
     request = {"settings": asdict(s), "images": tensor_digest({"images": images})}
     training = Training(tokenizer, optimiser, rate, generator, {"codebook": codebook})
-    training.run("tokenizer", s.steps, loss, Checkpoint(checkpoint, request), progress=progress)
+    training.run("tokenizer", s.steps, loss, Checkpoint(checkpoint, request))
     _measure_spread(tokenizer, images[:2048])
     return tokenizer.eval().requires_grad_(False)
 
@@ -179,7 +176,6 @@ def train_scene_tokenizer(
     settings: TokenizerSettings | None = None,
     num_validation: int = 2048,
     checkpoint: str | Path | None = None,
-    progress: bool = True,
 ) -> dict[str, float]:
     """Train the tokenizer of a scene on its training split, and save it.
 
@@ -191,14 +187,13 @@ def train_scene_tokenizer(
         settings: of the training; the defaults if None.
         num_validation: validation images for the report.
         checkpoint: file to go on from where it exists.
-        progress: show a progress bar.
 
     Returns: `tokenizer_report` of the tokenizer as saved, and the "seconds" of processor time; its `facts` too.
     """
     started = time.process_time()
     settings = replace(settings or TokenizerSettings(), seed=seed)
     images, _ = scene.images("train", num_images)
-    tokenizer = train_tokenizer(images, settings, checkpoint=checkpoint, progress=progress)
+    tokenizer = train_tokenizer(images, settings, checkpoint=checkpoint)
     seconds = round(time.process_time() - started, 1)
     report = tokenizer_report(tokenizer.half().float(), scene, num_validation) | {"seconds": seconds}
     tokenizer.save(path, {"settings": asdict(settings), "images": num_images, **report})
