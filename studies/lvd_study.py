@@ -127,7 +127,7 @@ def measure_lvd(world: World, settings: LVDSettings | None = None, *, progress: 
 
 def code_data(world: World, settings: LVDSettings) -> CodeData:
     """The first pictures of each split and their codes."""
-    from tiramisu_edu.lab.recipes.scene_codes import encode
+    from tiramisu_edu.lab.recipes.code_circuit import encode
 
     if world.tokenizer is None:
         raise TiramisuError(f"{world.name} has no tokenizer, so no codes")

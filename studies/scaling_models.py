@@ -10,8 +10,8 @@ import math
 from dataclasses import dataclass, field, replace
 
 import torch
-from tiramisu_edu.lab.recipes.scene_circuit import PatchRows, PatchSettings, em_round, refine
-from tiramisu_edu.lab.recipes.tokenizer_training import TokenizerSettings, train_tokenizer
+from tiramisu_edu.lab.recipes.patch_circuit import PatchRows, PatchSettings, em_round, refine
+from tiramisu_edu.lab.recipes.tokenizer import TokenizerSettings, train_tokenizer
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, interpolate
 

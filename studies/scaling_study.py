@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from tiramisu_edu.lab.evaluation.table import Grid
-from tiramisu_edu.lab.recipes.tokenizer_training import TokenizerSettings
+from tiramisu_edu.lab.recipes.tokenizer import TokenizerSettings
 from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d
 from tqdm.auto import tqdm
