@@ -1,41 +1,27 @@
 """Who predicts the hidden pixels better, denoiser or circuit, and at which noise level: why guidance comes early.
 
-Noise is added to a picture whose known pixels are also given clean. The denoiser sees the noisy picture, the circuit
-the noisy picture and the known pixels, exactly. Between the two lies a best linear mixture.
+Noise is added to a picture whose known pixels are also given clean. The denoiser gets the noisy picture, the circuit
+the noisy picture and the known pixels, exactly. Between the two lies a best linear mixture. With --strength: the weight
+that the calibrated difference guide was fitted to at each noise level.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
 
+import pandas as pd
 import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from tiramisu_edu.files import atomic_path
+from studies.common import parser, run
 from tiramisu_edu.lab.evaluation.comparison import Cases, make_cases
+from tiramisu_edu.lab.palette import new_figure, save_figure, series_style
+from tiramisu_edu.lab.strength import TIME, plot_strength, strength_of_difference
+from tiramisu_edu.lab.zoo import load
 from tiramisu_edu.steering.evidence import Observation
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-    from tiramisu_edu.world import World
-
-
-class Crossover(NamedTuple):
-    """Mean squared errors on hidden pixels at each noise level, and what the best mixture is.
-
-    time: (S,) t / T, 0 clean and 1 noise. denoiser, circuit, mixture: (S,) errors. weight: (S,) of the circuit in the
-    best x_DM + w (x_PC - x_DM), by least squares on half of the images; the errors are those of the other half.
-    """
-
-    time: Tensor
-    denoiser: Tensor
-    circuit: Tensor
-    mixture: Tensor
-    weight: Tensor
+from tiramisu_edu.world import World
 
 
 @torch.no_grad()
@@ -46,35 +32,33 @@ def measure_crossover(
     images: int = 128,
     levels: int = 16,
     seed: int = 0,
-    progress: bool = True,
-) -> Crossover:
-    """Measure on test images.
+) -> pd.DataFrame:
+    """Mean squared errors on hidden pixels of test images at each noise level, and what the best mixture is.
 
     Args:
         world: denoiser and circuit on the CPU.
-        masks: each image is seen under each.
+        masks: each image is damaged by each.
         images: of the test split.
-        levels: S noise levels, evenly spread over the schedule.
+        levels: noise levels, evenly spread over the schedule.
         seed: of image choice and noise.
-        progress: show a progress bar.
+
+    Returns: columns time (t / T, 0 clean and 1 noise); denoiser, circuit, mixture (errors); weight of the circuit in
+        the best x_DM + w (x_PC - x_DM), by least squares on half of the images. Errors are those of the other half.
     """
     cases = make_cases(world, masks, images, seed=seed)
     fit = cases.identity.unique(return_inverse=True)[1] % 2 == 0
     generator = torch.Generator().manual_seed(seed)
     rows = []
-    for i in tqdm(world.schedule.respace(levels).timesteps.tolist(), desc="noise levels", disable=not progress):
-        noise = torch.randn(cases.images.shape, generator=generator)
-        x_t = world.schedule.add_noise(cases.images, i, noise)
+    for i in tqdm(world.schedule.respace(levels).timesteps.tolist(), desc=f"{world.name}: noise levels"):
+        x_t = world.schedule.add_noise(cases.images, i, torch.randn(cases.images.shape, generator=generator))
         dm, pc = _predictions(world, cases, x_t, i)
         hidden = (~cases.known).expand_as(dm)
         toward, wanted = (pc - dm) * hidden, (cases.images - dm) * hidden
         weight = float((toward * wanted)[fit].sum() / toward[fit].square().sum().clamp_min(1e-12))
-        count = hidden[~fit].sum()
-        errors = [
-            float(((x - cases.images) * hidden)[~fit].square().sum() / count) for x in (dm, pc, dm + weight * (pc - dm))
-        ]
+        guesses = (x[~fit] - cases.images[~fit] for x in (dm, pc, dm + weight * (pc - dm)))
+        errors = [float(gap[hidden[~fit]].square().mean()) for gap in guesses]
         rows.append([i / (len(world.schedule) - 1), *errors, weight])
-    return Crossover(*torch.tensor(rows, dtype=torch.float64).T)
+    return pd.DataFrame(rows, columns=["time", "denoiser", "circuit", "mixture", "weight"])
 
 
 def _predictions(world: World, cases: Cases, x_t: Tensor, i: int) -> tuple[Tensor, Tensor]:
@@ -89,37 +73,39 @@ def _predictions(world: World, cases: Cases, x_t: Tensor, i: int) -> tuple[Tenso
     return torch.cat(dm), torch.cat(pc)
 
 
-def plot_crossover(path: str | Path, found: dict[str, Crossover]) -> Path:
+def plot_crossover(path: Path, found: dict[str, pd.DataFrame]) -> Path:
     """Two panels per world: the three errors, and the circuit's weight in the best mixture, against time."""
-    figure = _figure(9.4, 3.3 * len(found))
-    for row, (name, c) in zip(figure.subplots(len(found), 2, squeeze=False), found.items()):
-        lines = [("denoiser", c.denoiser, "#0072B2", "o"), ("circuit, exact", c.circuit, "#D55E00", "s")]
-        for label, error, colour, marker in [*lines, ("best mixture", c.mixture, "#009E73", "D")]:
-            row[0].plot(c.time, error, color=colour, marker=marker, markersize=4, label=label)
-        row[0].set_yscale("log")
-        row[0].set_ylabel(f"{name}: squared error of hidden pixels")
-        row[0].legend(frameon=False)
-        row[1].plot(c.time, c.weight, color="#009E73", marker="D", markersize=4)
-        row[1].set_ylim(0, max(1.1, float(c.weight.max()) * 1.05))
-        row[1].set_ylabel("weight of the circuit in the best mixture")
-    return _finish(figure, path)
+    figure, panels = new_figure(9.4, 3.3 * len(found), len(found), 2, squeeze=False)
+    lines = {"denoiser": "denoiser", "circuit": "circuit, exact", "mixture": "best mixture"}
+    for (errors, weights), (name, columns) in zip(panels, found.items()):
+        for number, (column, label) in enumerate(lines.items()):
+            errors.plot(columns["time"], columns[column], markersize=4, label=label, **series_style(number))
+        errors.set(yscale="log", ylabel=f"{name}: squared error of hidden pixels", xlabel=TIME)
+        errors.legend(frameon=False)
+        weights.plot(columns["time"], columns["weight"], markersize=4, **series_style(2))
+        weights.set(ylim=(0, max(1.1, columns["weight"].max() * 1.05)), xlabel=TIME)
+        weights.set_ylabel("weight of the circuit in the best mixture")
+    return save_figure(figure, path)
 
 
-def _figure(width: float, height: float) -> Figure:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
+def study(options) -> None:
+    """Print the numbers, and draw one picture of all worlds."""
+    worlds = {name: load(name) for name in options.worlds.split(",")}
+    if options.strength:
+        found = {name: strength_of_difference(world) for name, world in worlds.items()}
+    else:
+        found = {name: measure_crossover(world, seed=options.seed) for name, world in worlds.items()}
+    print(pd.concat(found, names=["world", "level"]).to_string(float_format="{:.5f}".format))
+    plot, name = (plot_strength, "strength.png") if options.strength else (plot_crossover, "crossover.png")
+    print(f"picture: {plot(options.out / name, found)}")
 
-    figure = Figure(figsize=(width, height), dpi=130, layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The command line."""
+    options = parser("crossover", __doc__, "docs/images")
+    options.add_argument("--strength", action="store_true", help="draw the fitted weight of the difference guide")
+    run(study, options.parse_args(arguments))
 
 
-def _finish(figure: Figure, path: str | Path) -> Path:
-    for axis in figure.axes:
-        axis.set_xlabel("time t / T: clean picture to noise")
-        axis.grid(alpha=0.25)
-        axis.spines[["top", "right"]].set_visible(False)
-    path = Path(path)
-    with atomic_path(path) as unfinished:
-        figure.savefig(unfinished, format="png")
-    return path
+if __name__ == "__main__":
+    main()

@@ -1,7 +1,7 @@
 """The ways of fusing that a fusion study compares: two circuits, and two controls of each with the same demands.
 
     K = 1         the product of the circuit's own marginals, p(z) = prod_j p_j(z_j): each patch, no dependence
-    no circuit    even weights: only the demands and the network's own prediction speak
+    no circuit    even weights: only the demands and the network's own prediction count
 
 A control takes the circuit's place in the same guide; evidence, noise and every other step stay as they are.
 """
@@ -9,7 +9,7 @@ A control takes the circuit's place in the same guide; evidence, noise and every
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -21,9 +21,7 @@ from tiramisu_edu.methods import code_models
 from tiramisu_edu.steering.codes import Tokenizer, covered_fraction
 from tiramisu_edu.steering.fusion import CodeFusionGuide, Demands, PixelFusionGuide, code_demands, pixel_demands
 from tiramisu_edu.steering.guide import Codebook, Guide, own_generator
-
-if TYPE_CHECKING:
-    from tiramisu_edu.world import World
+from tiramisu_edu.world import World
 
 METHODS = ("codes", "codes, K = 1", "codes, no circuit", "pixels", "pixels, K = 1", "pixels, no circuit")
 _BATCH = 64
@@ -38,12 +36,12 @@ class Models(NamedTuple):
 
 
 def models_of(world: World, method: str) -> Models:
-    """The models that a method of `METHODS` asks."""
+    """The models of a method of `METHODS`."""
     kind, _, control = method.partition(", ")
     circuit, tokenizer = code_models(world) if kind == "codes" else (world.circuit, None)
     if control:
-        nothing_asked = torch.zeros(1, circuit.num_variables, circuit.num_categories)
-        marginals = circuit.posterior_marginals(nothing_asked)[0].detach()
+        no_evidence = torch.zeros(1, circuit.num_variables, circuit.num_categories)
+        marginals = circuit.posterior_marginals(no_evidence)[0].detach()
         circuit = factorised(marginals if control == "K = 1" else torch.full_like(marginals, 1 / marginals.shape[1]))
     return Models(circuit, tokenizer, world.codebook if tokenizer is None else None)
 
@@ -76,43 +74,35 @@ def contradiction(circuit: Circuit, demands: Sequence[Demands]) -> Tensor:
 @torch.no_grad()
 def sampled(
     world: World,
+    demanded: tuple[Models, Tensor] | None,
+    regions: Tensor,
+    *,
     pairs: int,
     seeds: int,
-    asked: tuple[Models, Tensor] | None,
-    regions: Tensor,
     steps: int,
     seed: int,
-    shape: Sequence[int] = (3, 32, 32),
 ) -> Tensor:
-    """Pictures (P, N, C, H, W) of DDIM, in the same noise whoever guides.
+    """Pictures (P, N, 3, H, W) of DDIM, from the same noise for every guide.
 
     Args:
         world: its denoiser is used.
-        pairs, seeds: P, N.
-        asked: the models, and the joint demands (P, D, V) of the pairs; None for the plain sampler.
+        demanded: the models, and the joint demands (P, D, V) of the pairs; None for the plain sampler.
         regions: (R, 1, H, W) bool.
+        pairs, seeds: P, N.
         steps: of DDIM.
         seed: of the noise.
-        shape: (C, H, W).
     """
     parts = []
     for number, part in enumerate(torch.arange(pairs).split(max(1, _BATCH // seeds))):
-        nothing = torch.zeros(len(part) * seeds, *shape)
+        nothing = torch.zeros(len(part) * seeds, 3, *regions.shape[-2:])
+        known = torch.zeros_like(nothing[:, :1], dtype=torch.bool)
         generator = torch.Generator().manual_seed(1_000 * seed + number)
         guide = None
-        if asked is not None:
-            models, demand = asked
+        if demanded is not None:
+            models, demand = demanded
             guide = _guide(models, demand[part].repeat_interleave(seeds, 0), regions, generator)
-        found = inpaint(
-            world,
-            nothing,
-            torch.zeros_like(nothing[:, :1], dtype=torch.bool),
-            sampler="ddim",
-            guide=guide,
-            num_inference_steps=steps,
-            generator=generator,
-        )
-        parts.append(found.images.unflatten(0, (-1, seeds)))
+        options = {"sampler": "ddim", "guide": guide, "num_inference_steps": steps, "generator": generator}
+        parts.append(inpaint(world, nothing, known, **options).images.unflatten(0, (-1, seeds)))
     return torch.cat(parts)
 
 

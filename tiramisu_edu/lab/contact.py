@@ -1,4 +1,4 @@
-"""Contact sheets: what a world's pictures look like, and what each of its models draws."""
+"""Contact sheets: what a world's pictures look like, what each of its models draws, and what masks show of them."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from ..circuits.circuit import Circuit
 from ..diffusion.denoiser import Denoiser
 from ..diffusion.samplers import ddpm
 from ..errors import TiramisuError
 from ..world import World
+from .evaluation.comparison import circuit_samples
 from .evaluation.sheet import save_sheet
 from .table import Table
 from .worlds.factors import violations
@@ -30,10 +30,10 @@ def save_contact_sheet(path: str | Path, world: World, *, columns: int = 12, ste
         seed: of all samples.
     """
     real = world.images("test")[0][: 2 * columns]
-    drawn = drawn_from_denoiser(world.denoiser, real, steps=steps, seed=seed)
+    drawn = denoiser_samples(world.denoiser, real, steps=steps, seed=seed)
     rows = {"real": real[:columns], "real ": real[columns:]}
     rows |= {"denoiser": drawn[:columns], "denoiser ": drawn[columns:]}
-    rows["circuit"] = drawn_from_circuit(world, world.circuit, real[:columns], seed=seed)
+    rows["circuit"] = circuit_samples(world, real[:columns], nothing_known(real[:columns]), seed=seed)
     if world.tokenizer is not None:
         rows["tokenizer"] = world.tokenizer.decode(world.tokenizer.encode(real[:columns]))
     return save_sheet(path, rows, f"{world.name}: real pictures, samples, and the real pictures through the tokenizer")
@@ -51,35 +51,29 @@ def rules_broken(world: World, *, count: int = 256, steps: int = 50, seed: int =
     Returns:
         "real", "denoiser", "weak denoiser", "circuit", "independent patches" -> share from 0 to 1.
     """
-    assert world.scene is not None, "rules need a procedural world"
     real = world.images("test", count)[0]
-    kinds = {
-        "real": real,
-        "denoiser": drawn_from_denoiser(world.denoiser, real, steps=steps, seed=seed),
-        "weak denoiser": drawn_from_denoiser(world.weak_denoiser, real, steps=steps, seed=seed),
-        "circuit": drawn_from_circuit(world, world.circuit, real, seed=seed),
-        "independent patches": drawn_from_circuit(world, world.independent_circuit, real, seed=seed),
-    }
+    kinds = {"real": real}
+    for name, denoiser in (("denoiser", world.denoiser), ("weak denoiser", world.weak_denoiser)):
+        kinds[name] = denoiser_samples(denoiser, real, steps=steps, seed=seed)
+    for name, circuit in (("circuit", world.circuit), ("independent patches", world.independent_circuit)):
+        kinds[name] = circuit_samples(world, real, nothing_known(real), seed=seed, circuit=circuit)
     model = world.scene.model
     return {kind: (violations(model, world.judge.read(x)) > 0).double().mean().item() for kind, x in kinds.items()}
 
 
-def drawn_from_denoiser(denoiser: Denoiser, like: Tensor, *, steps: int = 50, seed: int = 0, batch: int = 64) -> Tensor:
-    """Pictures from a denoiser alone, as many and of the shape of `like` (N, C, H, W): nothing is known."""
-    schedule = denoiser.schedule.respace(steps)
-    parts = []
-    for first in range(0, len(like), batch):
-        nothing = torch.zeros_like(like[first : first + batch])
-        generators = [torch.Generator().manual_seed(1_000_003 * seed + first + n) for n in range(len(nothing))]
-        known = torch.zeros_like(nothing[:, :1], dtype=torch.bool)
-        parts.append(ddpm(denoiser, schedule, nothing, known, generator=generators))
+def denoiser_samples(denoiser: Denoiser, like: Tensor, *, steps: int = 50, seed: int = 0) -> Tensor:
+    """Pictures from a denoiser alone, as many and of the shape of `like` (N, C, H, W)."""
+    schedule, parts = denoiser.schedule.respace(steps), []
+    generators = [torch.Generator().manual_seed(1_000_003 * seed + n) for n in range(len(like))]
+    for first, part in zip(range(0, len(like), 64), torch.zeros_like(like).split(64)):
+        own = generators[first : first + len(part)]
+        parts.append(ddpm(denoiser, schedule, part, nothing_known(part), generator=own))
     return torch.cat(parts)
 
 
-def drawn_from_circuit(world: World, circuit: Circuit, like: Tensor, *, seed: int = 0) -> Tensor:
-    """Pictures from a circuit over the world's codebook alone, of the shape of `like`; each code as its mean."""
-    codes = circuit.sample(len(like), generator=torch.Generator().manual_seed(seed))
-    return world.codebook.image(codes, like.shape)
+def nothing_known(like: Tensor) -> Tensor:
+    """(N, 1, H, W) False."""
+    return torch.zeros_like(like[:, :1], dtype=torch.bool)
 
 
 def visibility_table(world: World, masks: Sequence[str]) -> Table:

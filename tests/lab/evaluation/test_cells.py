@@ -53,20 +53,26 @@ def test_a_damaged_file_is_run_again(tmp_path):
     assert torch.equal(again.completions, run_cell(load("digits"), CELLS[0], torch.device("cpu")).completions)
 
 
-def test_other_models_are_other_cells(monkeypatch):
-    name = CELLS[0].name
-    monkeypatch.setattr("tiramisu_edu.datafiles.checksums", lambda: {"digits/denoiser.safetensors": "0" * 64})
-    assert CELLS[0].name != name
+def cell_names(monkeypatch, root, files, guides=("none",)):
+    """Names of cells where the data folder is `root` and lists the files with one repeated digit as digest."""
+    root.mkdir()
+    (root / "checksums.txt").write_text("".join(f"{digit * 64}  {name}\n" for name, digit in files.items()))
+    monkeypatch.setenv("TIRAMISU_DATA", str(root))
+    return [dataclasses.replace(CELLS[0], method=Method("ddim", guide)).name for guide in guides]
 
 
-def test_weights_fitted_for_one_guide_make_other_cells_of_that_guide_alone(monkeypatch):
-    def names(digest):
-        files = {"digits/denoiser.safetensors": "0", "digits/guide_weights_difference.safetensors": digest}
-        monkeypatch.setattr("tiramisu_edu.datafiles.checksums", lambda: files)
-        guides = ("none", "difference", "learned", "difference-calibrated")
-        return [dataclasses.replace(CELLS[0], method=Method("ddim", guide)).name for guide in guides]
+def test_other_models_are_other_cells(tmp_path, monkeypatch):
+    names = [cell_names(monkeypatch, tmp_path / digit, {"digits/denoiser.safetensors": digit}) for digit in "01"]
+    assert names[0] != names[1] and CELLS[0].name in names[1]
 
-    assert [a == b for a, b in zip(names("1"), names("2"))] == [True, True, True, False]
+
+def test_weights_fitted_for_one_guide_make_other_cells_of_that_guide_alone(tmp_path, monkeypatch):
+    guides = ("none", "difference", "learned", "difference-calibrated")
+    names = [
+        cell_names(monkeypatch, tmp_path / digit, {"digits/guide_weights_difference.safetensors": digit}, guides)
+        for digit in "01"
+    ]
+    assert [a == b for a, b in zip(*names)] == [True, True, True, False]
 
 
 def test_a_network_in_sixteen_bits(tmp_path):
@@ -154,7 +160,8 @@ def test_the_command_writes_everything(tmp_path, capsys):
         (["--methods", "magic"], "unknown sampler 'magic'"),
         (["--steps", "0"], "--steps takes whole numbers from 1 on"),
         (["--seeds", "0"], "--seeds must be at least 1"),
-        (["--images", "9999"], "ask for 1 to 300"),
+        (["--images", "9999"], "ask for 2 to 300"),
+        (["--images", "1"], "ask for 2 to 300"),
         (["--measure", "magic"], "unknown measure 'magic'"),
         (["--workers", "0"], "workers must be at least 1"),
     ],

@@ -1,10 +1,11 @@
 """Equal compute, with cells whose numbers can be checked by hand."""
 
+import pandas as pd
 import torch
 
 from tiramisu_edu.lab.evaluation.cells import Cell, CellResult, Method
 from tiramisu_edu.lab.evaluation.compute import best_within, frontier, pareto, points, sooner
-from tiramisu_edu.lab.evaluation.table import Results
+from tiramisu_edu.lab.evaluation.tables import per_image
 
 PLAIN, STEERED = Method("copaint"), Method("copaint", "difference")
 
@@ -20,37 +21,48 @@ def four():
     return [result(PLAIN, 5, 0.9), result(PLAIN, 20, 0.4), result(STEERED, 5, 0.4), result(STEERED, 20, 0.5)]
 
 
+def names(found):
+    return list(zip(found["method"], found["steps"]))
+
+
+def rows_of(table):
+    return table.frame.to_numpy().tolist()
+
+
 def test_a_frontier_has_what_nothing_beats_in_cost_and_quality():
-    found = points(Results(four()), "digits", "mse")
-    assert [(p.evaluations, p.seconds) for p in found] == [(25, 0.25), (100, 1.0)] * 2
-    assert [(p.method, p.steps) for p in pareto(found, "evaluations", "mse")] == [(STEERED, 5)]
-    cheaper = [*found, found[0]._replace(seconds=0.1)]
-    assert [p.text for p in pareto(cheaper, "seconds", "mse")] == ["copaint, 5 steps", "copaint+difference, 5 steps"]
+    found = points(per_image(four()), "digits", "mse")
+    assert found[["evaluations", "seconds"]].to_numpy().tolist() == [[25, 0.25], [100, 1.0]] * 2
+    assert names(pareto(found, "evaluations", "mse")) == [("copaint+difference", 5)]
+    cheaper = pd.concat([found, found[:1].assign(seconds=0.1)], ignore_index=True)
+    assert names(pareto(cheaper, "seconds", "mse")) == [("copaint", 5), ("copaint+difference", 5)]
 
 
 def test_the_frontier_turns_round_where_more_is_better():
-    found = [p._replace(mean=-p.mean) for p in points(Results(four()), "digits", "mse")]
-    assert [(p.method, p.steps) for p in pareto(found, "evaluations", "ssim")] == [(STEERED, 5)]
+    found = points(per_image(four()), "digits", "mse")
+    assert names(pareto(found.assign(mean=-found["mean"]), "evaluations", "ssim")) == [("copaint+difference", 5)]
 
 
 def test_the_frontier_table_counts_its_steered_points():
-    grid = frontier(Results(four()), "digits", "mse")
-    assert grid.title.endswith("1 of its 1 points steered")
-    assert grid.rows == [["25", "250", "copaint+difference, 5 steps", "0.400 [0.400, 0.400]"]]
+    found = frontier(points(per_image(four()), "digits", "mse"), "digits", "mse", "evaluations")
+    assert found.title.endswith("1 of its 1 points steered")
+    assert rows_of(found) == [["25", "250", "copaint+difference, 5 steps", "0.400 [0.400, 0.400]"]]
 
 
 def test_a_budget_admits_each_method_with_as_many_steps_as_it_can_pay():
     cells = [*four(), result(PLAIN, 5, 0.2, mask="top"), result(PLAIN, 20, 0.2, mask="top")]
     cells += [result(STEERED, 5, 0.2, mask="top"), result(STEERED, 20, 0.1, mask="top")]
-    rows = best_within(Results(cells), "mse", [10, 25, 100, 200]).rows
+    rows = rows_of(best_within(per_image(cells), "mse", [10, 25, 100, 200]))
     assert len(rows) == 2  # nobody can pay 10, and 200 buys what 100 buys
     assert rows[0] == ["25", "1 of 2", "copaint+difference 2, copaint 1"]  # a tie with an unsteered method is no win
     assert rows[1] == ["100", "1 of 2", "copaint 1, copaint+difference 1"]
 
 
 def test_the_cheapest_steered_point_that_is_as_good():
-    (row,) = sooner(Results(four()), "mse", PLAIN, 20).rows
-    assert row[:5] == ["digits", "0.400", "100", "1000", "copaint+difference, 5 steps"]
-    assert row[7:] == ["+0.000 [+0.000, +0.000]", "0.25", "0.25"]
-    (row,) = sooner(Results([*four()[:2], result(STEERED, 5, 0.5), result(STEERED, 20, 0.5)]), "mse", PLAIN, 20).rows
-    assert row[4] == "none"
+    def row(cells):
+        frame = per_image(cells)
+        return rows_of(sooner(frame, "mse", {"digits": points(frame, "digits", "mse")}, "copaint", 20))[0]
+
+    found = row(four())
+    assert found[:5] == ["digits", "0.400", "100", "1000", "copaint+difference, 5 steps"]
+    assert found[7:] == ["+0.000 [+0.000, +0.000]", "0.25", "0.25"]
+    assert row([*four()[:2], result(STEERED, 5, 0.5), result(STEERED, 20, 0.5)])[4] == "none"

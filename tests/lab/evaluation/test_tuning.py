@@ -67,12 +67,15 @@ def test_what_was_tuned_is_the_default_and_no_more(tmp_path, monkeypatch):
 
 
 def test_other_tuned_options_are_other_cells(tmp_path, monkeypatch):
-    monkeypatch.setattr("tiramisu_edu.datafiles.checksums", dict)
-    monkeypatch.setattr("tiramisu_edu.datafiles.data_path", tmp_path.joinpath)
     cells = [Cell("faces", "left", Method.parse(f"ddim+{name}"), 5, 0, 4) for name in ("latent", "difference")]
-    before = [cell.name for cell in cells]
-    save_tuned(tmp_path / "faces" / "guides.json", {"latent": {"options": {"settings": {"tau_hidden": 3.0}}}})
-    after = [cell.name for cell in cells]
-    assert after[0] != before[0] and after[1] == before[1]
-    save_tuned(tmp_path / "faces" / "guides.json", {"latent": {"options": {"settings": {"tau_hidden": 1.0}}}})
-    assert cells[0].name not in (before[0], after[0]) and cells[1].name == before[1]
+    names = []
+    for folder, tuned in (("none", {}), ("three", {"tau_hidden": 3.0}), ("one", {"tau_hidden": 1.0})):
+        if tuned:
+            found = {"latent": {"options": {"settings": tuned}}}
+            save_tuned(tmp_path / folder / "faces" / "guides.json", found)
+        (tmp_path / folder).mkdir(exist_ok=True)
+        (tmp_path / folder / "checksums.txt").write_text("")
+        monkeypatch.setenv("TIRAMISU_DATA", str(tmp_path / folder))
+        names.append([cell.name for cell in cells])
+    latent, difference = zip(*names)
+    assert len(set(latent)) == 3 and len(set(difference)) == 1

@@ -40,8 +40,7 @@ def run(options: Options) -> int:
         found = {world.name: strength.strength_of_difference(world) for world in worlds}
         print("world      t/T  weight of the circuit's correction")
         for name, columns in found.items():
-            for t, weight in zip(*(column.tolist() for column in columns)):
-                print(f"{name:8} {t:5.3f}  {weight:6.3f}")
+            print("\n".join(f"{name:8} {t:5.3f}  {w:6.3f}" for t, w in zip(columns["time"], columns["weight"])))
         path = strength.plot_strength(options.out or "out/strength.png", found)
     else:
         if len(worlds) > 1:

@@ -60,7 +60,7 @@ def report(options: Any, done: list[CellResult]) -> None:
     worlds = {name: load(name) for name in frame["world"].unique()}
     points = {name: compute.points(frame, name, measure) for name in worlds}
     steps = frame["steps"].unique()
-    found = [*tables_of_numbers(frame, measure), *tables_of_compute(frame, points, measure)]
+    found = [*tables.of_numbers(frame, measure), *tables_of_compute(frame, points, measure)]
     if {name for name in paper.METHODS if name != "tiramisu"} <= set(frame["method"]):
         found.append(paper.averages())
     found += [sets.calibrations(done, w, t) for w in worlds.values() if w.scene is not None for t in steps]
@@ -86,15 +86,6 @@ def report(options: Any, done: list[CellResult]) -> None:
         case = next(cell_cases(worlds[cell.world], cell).split(1))
         save_film(out / f"film_{cell.world}.png", worlds[cell.world], case, cell.method, cell.steps, seed=options.seed)
     print(f"page: {out / 'index.html'}")
-
-
-def tables_of_numbers(frame: pd.DataFrame, measure: str) -> Iterable[Table]:
-    """Per world and number of steps the means; who gains over its base; who is best of all."""
-    steps = frame["steps"].unique()
-    yield from (tables.means(frame, world, measure, t) for world in frame["world"].unique() for t in steps)
-    if (against := tables.steered_against_base(frame, measure)) is not None:
-        yield against
-    yield from (tables.best_of_all(frame, measure, t) for t in steps)
 
 
 def tables_of_compute(frame: pd.DataFrame, points: dict[str, pd.DataFrame], measure: str) -> Iterable[Table]:

@@ -8,7 +8,7 @@ A setting is a world and a mask: what the paper counts wins over.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pandas as pd
@@ -63,6 +63,15 @@ def cases(frame: pd.DataFrame, measure: str) -> pd.DataFrame:
     Two numbers of a row are of the same picture, damaged in the same way and completed from the same noise.
     """
     return frame.set_index([*SETTING, "seed", "image", "method", "steps"])[measure].unstack(["method", "steps"])
+
+
+def of_numbers(frame: pd.DataFrame, measure: str) -> Iterator[Table]:
+    """Per world and number of steps the means; who gains over its base; who is best of all."""
+    steps = frame["steps"].unique()
+    yield from (means(frame, world, measure, t) for world in frame["world"].unique() for t in steps)
+    if (against := steered_against_base(frame, measure)) is not None:
+        yield against
+    yield from (best_of_all(frame, measure, t) for t in steps)
 
 
 def means(frame: pd.DataFrame, world: str, measure: str, steps: int) -> Table:

@@ -5,10 +5,10 @@ from dataclasses import replace
 
 import pytest
 import torch
+from studies.scaling_study import QUICK, ScalingRow, measure_scaling
 
 from studies import scaling_study
 from studies.scaling_models import CodeModel, PatchModel, squared_error, train_model
-from studies.scaling_study import QUICK, ScalingRow, measure_scaling
 from tiramisu_edu.errors import TiramisuError
 from tiramisu_edu.lab.cli import main
 from tiramisu_edu.lab.worlds.scenes import SCENES

@@ -21,29 +21,30 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
+import pandas as pd
 import torch
-from tiramisu_edu.lab.evaluation.table import Grid
-from tiramisu_edu.lab.recipes.tokenizer import TokenizerSettings
 from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d
 from tqdm.auto import tqdm
 
+from studies.common import parser, run, write_page
 from studies.scaling_models import KINDS, CodeModel, ModelSettings, PatchModel, squared_error, train_model
 from tiramisu_edu.circuits.circuit import bits_per_dimension
 from tiramisu_edu.errors import TiramisuError
-from tiramisu_edu.files import atomic_path
-from tiramisu_edu.lab.evaluation.figures import COLOURS, MARKERS
 from tiramisu_edu.lab.evaluation.metrics import hidden_mse
 from tiramisu_edu.lab.evaluation.perceptual import perceptual_metric
+from tiramisu_edu.lab.evaluation.significance import Interval, interval
+from tiramisu_edu.lab.palette import new_figure, save_figure, series_style
+from tiramisu_edu.lab.recipes.tokenizer import TokenizerSettings
+from tiramisu_edu.lab.table import Table
 from tiramisu_edu.lab.worlds.factors import violations
+from tiramisu_edu.lab.zoo import load
 from tiramisu_edu.masks import mask_batch
-
-if TYPE_CHECKING:
-    from tiramisu_edu.world import World
+from tiramisu_edu.world import World
 
 
 @dataclass(frozen=True)
@@ -124,35 +125,23 @@ MEASURED = {
 }
 
 
-def measure_scaling(
-    world: World, settings: ScalingSettings | None = None, *, progress: bool = True
-) -> list[ScalingRow]:
-    """Train and judge every circuit.
-
-    Args:
-        world: a procedural one, which can be drawn at any size.
-        settings: see `ScalingSettings`; its defaults if None. `QUICK` shows in seconds that it works.
+def measure_scaling(world: World, s: ScalingSettings) -> list[ScalingRow]:
+    """Train and judge every circuit on a procedural world. `QUICK` shows in seconds that it works.
 
     Raises:
-        TiramisuError: for a world that cannot be drawn at other sizes, or an unknown kind.
+        TiramisuError: for a world that cannot be drawn at other sizes.
     """
-    s = settings or ScalingSettings()
     if world.scene is None:
         raise TiramisuError(f"{world.name} cannot be drawn at other sizes: choose a procedural world")
-    unknown = [kind for kind in s.kinds if kind not in KINDS]
-    if unknown:
-        raise TiramisuError(f"unknown kind of circuit {unknown[0]!r}: choose one of {', '.join(KINDS)}")
-    cells = [(size, kind) for size in s.sizes for kind in s.kinds]
     found = []
-    for size, kind in tqdm(cells, desc=f"{world.name}: circuits", disable=not progress):
+    for size, kind in tqdm([(size, kind) for size in s.sizes for kind in s.kinds], desc=f"{world.name}: circuits"):
         train = world.scene.images("train", s.images, size=size)[0]
         validation = world.scene.images("validation", s.held_out, size=size)[0]
         began = time.process_time()
         model = train_model(kind, train, validation, s.models)
         row = judge_model(world, model, size, kind, s)._replace(train_seconds=time.process_time() - began)
         found.append(row)
-        if progress:
-            tqdm.write(f"{size} x {size}, {kind}: {row.nats:.0f} nats, {row.train_seconds:.0f} s of training")
+        tqdm.write(f"{size} x {size}, {kind}: {row.nats:.0f} nats, {row.train_seconds:.0f} s of training")
     return found
 
 
@@ -161,7 +150,6 @@ def judge_model(world: World, model: PatchModel | CodeModel, size: int, kind: st
 
     LPIPS and rules are the judge's, which reads 32 x 32: larger completions are averaged down to that for it.
     """
-    assert world.scene is not None
     test = world.scene.images("test", s.held_out, size=size)[0]
     truth = test[: s.completions]
     small = adaptive_avg_pool2d(truth, world.judge.shape[-1])
@@ -181,17 +169,14 @@ def judge_model(world: World, model: PatchModel | CodeModel, size: int, kind: st
         measures["violations"][name] = violations(world.scene.model, world.judge.read(shown))
     completions = len(truth) * len(s.masks)
     D = model.circuit.num_variables
-    bits = error = None
-    if isinstance(model, CodeModel):
-        bits = bits_per_dimension(model.code_nats(test), D)
-        error = squared_error(model.tokenizer, test)
+    of_codes = isinstance(model, CodeModel)
     return ScalingRow(
         size=size,
         kind=kind,
         variables=D,
         nats=model.nats(test),
-        bits_per_code=bits,
-        tokenizer_mse=error,
+        bits_per_code=bits_per_dimension(model.code_nats(test), D) if of_codes else None,
+        tokenizer_mse=squared_error(model.tokenizer, test) if of_codes else None,
         measures=measures,
         mean_seconds=mean_seconds / completions,
         draw_seconds=draw_seconds / completions,
@@ -205,76 +190,81 @@ def _timed(work: Callable[..., Tensor], *inputs: object) -> tuple[Tensor, float]
     return work(*inputs), time.process_time() - began
 
 
-def scaling_table(world: World, rows: Sequence[ScalingRow]) -> Grid:
+def scaling_table(world: World, rows: Sequence[ScalingRow]) -> Table:
     """One row per size and kind; completions by mask, separated by slashes."""
     lines = []
     for row in rows:
-        bits = "" if row.bits_per_code is None else f"{row.bits_per_code:.2f}"
-        error = "" if row.tokenizer_mse is None else f"{row.tokenizer_mse:.4f}"
-        least = "" if row.bits_per_code is None else "≥ ", "" if row.bits_per_code is None else "≤ "
-        by_mask = [" / ".join(f"{values.mean():.3f}" for values in row.measures[name].values()) for name in MEASURED]
-        lines.append(
-            [
-                f"{row.size} x {row.size}",
-                row.kind,
-                str(row.variables),
-                f"{least[0]}{row.nats:.0f}",
-                f"{least[1]}{row.bits_per_dimension:.2f}",
-                bits,
-                error,
-                *by_mask,
-                f"{1e3 * row.mean_seconds:.1f} / {1e3 * row.draw_seconds:.1f}",
-                f"{row.train_seconds:.0f}",
-                f"{row.bytes / 1e6:.1f}",
-            ]
-        )
-    header = ["pictures", "circuit", "variables", "nats per picture", "bits per dimension", "bits per code"]
-    header += ["tokenizer's MSE", *MEASURED.values(), "ms per mean / sample", "training, s", "parameters, MB"]
+        at_least, at_most = ("", "") if row.bits_per_code is None else ("≥ ", "≤ ")
+        line = {
+            "pictures": f"{row.size} x {row.size}",
+            "circuit": row.kind,
+            "variables": row.variables,
+            "nats per picture": f"{at_least}{row.nats:.0f}",
+            "bits per dimension": f"{at_most}{row.bits_per_dimension:.2f}",
+            "bits per code": "" if row.bits_per_code is None else f"{row.bits_per_code:.2f}",
+            "tokenizer's MSE": "" if row.tokenizer_mse is None else f"{row.tokenizer_mse:.4f}",
+        }
+        for name, title in MEASURED.items():
+            line[title] = " / ".join(f"{values.mean():.3f}" for values in row.measures[name].values())
+        line["ms per mean / sample"] = f"{1e3 * row.mean_seconds:.1f} / {1e3 * row.draw_seconds:.1f}"
+        line |= {"training, s": f"{row.train_seconds:.0f}", "parameters, MB": f"{row.bytes / 1e6:.1f}"}
+        lines.append(line)
     masks = " / ".join(rows[0].measures["lpips"])
     title = f"{world.name}: circuits alone; masks {masks}; {perceptual_metric(world.judge).name}, read at 32 x 32"
-    return Grid(title, header, lines)
+    return Table(title, pd.DataFrame(lines))
 
 
-def plot_scaling(path: str | Path, found: Mapping[str, Sequence[ScalingRow]]) -> Path:
+def plot_scaling(path: Path, found: Mapping[str, Sequence[ScalingRow]]) -> Path:
     """Two rows of panels per world: density, completions, time and bytes against the side of the pictures.
 
-    Bars are 1.96 standard errors over pictures, each averaged over masks.
+    Bars are 95 % intervals over pictures, each averaged over masks.
 
     Args:
         found: name of the world -> its rows.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     titles = ["bits per dimension (codes: at most)", *MEASURED.values(), "ms per mean", "parameters, MB"]
-    figure = Figure(figsize=(11.5, 5.4 * len(found)), dpi=120, layout="constrained")
-    FigureCanvasAgg(figure)
-    panels = figure.subplots(2 * len(found), 4).reshape(len(found), 8)
-    for (*line, legend), (world, rows) in zip(panels, found.items()):
-        for kind, colour, marker in zip(dict.fromkeys(row.kind for row in rows), COLOURS, MARKERS):
+    figure, panels = new_figure(11.5, 5.4 * len(found), 2 * len(found), 4)
+    for (*line, legend), (world, rows) in zip(panels.reshape(len(found), 8), found.items()):
+        for number, kind in enumerate(dict.fromkeys(row.kind for row in rows)):
             own = [row for row in rows if row.kind == kind]
-            style = {"color": colour, "marker": marker, "label": kind, "capsize": 2}
-            columns = [[(row.bits_per_dimension, 0.0) for row in own]]
-            columns += [[_mean_and_bar(row.average(name)) for row in own] for name in MEASURED]
-            columns += [[(1e3 * row.mean_seconds, 0.0) for row in own], [(row.bytes / 1e6, 0.0) for row in own]]
+            columns = [[exactly(row.bits_per_dimension) for row in own]]
+            columns += [[interval(row.average(name)) for row in own] for name in MEASURED]
+            columns += [[exactly(1e3 * row.mean_seconds) for row in own], [exactly(row.bytes / 1e6) for row in own]]
             for axis, points in zip(line, columns):
-                values, bars = zip(*points)
-                axis.errorbar([row.size for row in own], values, yerr=bars, **style)
+                bars = [[p.mean - p.low for p in points], [p.high - p.mean for p in points]]
+                style = series_style(number) | {"label": kind, "capsize": 2}
+                axis.errorbar([row.size for row in own], [p.mean for p in points], yerr=bars, **style)
         for axis, title in zip(line, titles):
             axis.set_title(title, fontsize=9)
-            axis.set_xlabel("side of the pictures, pixels")
-            axis.set_xticks(sorted({row.size for row in rows}))
-            axis.grid(alpha=0.25)
-            axis.spines[["top", "right"]].set_visible(False)
+            axis.set(xlabel="side of the pictures, pixels", xticks=sorted({row.size for row in rows}))
         for axis in line[-2:]:
             axis.set_yscale("log")
         legend.set_axis_off()
         legend.legend(*line[0].get_legend_handles_labels(), title=world, frameon=False, loc="center")
-    path = Path(path)
-    with atomic_path(path) as unfinished:
-        figure.savefig(unfinished, format="png")
-    return path
+    return save_figure(figure, path)
 
 
-def _mean_and_bar(values: Tensor) -> tuple[float, float]:
-    return float(values.mean()), float(1.96 * values.std() / len(values) ** 0.5)
+def exactly(value: float) -> Interval:
+    """A number without an interval."""
+    return Interval(value, value, value)
+
+
+def study(options) -> None:
+    """Write scaling.md and scaling.png."""
+    settings = QUICK if options.quick else ScalingSettings()
+    settings = replace(settings, models=replace(settings.models, seed=options.seed))
+    worlds = {name: load(name) for name in options.worlds.split(",")}
+    found = {name: measure_scaling(world, settings) for name, world in worlds.items()}
+    write_page(options.out / "scaling.md", [scaling_table(worlds[name], rows) for name, rows in found.items()])
+    print(f"picture: {plot_scaling(options.out / 'scaling.png', found)}")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The command line."""
+    options = parser("scaling", __doc__, "docs/results/scaling")
+    options.add_argument("--quick", action="store_true", help="in seconds, to see it work")
+    run(study, options.parse_args(arguments))
+
+
+if __name__ == "__main__":
+    main()

@@ -4,11 +4,11 @@ import csv
 
 import pytest
 import torch
+from studies.fusion_report import fusion_tables, plot_fusion, write_pairs
+from studies.fusion_study import Fused, FusionStudy, at_equal_agreement, meter, rises, study
 
 from studies import fusion_study
 from studies.fusion_methods import METHODS, Models, contradiction, demands_of, factorised, models_of
-from studies.fusion_report import fusion_tables, plot_fusion, write_pairs
-from studies.fusion_study import Fused, FusionStudy, at_equal_agreement, meter, rises, study
 from tests.steering.fakes import FlatTokenizer, code_circuit
 from tiramisu_edu.errors import TiramisuError
 from tiramisu_edu.lab.cli import main

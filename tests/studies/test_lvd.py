@@ -4,8 +4,6 @@ from dataclasses import replace
 
 import pytest
 import torch
-
-from studies import lvd_study
 from studies.lvd_study import (
     CodeData,
     LVDRun,
@@ -17,6 +15,8 @@ from studies.lvd_study import (
     train_from,
     with_latents,
 )
+
+from studies import lvd_study
 from tiramisu_edu.circuits import structures
 from tiramisu_edu.circuits.circuit import Circuit, bits_per_dimension
 from tiramisu_edu.circuits.learning import mean_log_likelihood

@@ -15,24 +15,25 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
+import pandas as pd
 import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from studies import common
 from tiramisu_edu.circuits.circuit import Circuit
 from tiramisu_edu.circuits.learning import fit_em
 from tiramisu_edu.circuits.regions import RegionGraph
 from tiramisu_edu.errors import TiramisuError
-from tiramisu_edu.files import atomic_path
-from tiramisu_edu.lab.evaluation.figures import COLOURS, MARKERS
-from tiramisu_edu.lab.evaluation.significance import PairedInterval, paired_interval
-from tiramisu_edu.lab.evaluation.table import Grid
+from tiramisu_edu.lab.evaluation.significance import Interval, interval
+from tiramisu_edu.lab.palette import new_figure, save_figure, series_style
+from tiramisu_edu.lab.recipes.code_circuit import encode
 from tiramisu_edu.lab.recipes.picture_teacher import teach
-
-if TYPE_CHECKING:
-    from tiramisu_edu.world import World
+from tiramisu_edu.lab.table import Table
+from tiramisu_edu.lab.zoo import load
+from tiramisu_edu.world import World
 
 STARTS = ("random", "teacher", "longer")
 LABELS = {"random": "random start", "teacher": "teacher", "longer": "random start, more steps"}
@@ -96,17 +97,12 @@ class CodeData(NamedTuple):
     test: Tensor
 
 
-def measure_lvd(world: World, settings: LVDSettings | None = None, *, progress: bool = True) -> list[LVDRun]:
-    """Train every circuit from both starts.
-
-    Args:
-        world: one with a tokenizer and code circuits.
-        settings: see `LVDSettings`; its defaults if None. `QUICK` shows in seconds that it works.
+def measure_lvd(world: World, s: LVDSettings) -> list[LVDRun]:
+    """Train every circuit of a world with a tokenizer from every start. `QUICK` shows in seconds that it works.
 
     Raises:
         TiramisuError: the world has no such code circuit.
     """
-    s = settings or LVDSettings()
     missing = [name for name in s.structures if name not in world.code_circuits]
     if missing:
         have = ", ".join(world.code_circuits) or "none"
@@ -116,23 +112,18 @@ def measure_lvd(world: World, settings: LVDSettings | None = None, *, progress: 
     cells = [(name, k, start, seed) for name in s.structures for k in s.latents for start, seed in starts]
     cells += [(name, max(s.latents), "longer", s.seeds[0]) for name in s.structures]
     found = []
-    for name, k, start, seed in tqdm(cells, desc=f"{world.name}: circuits", disable=not progress):
+    for name, k, start, seed in tqdm(cells, desc=f"{world.name}: circuits"):
         graph = with_latents(world.code_circuits[name].graph, k)
-        run = train_from(graph, data, start, seed=seed, settings=s)
-        found.append(run._replace(structure=name))
-        if progress:
-            tqdm.write(f"{name}, K = {k}, {start}, seed {seed}: {run.test_bits.mean():.3f} bits per code")
+        found.append(train_from(graph, data, start, seed=seed, settings=s)._replace(structure=name))
+        tqdm.write(f"{name}, K = {k}, {start}, seed {seed}: {found[-1].test_bits.mean():.3f} bits per code")
     return found
 
 
 def code_data(world: World, settings: LVDSettings) -> CodeData:
     """The first pictures of each split and their codes."""
-    from tiramisu_edu.lab.recipes.code_circuit import encode
-
-    if world.tokenizer is None:
-        raise TiramisuError(f"{world.name} has no tokenizer, so no codes")
     images = world.images("train", settings.images)[0]
     held_out = [world.images(split, settings.held_out)[0] for split in ("validation", "test")]
+    assert world.tokenizer is not None, "code circuits come with a tokenizer"
     return CodeData(images, *(encode(world.tokenizer, pictures) for pictures in (images, *held_out)))
 
 
@@ -144,8 +135,6 @@ def with_latents(graph: RegionGraph, num_latents: int) -> RegionGraph:
 
 def train_from(graph: RegionGraph, data: CodeData, start: str, *, seed: int, settings: LVDSettings) -> LVDRun:
     """EM from one of `STARTS`; the run's `structure` is left empty."""
-    if start not in STARTS:
-        raise TiramisuError(f"unknown start {start!r}: choose one of {', '.join(STARTS)}")
     began = time.process_time()
     circuit = Circuit(graph, generator=torch.Generator().manual_seed(seed))
     if start == "teacher":
@@ -184,7 +173,7 @@ def select(runs: Sequence[LVDRun], structure: str, num_latents: int, start: str)
     return [r for r in runs if (r.structure, r.num_latents, r.start) == (structure, num_latents, start)]
 
 
-def gain(runs: Sequence[LVDRun], structure: str, num_latents: int, against: str = "random") -> PairedInterval:
+def gain(runs: Sequence[LVDRun], structure: str, num_latents: int, against: str = "random") -> Interval:
     """Bits per code of the teacher's start minus another one's, paired by test picture; negative: the teacher wins.
 
     Per picture the seeds of a start are averaged first, so the interval is over pictures.
@@ -193,7 +182,7 @@ def gain(runs: Sequence[LVDRun], structure: str, num_latents: int, against: str 
         torch.stack([run.test_bits for run in select(runs, structure, num_latents, start)]).mean(0)
         for start in ("teacher", against)
     )
-    return paired_interval(teacher, other, torch.Generator().manual_seed(0))
+    return interval(teacher - other)
 
 
 def steps_to_match(runs: Sequence[LVDRun], structure: str, num_latents: int) -> int | None:
@@ -204,34 +193,39 @@ def steps_to_match(runs: Sequence[LVDRun], structure: str, num_latents: int) -> 
     return int(reached[0]) if len(reached) else None
 
 
-def lvd_table(world_name: str, runs: Sequence[LVDRun]) -> Grid:
+def lvd_table(world_name: str, runs: Sequence[LVDRun]) -> Table:
     """One row per circuit and K: test bits per code of each start, the gain, and processor time."""
     rows = []
     for structure, k in dict.fromkeys((run.structure, run.num_latents) for run in runs):
         random, (teacher,), longer = (select(runs, structure, k, start) for start in STARTS)
         match = steps_to_match(runs, structure, k)
-        extra = ["", "", ""]
+        row = {
+            "circuit": structure,
+            "K": k,
+            "random, by seed": _bits(random),
+            "teacher": _bits([teacher]),
+            "teacher minus random [95 %]": f"{gain(runs, structure, k):+.3f}",
+            "EM steps of the teacher's start to the random one's best": (
+                "never" if match is None else f"{match} of {int(teacher.steps[-1])}"
+            ),
+            "random: EM, s": f"{random[0].em_seconds:.0f}",
+            "teacher: teaching + EM, s": f"{teacher.teach_seconds:.0f} + {teacher.em_seconds:.0f}",
+        }
         if longer:
-            extra = [_bits(longer), _interval(gain(runs, structure, k, "longer")), f"{longer[0].em_seconds:.0f}"]
-        row = [structure, str(k), _bits(random), _bits([teacher]), _interval(gain(runs, structure, k))]
-        row += ["never" if match is None else f"{match} of {int(teacher.steps[-1])}"]
-        row += [f"{random[0].em_seconds:.0f}", f"{teacher.teach_seconds:.0f} + {teacher.em_seconds:.0f}", *extra]
+            row |= {
+                "longer": _bits(longer),
+                "teacher minus longer [95 %]": f"{gain(runs, structure, k, 'longer'):+.3f}",
+            }
+            row["longer: EM, s"] = f"{longer[0].em_seconds:.0f}"
         rows.append(row)
-    header = ["circuit", "K", "random, by seed", "teacher", "teacher minus random [95 %]"]
-    header += ["EM steps of the teacher's start to the random one's best", "random: EM, s", "teacher: teaching + EM, s"]
-    header += ["longer", "teacher minus longer [95 %]", "longer: EM, s"]
-    return Grid(f"{world_name}: test bits per code (lower is better)", header, rows)
+    return Table(f"{world_name}: test bits per code (lower is better)", pd.DataFrame(rows).fillna(""))
 
 
 def _bits(runs: Sequence[LVDRun]) -> str:
     return " / ".join(f"{run.test_bits.mean():.3f}" for run in runs)
 
 
-def _interval(found: PairedInterval) -> str:
-    return f"{found.difference:+.3f} [{found.low:+.3f}, {found.high:+.3f}]"
-
-
-def plot_lvd(path: str | Path, found: Mapping[str, Sequence[LVDRun]]) -> Path:
+def plot_lvd(path: Path, found: Mapping[str, Sequence[LVDRun]]) -> Path:
     """A row per world and structure, a panel per K: held-out bits per code against EM steps, for every start and seed.
 
     The vertical axis ends where the random start is after one epoch: before it is at about log2 V bits.
@@ -239,28 +233,39 @@ def plot_lvd(path: str | Path, found: Mapping[str, Sequence[LVDRun]]) -> Path:
     Args:
         found: name of the world -> its runs.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     rows = [(world, name) for world, runs in found.items() for name in dict.fromkeys(run.structure for run in runs)]
     latents = sorted({run.num_latents for runs in found.values() for run in runs})
-    figure = Figure(figsize=(2.2 + 2.4 * len(latents), 0.5 + 2.6 * len(rows)), dpi=130, layout="constrained")
-    FigureCanvasAgg(figure)
-    for line, (world, name) in zip(figure.subplots(len(rows), len(latents), squeeze=False, sharey="row"), rows):
+    width, height = 2.2 + 2.4 * len(latents), 0.5 + 2.6 * len(rows)
+    figure, panels = new_figure(width, height, len(rows), len(latents), squeeze=False, sharey="row")
+    for line, (world, name) in zip(panels, rows):
         for axis, k in zip(line, latents):
-            for start, colour, marker in zip(STARTS, COLOURS, MARKERS):
+            for colour, start in enumerate(STARTS):
                 for number, run in enumerate(select(found[world], name, k, start)):
                     label = None if number else LABELS[start]  # once for all seeds
-                    axis.plot(run.steps, run.bits, color=colour, marker=marker, markersize=4, label=label)
+                    axis.plot(run.steps, run.bits, markersize=4, label=label, **series_style(colour))
             axis.set_title(f"{world}, {name}, K = {k}", fontsize=9)
             axis.set_xlabel("EM steps")
-            axis.grid(alpha=0.25)
-            axis.spines[["top", "right"]].set_visible(False)
         shown = torch.cat([run.bits[1:] for run in found[world] if run.structure == name])
         line[0].set_ylim(float(shown.min()) - 0.05, float(shown.max()) + 0.05)
         line[0].set_ylabel("held-out bits per code")
         line[-1].legend(frameon=False)  # the largest K has all starts
-    path = Path(path)
-    with atomic_path(path) as unfinished:
-        figure.savefig(unfinished, format="png")
-    return path
+    return save_figure(figure, path)
+
+
+def study(options) -> None:
+    """Write lvd.md and lvd.png."""
+    settings = replace(QUICK if options.quick else LVDSettings(), seeds=(options.seed, options.seed + 1))
+    found = {name: measure_lvd(load(name), settings) for name in options.worlds.split(",")}
+    common.write_page(options.out / "lvd.md", [lvd_table(name, runs) for name, runs in found.items()])
+    print(f"picture: {plot_lvd(options.out / 'lvd.png', found)}")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The command line."""
+    options = common.parser("lvd", __doc__, "docs/results/lvd")
+    options.add_argument("--quick", action="store_true", help="in seconds, to see it work")
+    common.run(study, options.parse_args(arguments))
+
+
+if __name__ == "__main__":
+    main()
