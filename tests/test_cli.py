@@ -219,7 +219,7 @@ def test_show_draws_a_sheet_and_the_circuits_weight(tmp_path, capsys, monkeypatc
     assert lines[0] == ["faces", "1.000", "1.000"] and len(lines) == 24  # in pure noise, as derived
     assert all((tmp_path / name).stat().st_size > 5_000 for name in ("sheet.png", "strength.png"))
     assert main(["show", "visibility", "--worlds", "rooms"]) == 0
-    assert "| left curtain | h | S | p |" in capsys.readouterr().out
+    assert "| rug pattern | S | h | h | h | h | h |" in capsys.readouterr().out
     assert main(["show", "sheet", "--worlds", "digits,faces"]) == 2
 
 

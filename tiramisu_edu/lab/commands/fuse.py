@@ -40,6 +40,7 @@ def run(options: Options) -> int:
     from tqdm.auto import tqdm
 
     from ...fusion import fuse
+    from ...steering.layouts import LAYOUTS
     from ..common import chosen_device, write_json
     from ..evaluation.sheet import save_sheet
     from ..references import pasted, read_regions, reference_groups
@@ -49,6 +50,7 @@ def run(options: Options) -> int:
     world = load(options.world).to(device)
     groups = reference_groups(world, options.reference, options.pairs, seed=options.seed)
     regions = read_regions(options.regions, (groups[0].shape[2], groups[0].shape[3]))
+    ruled = options.regions if options.regions in LAYOUTS else regions.to(device)
     settings: dict[str, Any] = {"model": options.model, "num_images": options.images, "sampler": options.sampler}
     settings["num_inference_steps"] = options.num_inference_steps
     rows: dict[str, torch.Tensor] = {}
@@ -57,7 +59,7 @@ def run(options: Options) -> int:
         drawn = []
         for level in levels:
             generator = torch.Generator().manual_seed(options.seed + number)
-            found = fuse(world, references.to(device), regions.to(device), level, generator=generator, **settings)
+            found = fuse(world, references.to(device), ruled, level, generator=generator, **settings)
             drawn.append(found.images.cpu())
             if not report:
                 tqdm.write("pair  coherence  log Z of all demands  contradiction (nats)")
