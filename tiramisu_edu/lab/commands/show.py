@@ -41,7 +41,7 @@ def run(options: Options) -> int:
         print("world      t/T  weight of the circuit's correction")
         for name, columns in found.items():
             print("\n".join(f"{name:8} {t:5.3f}  {w:6.3f}" for t, w in zip(columns["time"], columns["weight"])))
-        path = strength.plot_strength(options.out or "out/strength.png", found)
+        path = strength.plot_strength(options.out or Path("out/strength.png"), found)
     else:
         if len(worlds) > 1:
             raise TiramisuError("a contact sheet shows one world: give --worlds one name")

@@ -13,7 +13,7 @@ carries the rules that tie distant parts together. Sizes are set in `SCALES` and
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -35,21 +35,6 @@ from .training import Images
 PATCH, COARSEST, ATTENTION = 2, 4, 8  # side of a block of pixels; side of the last grid; largest grid with attention
 CALIBRATION = {"points": 48, "repeats": 2}  # of colour pictures
 
-DIGITS_NETWORK = {
-    "class": "UNet2DModel",
-    "config": {
-        "sample_size": 8,
-        "in_channels": 1,
-        "out_channels": 1,
-        "layers_per_block": 1,
-        "block_out_channels": (32, 64),
-        "down_block_types": ("DownBlock2D", "AttnDownBlock2D"),
-        "up_block_types": ("AttnUpBlock2D", "UpBlock2D"),
-        "norm_num_groups": 8,
-        "attention_head_dim": 16,
-        "dropout": 0.15,
-    },
-}
 DIGITS_SETTINGS = TrainingSettings(steps=10_000, batch_size=64, learning_rate=2e-3)
 
 
@@ -69,24 +54,41 @@ def train_digits_denoiser(
         settings: of the training.
     """
     train, validation = (digits.images(split)[0] for split in ("train", "validation"))
-    result = train_denoiser(
-        _fresh(DIGITS_NETWORK, seed),
-        train,
-        Schedule.cosine(),
-        replace(settings, seed=seed),
-        validation=validation,
-        checkpoint=checkpoint,
-    )
+    what = digits_network(seed), train, Schedule.cosine(), replace(settings, seed=seed)
+    result = train_denoiser(*what, validation=validation, checkpoint=checkpoint)
     facts = {"data": "digits, train split; calibrated on the validation split"}
     _calibrate_and_save(result.denoiser, validation, seed, path, facts)
     return result
 
 
-def _fresh(network: Mapping[str, Any], seed: int) -> nn.Module:
-    """A network with the initial weights of a seed; torch's global random state stays as it is."""
+def digits_network(seed: int) -> nn.Module:
+    """The UNet for 8 x 8 grey pictures, with dropout; see `_unet`."""
+    return _unet((8, 1), (32, 64), (False, True), seed, layers_per_block=1, attention_head_dim=16, dropout=0.15)
+
+
+def _unet(shape: tuple[int, int], widths: Sequence[int], attends: Sequence[bool], seed: int, **sizes: Any) -> nn.Module:
+    """A UNet with the initial weights of a seed; torch's global random state stays as it is.
+
+    Args:
+        shape: side of the pictures, and channels.
+        widths: channels on each grid, from fine to coarse.
+        attends: whether each has attention.
+        seed: of the weights.
+        sizes: the other arguments of diffusers' class.
+    """
+    config = {
+        "sample_size": shape[0],
+        "in_channels": shape[1],
+        "out_channels": shape[1],
+        "block_out_channels": tuple(widths),
+        "down_block_types": tuple("AttnDownBlock2D" if here else "DownBlock2D" for here in attends),
+        "up_block_types": tuple("AttnUpBlock2D" if here else "UpBlock2D" for here in reversed(attends)),
+        "norm_num_groups": 8,
+        **sizes,
+    }
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return build_network(network)
+        return build_network({"class": "UNet2DModel", "config": config})
 
 
 def _calibrate_and_save(
@@ -162,18 +164,8 @@ def scene_network(size: int, recipe: Recipe, seed: int) -> nn.Module:
     finer = int(math.log2(size // PATCH // COARSEST)) + 1 - len(recipe.widths)
     widths = (recipe.widths[0],) * finer + recipe.widths
     attends = [size // PATCH >> level <= ATTENTION for level in range(len(widths))]
-    config = {
-        "sample_size": size // PATCH,
-        "in_channels": 3 * PATCH**2,
-        "out_channels": 3 * PATCH**2,
-        "layers_per_block": recipe.layers,
-        "block_out_channels": widths,
-        "down_block_types": tuple("AttnDownBlock2D" if here else "DownBlock2D" for here in attends),
-        "up_block_types": tuple("AttnUpBlock2D" if here else "UpBlock2D" for here in reversed(attends)),
-        "norm_num_groups": 8,
-        "attention_head_dim": recipe.head,
-    }
-    network = _fresh({"class": "UNet2DModel", "config": config}, seed)
+    sizes = {"layers_per_block": recipe.layers, "attention_head_dim": recipe.head}
+    network = _unet((size // PATCH, 3 * PATCH**2), widths, attends, seed, **sizes)
     for module in network.modules():  # softmax(Q K^T) V written out: of 64 places the fused kernel's gradient is slower
         if isinstance(module, Attention):
             module.set_processor(AttnProcessor())
@@ -219,15 +211,8 @@ def train_scene_denoiser(
     print(f"{len(train)} images, {weights / 1e6:.2f} million weights, {settings.steps} steps", flush=True)
 
     report = Report(settings, held_out[:12], Path(path).with_suffix(".png"))
-    result = train_denoiser(
-        network,
-        train,
-        Schedule.cosine(),
-        settings,
-        validation=held_out,
-        checkpoint=checkpoint,
-        report=report,
-    )
+    what = network, train, Schedule.cosine(), settings
+    result = train_denoiser(*what, validation=held_out, checkpoint=checkpoint, report=report)
     data = f"{world}, {len(train)} images of the train split; calibrated on the validation split"
     facts = {"data": data, "scale": scale, "seconds": round(result.seconds)}
     _calibrate_and_save(result.denoiser, held_out[:256], seed, path, facts, **CALIBRATION)
