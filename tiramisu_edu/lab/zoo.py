@@ -97,7 +97,9 @@ def load(world_name: str, *, size: int | None = None, models: str | Path | None 
         size: of a folder's pictures in pixels, 64 if None.
         models: where a folder's models are; beside the folder if None.
 
-    Raises: TiramisuError for an unknown name; ImageError for a folder without pictures.
+    Raises:
+        TiramisuError: for an unknown name.
+        ImageError: for a folder without pictures.
     """
     if world_name.startswith(FOLDER):
         return FolderWorld(world_name, size=size, models=models)

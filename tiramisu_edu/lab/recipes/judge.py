@@ -197,7 +197,7 @@ def augmented(images: Tensor, generator: torch.Generator) -> Tensor:
     changed = torch.lerp(images, blurred, 0.8 * softness)
     changed = changed + 0.25 * noise * torch.randn(images.shape, generator=generator)
 
-    # Two corners per picture make a rectangle; a coin says whether its inside or its outside changes.
+    # Two corners per picture make a rectangle; by a coin its inside or its outside changes.
     corners = torch.rand(4, count, 1, 1, 1, generator=generator)
     (left, right), (top, bottom) = corners[:2].sort(0).values, corners[2:].sort(0).values
     x, y = torch.arange(width) / width, torch.arange(height)[:, None] / height

@@ -1,6 +1,6 @@
 """The circuits of faces and rooms: a hidden Chow-Liu tree over Gaussian patches, and its independent control.
 
-Four steps: k-means gives every patch position its codes; a Chow-Liu tree over the codes says which patches to tie;
+Four steps: k-means gives every patch position its codes; a Chow-Liu tree over the codes ties patches;
 the latents start as clusters of what surrounds their patch (distillation, with the picture itself as the teacher); EM
 refines circuit and Gaussians together.
 """

@@ -68,7 +68,8 @@ def train_tokenizer(images: Tensor, settings: TokenizerSettings, *, checkpoint: 
         checkpoint: file to go on from where it exists.
 
     Returns: the tokenizer in evaluation mode, its `spread` measured on training images.
-    Raises: ImageError where the images have too few patches to make the codebook from.
+    Raises:
+        ImageError: where the images have too few patches to make the codebook from.
     Source: van den Oord et al., Neural Discrete Representation Learning, NeurIPS 2017, with the codebook of its
         appendix A.1; dead codes revived as in Dhariwal et al., Jukebox, 2020.
     """

@@ -66,7 +66,8 @@ class Judge(nn.Module):
 
         Args: images (B, C, H, W) in [-1, 1].
         Returns: F tensors (B, cardinality of f) of log-probabilities.
-        Raises: ImageError for images of another shape than the judge's.
+        Raises:
+            ImageError: for images of another shape than the judge's.
         """
         logits = self.classify(self.dropout(self.features(images)))
         return [F.log_softmax(part, dim=1) for part in logits.split(self.cardinalities, dim=1)]
@@ -102,7 +103,8 @@ class Judge(nn.Module):
     def load(cls, path: str | Path) -> Judge:
         """Reads a judge for use: float32, no dropout, weights fixed (gradients still reach the images).
 
-        Raises: FileError for a file that is missing, damaged or of another kind.
+        Raises:
+            FileError: for a file that is missing, damaged or of another kind.
         """
         weights, metadata = load_safetensors(path, kind=KIND, version=VERSION)
         try:
