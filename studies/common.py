@@ -43,7 +43,7 @@ def write_page(path: Path, tables: Sequence[Table], heading: str = "") -> None:
 
 
 def run(study: Callable[[argparse.Namespace], None], options: argparse.Namespace) -> None:
-    """Run a study; what was asked wrongly ends it with one line and exit code 1."""
+    """Run a study; a wrong option ends it with one line and exit code 1."""
     torch.set_num_threads(options.threads)
     try:
         study(options)

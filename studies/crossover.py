@@ -73,7 +73,7 @@ def _predictions(world: World, cases: Cases, x_t: Tensor, i: int) -> tuple[Tenso
     return torch.cat(dm), torch.cat(pc)
 
 
-def plot_crossover(path: Path, found: dict[str, pd.DataFrame]) -> Path:
+def plot_crossover(path: str | Path, found: dict[str, pd.DataFrame]) -> Path:
     """Two panels per world: the three errors, and the circuit's weight in the best mixture, against time."""
     figure, panels = new_figure(9.4, 3.3 * len(found), len(found), 2, squeeze=False)
     lines = {"denoiser": "denoiser", "circuit": "circuit, exact", "mixture": "best mixture"}

@@ -52,19 +52,19 @@ def fuse_pairs(
     pairs: int,
     seeds: int,
     steps: int,
-    regions: str = "up-down",
-    coherences: Sequence[float] = LEVELS,
-    chosen: Sequence[str] = METHODS,
+    coherences: Sequence[float],
+    chosen: Sequence[str],
     seed: int = 0,
 ) -> tuple[pd.DataFrame, float]:
-    """Fuse the first pairs of test pictures with every method at every level, and measure.
+    """Fuse the first pairs of test pictures with each method at each level, and measure.
+
+    The upper half of a picture follows one reference, the lower half the other.
 
     Args:
         world: a procedural one, on the CPU, with a judge.
         pairs: P.
         seeds: N pictures per pair and level; all methods and levels start from the same noise.
         steps: denoising steps of DDIM.
-        regions: a layout for two references.
         coherences: levels, rising, above 0 and below 1.
         chosen: of `METHODS`.
         seed: of the noise.
@@ -78,7 +78,7 @@ def fuse_pairs(
     levels = list(coherences)
     if levels != sorted(set(levels)) or not levels or levels[0] <= 0 or levels[-1] >= 1:
         raise TiramisuError(f"the levels of a study rise between 0 and 1, both excluded; not {levels}")
-    tasks, real = chosen_pairs(world, pairs, regions, "test")
+    tasks, real = chosen_pairs(world, pairs)
     draw = {"pairs": pairs, "seeds": seeds, "steps": steps, "seed": seed}
     no_nats = torch.zeros(pairs)
     found = [measured(world, tasks, sampled(world, None, tasks.regions, **draw), no_nats, PLAIN, 0.0)]
@@ -177,7 +177,7 @@ def study(options) -> None:
     for name in options.worlds.split(","):
         begun = time.perf_counter()
         settings = {"pairs": options.pairs, "seeds": options.images, "steps": options.num_inference_steps}
-        frame, real = fuse_pairs(load(name), **settings, seed=options.seed)
+        frame, real = fuse_pairs(load(name), **settings, coherences=LEVELS, chosen=METHODS, seed=options.seed)
         title = (
             f"{name}, up-down: {options.pairs} pairs, {options.images} pictures of each, {settings['steps']} steps; "
         )

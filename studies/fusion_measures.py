@@ -36,16 +36,16 @@ class Pairs(NamedTuple):
     real: Tensor
 
 
-def chosen_pairs(world: World, pairs: int, regions: str, split: str) -> tuple[Pairs, float]:
-    """The first pictures of a split in pairs, and the mean realism of other real pictures."""
+def chosen_pairs(world: World, pairs: int) -> tuple[Pairs, float]:
+    """The first test pictures in pairs, and the mean realism of other real pictures."""
     if world.scene is None:
         raise TiramisuError(f"agreement and rules need a procedural world, which {world.name!r} is not")
     if pairs < 2:
         raise TiramisuError(f"intervals over pairs need at least 2 pairs, not {pairs}")
-    images, states = world.images(split, 2 * pairs + 2 * REAL)
+    images, states = world.images("test", 2 * pairs + 2 * REAL)
     references, factors = (tensor[: 2 * pairs].unflatten(0, (pairs, 2)) for tensor in (images, states))
     real, others = world.judge.features(images[2 * pairs :]).chunk(2)
-    layout = check_regions(regions, 2, (images.shape[2], images.shape[3]))
+    layout = check_regions("up-down", 2, (images.shape[2], images.shape[3]))
     return Pairs(references, factors, layout, real), float(_nearest(others, real).mean())
 
 

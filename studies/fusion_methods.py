@@ -101,8 +101,10 @@ def sampled(
         if demanded is not None:
             models, demand = demanded
             guide = _guide(models, demand[part].repeat_interleave(seeds, 0), regions, generator)
-        options = {"sampler": "ddim", "guide": guide, "num_inference_steps": steps, "generator": generator}
-        parts.append(inpaint(world, nothing, known, **options).images.unflatten(0, (-1, seeds)))
+        found = inpaint(
+            world, nothing, known, sampler="ddim", guide=guide, num_inference_steps=steps, generator=generator
+        )
+        parts.append(found.images.unflatten(0, (-1, seeds)))
     return torch.cat(parts)
 
 

@@ -5,7 +5,7 @@
     longer    at the largest K, the random start with several times the EM steps: clustering takes time too
 
 Data, order of mini-batches, step sizes and number of steps are the same for the first two, so only the start differs.
-Which start is better is asked at several numbers K of latent states.
+The starts are compared at several numbers K of latent states.
 """
 
 from __future__ import annotations
@@ -151,21 +151,13 @@ def train_from(graph: RegionGraph, data: CodeData, start: str, *, seed: int, set
         generator=torch.Generator().manual_seed(seed),
         progress=False,
     )
-    trained = time.process_time()
-    per_epoch = -(-len(data.train) // (settings.batch_size or len(data.train)))
+    em_seconds = time.process_time() - taught
+    steps = -(-len(data.train) // (settings.batch_size or len(data.train))) * torch.arange(epochs + 1)
+    bits = torch.tensor(history.bits_per_dimension, dtype=torch.float64)
     with torch.no_grad():
         test_bits = -circuit.log_likelihood(data.test).double() / (circuit.num_variables * math.log(2))
-    return LVDRun(
-        structure="",
-        num_latents=graph.regions[0].num_units,
-        start=start,
-        seed=seed,
-        steps=per_epoch * torch.arange(epochs + 1),
-        bits=torch.tensor(history.bits_per_dimension, dtype=torch.float64),
-        test_bits=test_bits,
-        teach_seconds=taught - began,
-        em_seconds=trained - taught,
-    )
+    K = graph.regions[0].num_units
+    return LVDRun("", K, start, seed, steps, bits, test_bits, taught - began, em_seconds)
 
 
 def select(runs: Sequence[LVDRun], structure: str, num_latents: int, start: str) -> list[LVDRun]:

@@ -168,21 +168,11 @@ def judge_model(world: World, model: PatchModel | CodeModel, size: int, kind: st
         measures["lpips"][name] = perceptual_metric(world.judge).distance(shown, small)
         measures["violations"][name] = violations(world.scene.model, world.judge.read(shown))
     completions = len(truth) * len(s.masks)
-    D = model.circuit.num_variables
-    of_codes = isinstance(model, CodeModel)
-    return ScalingRow(
-        size=size,
-        kind=kind,
-        variables=D,
-        nats=model.nats(test),
-        bits_per_code=bits_per_dimension(model.code_nats(test), D) if of_codes else None,
-        tokenizer_mse=squared_error(model.tokenizer, test) if of_codes else None,
-        measures=measures,
-        mean_seconds=mean_seconds / completions,
-        draw_seconds=draw_seconds / completions,
-        train_seconds=0.0,
-        bytes=model.bytes,
-    )
+    of_codes, D = isinstance(model, CodeModel), model.circuit.num_variables
+    bits = bits_per_dimension(model.code_nats(test), D) if of_codes else None
+    error = squared_error(model.tokenizer, test) if of_codes else None
+    times = mean_seconds / completions, draw_seconds / completions, 0.0
+    return ScalingRow(size, kind, D, model.nats(test), bits, error, measures, *times, model.bytes)
 
 
 def _timed(work: Callable[..., Tensor], *inputs: object) -> tuple[Tensor, float]:

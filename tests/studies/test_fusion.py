@@ -1,17 +1,17 @@
 """The fusion study: its statistics on made-up curves, its controls against enumeration, and a tiny run of the whole."""
 
-import csv
-
+import numpy as np
+import pandas as pd
 import pytest
 import torch
-from studies.fusion_report import fusion_tables, plot_fusion, write_pairs
-from studies.fusion_study import Fused, FusionStudy, at_equal_agreement, meter, rises, study
+from studies.fusion_study import at_equal_agreement, meter, rises
 
-from studies import fusion_study
+from studies import fusion_measures
+from studies.fusion import fuse_pairs, main
+from studies.fusion_measures import PASTED, PLAIN, at_equal_agreement, meter, rises
 from studies.fusion_methods import METHODS, Models, contradiction, demands_of, factorised, models_of
 from tests.steering.fakes import FlatTokenizer, code_circuit
 from tiramisu_edu.errors import TiramisuError
-from tiramisu_edu.lab.cli import main
 from tiramisu_edu.lab.zoo import load
 from tiramisu_edu.steering.layouts import check_regions
 
@@ -20,42 +20,44 @@ LEVELS, PAIRS, SEEDS = (0.3, 0.6, 0.9), 40, 2
 
 def made_up(extra):
     """Agreement rises by 0.2 a level; rules broken are 1 + 2 agreement, and `extra` more for the control."""
-    g = torch.Generator().manual_seed(0)
-    own = 0.05 * torch.randn(PAIRS, 1, generator=g).double()  # a pair's own level, the same for all methods
+    g = np.random.default_rng(0)
+    own = 0.05 * g.standard_normal((PAIRS, 1))  # a pair's own level, the same for all methods
 
-    def point(agreement, more):
-        a = (agreement + own + 0.05 * torch.randn(PAIRS, SEEDS, generator=g)).double()
-        nats = torch.arange(PAIRS).double()
-        return Fused(torch.stack([a, a]), 1 + 2 * a + more, a[:, 0], nats, a)
+    def point(method, level, reached, more):
+        a = (reached + own + 0.05 * g.standard_normal((PAIRS, SEEDS))).ravel()
+        pair = np.arange(PAIRS).repeat(SEEDS)
+        columns = {"method": method, "coherence": level, "pair": pair, "agreement_0": a, "agreement_1": a}
+        return pd.DataFrame(columns | {"rules_broken": 1 + 2 * a + more, "nats": pair})
 
-    fused = {(m, c): point(0.2 + 0.2 * k, more) for m, more in (("codes", 0.0), ("codes, K = 1", extra))
-             for k, c in enumerate(LEVELS, start=1)}  # fmt: skip
-    pasted = point(0.9, 0.0)._replace(violations=torch.arange(PAIRS).double()[:, None] // 10)
-    methods = ("codes", "codes, K = 1")
-    return FusionStudy("made up", "up-down", 1, methods, LEVELS, fused, point(0.2, 0.0), pasted, 0.5, 1.0)
+    points = [point(PLAIN, 0.0, 0.2, 0.0)]
+    for method, more in (("codes", 0.0), ("codes, K = 1", extra)):
+        points += [point(method, level, 0.2 + 0.2 * k, more) for k, level in enumerate(LEVELS, start=1)]
+    pasted = point(PASTED, 1.0, 0.9, 0.0)
+    return pd.concat([*points, pasted.assign(rules_broken=pasted["pair"] // 10)], ignore_index=True)
 
 
 def test_agreement_rises_by_what_was_put_in():
-    for found in rises(made_up(0.0), "codes"):
-        assert found.low < 0.2 < found.high and found.low > 0.15 and found.high < 0.25
+    found = rises(made_up(0.0), "codes")
+    assert len(found) == len(LEVELS)
+    for rise in found:
+        assert rise.low < 0.2 < rise.high and rise.low > 0.15 and rise.high < 0.25
 
 
 def test_rules_at_equal_agreement():
     """Equal curves differ by nothing; one whose levels are all 1 higher differs by 1."""
-    for found in at_equal_agreement(made_up(0.0), "codes", "codes, K = 1"):
-        assert found.low <= 0 <= found.high and abs(found.difference) < 0.1
+    for *_, gap in at_equal_agreement(made_up(0.0), "codes", "codes, K = 1"):
+        assert gap.low <= 0 <= gap.high and abs(gap.mean) < 0.1
     shifted = at_equal_agreement(made_up(1.0), "codes", "codes, K = 1", shares=(0.5, 1.0))
-    for found, agreement in zip(shifted, (0.5, 0.8)):
-        assert found.agreement == pytest.approx(agreement, abs=0.03)
-        assert found.difference == pytest.approx(-1, abs=0.1) and found.low < found.difference < found.high < -0.8
-        assert found.method == pytest.approx(1 + 2 * found.agreement, abs=0.1)
+    for (reached, own, _, gap), agreement in zip(shifted, (0.5, 0.8)):
+        assert reached == pytest.approx(agreement, abs=0.03)
+        assert gap.mean == pytest.approx(-1, abs=0.1) and gap.low < gap.mean < gap.high < -0.8
+        assert own == pytest.approx(1 + 2 * reached, abs=0.1)
 
 
 def test_the_meter_ranks_pairs():
-    assert meter(made_up(0.0), "codes", 0.6) > 0.95
-    turned = made_up(0.0)
-    turned.fused["codes", 0.6] = turned.fused["codes", 0.6]._replace(contradiction=-torch.arange(PAIRS).double())
-    assert meter(turned, "codes", 0.6) < -0.95
+    found = made_up(0.0)
+    assert meter(found, "codes", 0.6) > 0.95
+    assert meter(found.assign(nats=-found["nats"]), "codes", 0.6) < -0.95
 
 
 def test_the_controls_know_no_dependence():
@@ -76,19 +78,18 @@ def test_the_controls_know_no_dependence():
     assert abs(found["circuit"]) > 0.01 and abs(found["control"]) < 1e-5
 
 
-def test_a_tiny_study_and_its_report(tmp_path, monkeypatch):
-    monkeypatch.setattr(fusion_study, "REAL", 8)
-    world = load("faces")
-    found = study(world, pairs=2, seeds=2, steps=2, coherences=(0.4, 0.9), methods=("pixels",), progress=False)
-    assert found.fused["pixels", 0.9].agreement_each.shape == (2, 2, 2)
-    assert found.pasted.agreement.mean() > found.free.agreement.mean()
-    assert (found.fused["pixels", 0.9].contradiction > found.fused["pixels", 0.4].contradiction).all()
-    text = "".join(grid.markdown() for grid in fusion_tables(found))
-    assert "| pixels | 0.9 |" in text and "references pasted" in text
-    with open(write_pairs(tmp_path / "pairs.csv", found), encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    assert len(rows) == 3 * 2 and rows[0]["method"] == "plain sampler"
-    assert plot_fusion(tmp_path / "study.png", found).stat().st_size > 5_000
+def test_a_tiny_study_and_its_page(tmp_path, monkeypatch):
+    monkeypatch.setattr(fusion_measures, "REAL", 8)
+    monkeypatch.setattr("studies.fusion.METHODS", ("pixels", "pixels, K = 1"))
+    monkeypatch.setattr("studies.fusion.LEVELS", (0.4, 0.9))
+    main(["--pairs", "3", "--images", "2", "--num-inference-steps", "2", "--out", str(tmp_path)])
+    page = (tmp_path / "faces.md").read_text(encoding="utf-8")
+    assert "| pixels | 0.9 |" in page and "| references pasted |  |" in page and "python -m studies.fusion" in page
+    rows = pd.read_csv(tmp_path / "faces.csv")
+    assert len(rows) == 5 * 3 and rows["method"][0] == PLAIN
+    nats = rows[rows["method"] == "pixels"].pivot(index="pair", columns="coherence", values="nats")
+    assert (nats[0.9] > nats[0.4]).all()
+    assert (tmp_path / "faces.png").stat().st_size > 5_000
 
 
 def test_every_method_has_its_models():
@@ -100,17 +101,16 @@ def test_every_method_has_its_models():
         assert own == (method in ("codes", "pixels"))
 
 
-def test_studies_that_make_no_sense(capsys):
-    world = load("faces")
-    for wrong, message in (
-        ({"methods": ("words",)}, "unknown method 'words'"),
-        ({"coherences": (0.5, 0.3)}, "levels of a study rise"),
-        ({"coherences": (0.5, 1.0)}, "levels of a study rise"),
-        ({"pairs": 1}, "at least 2 pairs"),
-    ):
-        with pytest.raises(TiramisuError, match=message):
-            study(world, **wrong)
+def test_studies_that_make_no_sense():
+    def run(world="faces", pairs=2, coherences=(0.5,)):
+        fuse_pairs(load(world), pairs=pairs, seeds=1, steps=2, coherences=coherences, chosen=("pixels",))
+
+    for levels in ((0.5, 0.3), (0.5, 1.0), ()):
+        with pytest.raises(TiramisuError, match="levels of a study rise"):
+            run(coherences=levels)
+    with pytest.raises(TiramisuError, match="at least 2 pairs"):
+        run(pairs=1)
     with pytest.raises(TiramisuError, match="need a procedural world"):
-        study(load("digits"))
-    assert main(["fuse", "--study", "--regions", "labels.png"]) == 2
-    assert "a layout by name" in capsys.readouterr().err
+        run("digits")
+    with pytest.raises(SystemExit, match="need a procedural world"):
+        main(["--worlds", "digits"])

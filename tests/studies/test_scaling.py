@@ -7,10 +7,10 @@ import pytest
 import torch
 from studies.scaling_study import QUICK, ScalingRow, measure_scaling
 
-from studies import scaling_study
+from studies import scaling
+from studies.scaling import QUICK, ScalingRow, ScalingSettings, main, measure_scaling
 from studies.scaling_models import CodeModel, PatchModel, squared_error, train_model
 from tiramisu_edu.errors import TiramisuError
-from tiramisu_edu.lab.cli import main
 from tiramisu_edu.lab.worlds.scenes import SCENES
 from tiramisu_edu.lab.zoo import load
 from tiramisu_edu.masks import mask_batch
@@ -103,14 +103,14 @@ def test_bits_per_dimension_of_a_known_density():
 def test_the_study_of_a_world_judges_every_kind(tmp_path, capsys, monkeypatch):
     world = load("faces")
     settings = replace(TINY, sizes=(64,), kinds=("patch", "code"), masks=("left", "wide"))
-    rows = measure_scaling(world, settings, progress=False)
+    rows = measure_scaling(world, settings)
     assert [(row.size, row.kind, row.variables) for row in rows] == [(64, "patch", 256), (64, "code", 256)]
     for row in rows:
         assert all(values.shape == (3,) for masks in row.measures.values() for values in masks.values())
         assert (row.bits_per_code is None) == (row.kind == "patch")
 
-    monkeypatch.setattr(scaling_study, "QUICK", replace(settings, sizes=(32,), kinds=("patch",)))
-    assert main(["show", "scaling", "--quick", "--out", str(tmp_path / "scaling.png")]) == 0
+    monkeypatch.setattr(scaling, "QUICK", replace(settings, sizes=(32,), kinds=("patch",)))
+    main(["--quick", "--out", str(tmp_path)])
     table = (tmp_path / "scaling.md").read_text(encoding="utf-8")
     assert table.strip() in capsys.readouterr().out
     assert "| 32 x 32 | patch | 64 |" in table
@@ -120,6 +120,4 @@ def test_the_study_of_a_world_judges_every_kind(tmp_path, capsys, monkeypatch):
 
 def test_what_cannot_be_scaled_is_refused():
     with pytest.raises(TiramisuError, match="digits cannot be drawn at other sizes"):
-        measure_scaling(load("digits"))
-    with pytest.raises(TiramisuError, match="unknown kind of circuit 'voxel': choose one of pixel, patch, code"):
-        measure_scaling(load("faces"), replace(TINY, kinds=("voxel",)))
+        measure_scaling(load("digits"), ScalingSettings())

@@ -22,7 +22,7 @@ BLUE = "#0072B2"
 VERMILLION = "#D55E00"
 PURPLE = "#CC79A7"
 
-# What the colours mean in a circuit and in a picture. Shape or hatching says the same once more.
+# What the colours mean in a circuit and in a picture. Shape or hatching carries the same meaning.
 SUM, PRODUCT, INPUT = ORANGE, SKY, YELLOW
 HIDDEN = VERMILLION
 FLOW = BLUE

@@ -21,7 +21,7 @@ def strength_of_difference(world: World) -> pd.DataFrame:
     return pd.DataFrame({"time": gaps.argmin(1) / (len(world.schedule) - 1), "weight": table.weights.mean(1)})
 
 
-def plot_strength(path: Path, found: Mapping[str, pd.DataFrame]) -> Path:
+def plot_strength(path: str | Path, found: Mapping[str, pd.DataFrame]) -> Path:
     """The weight of the circuit's correction against time, a line per world."""
     figure, axis = new_figure(6.4, 3.6)
     for number, (name, columns) in enumerate(found.items()):

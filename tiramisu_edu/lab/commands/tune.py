@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ...names import PAPER_MASKS, SAMPLERS, WORLDS
 from .options import option
@@ -49,15 +50,15 @@ def run(options: Options) -> int:
             raise TiramisuError(f"cannot tune with {what} {unknown[0]!r}: choose from {', '.join(allowed)}")
     device = chosen_device(options.device)
     world, folder = load(options.world).to(device), (options.out or data_root()) / options.world
-    shared = {name: getattr(options, name) for name in ("steps", "images", "seed")} | {"device": device}
+    shared: dict[str, Any] = {name: getattr(options, name) for name in ("steps", "images", "seed")} | {"device": device}
     many = f"{options.images} validation images x {len(options.masks)} masks, {options.steps} steps"
     print(f"{many}, {CANDIDATES} tries each")
     for name in options.samplers + options.guides:
-        found = tune(world, [name], options.masks, measure_name=options.measure, **shared)
+        found = tune(world, name, options.masks, measure_name=options.measure, **shared)
         path = folder / ("guides.json" if name in options.guides else "samplers.json")
-        save_tuned(path, found)  # after each name: a stopped run keeps what it found
-        for candidate, value in found[name]["tried"]:
-            mark = "<-" if candidate == found[name]["options"] else ""
+        save_tuned(path, {name: found})  # after each name: a stopped run keeps what it found
+        for candidate, value in found["tried"]:
+            mark = "<-" if candidate == found["options"] else ""
             print(f"{name:17} {MEASURES[options.measure].title} {value:.4f}  {candidate} {mark}", flush=True)
         print(f"written: {path}")
     return 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -69,39 +69,18 @@ def generators_for(cases: Cases, seed: int, first: int = 0) -> list[torch.Genera
 
 
 def run_method(
-    world: World,
-    cases: Cases,
-    *,
-    sampler: str,
-    guide: str,
-    num_inference_steps: int,
-    guided_fraction: float | None,
-    eta: float | None,
-    seed: int,
-    device: torch.device,
-    batch: int = 64,
+    world: World, cases: Cases, *, seed: int, device: torch.device, batch: int = 64, **options: Any
 ) -> Completed:
-    """Complete all cases with one method."""
+    """Complete all cases with one method; `options` are those of `inpaint`."""
     results, first = [], 0
     for part in cases.split(batch):
-        result = inpaint(
-            world,
-            part.images.to(device),
-            part.known.to(device),
-            sampler=sampler,
-            guide=guide,
-            num_inference_steps=num_inference_steps,
-            guided_fraction=guided_fraction,
-            eta=eta,
-            generator=generators_for(part, seed, first),
-        )
-        results.append(result._replace(images=result.images.cpu()))
+        task = world, part.images.to(device), part.known.to(device)
+        results.append(inpaint(*task, generator=generators_for(part, seed, first), **options))
         first += len(part.images)
-    seconds, guide_seconds, forward, backward = (
-        sum(getattr(result, name) for result in results) for name in ("seconds", "guide_seconds", "forward", "backward")
-    )
-    images = torch.cat([result.images for result in results])
-    return Completed(images, seconds, guide_seconds, forward / first, backward / first)
+    images = torch.cat([result.images.cpu() for result in results])
+    seconds, guide_seconds = (sum(getattr(r, name) for r in results) for name in ("seconds", "guide_seconds"))
+    forward, backward = (sum(getattr(r, name) for r in results) / first for name in ("forward", "backward"))
+    return Completed(images, seconds, guide_seconds, forward, backward)
 
 
 def circuit_samples(world: World, image: Tensor, known: Tensor, *, seed: int, circuit: Circuit | None = None) -> Tensor:

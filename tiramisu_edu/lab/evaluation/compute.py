@@ -33,7 +33,7 @@ def pareto(found: pd.DataFrame, cost: str, measure: str) -> pd.DataFrame:
     Args:
         found: from `points`.
         cost: "evaluations" or "seconds".
-        measure: says which way is better.
+        measure: whether lower or higher is better is in `MEASURES`.
     """
     loss = found["mean"] if better(measure) == "min" else -found["mean"]
     ordered = found.assign(loss=loss).sort_values([cost, "loss"])

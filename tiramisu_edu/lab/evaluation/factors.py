@@ -1,13 +1,13 @@
-"""What a completion of a procedural scene says: right where it is determined, free of contradictions, calibrated.
+"""Factors of a completed procedural scene: right where they are determined, without contradictions, calibrated.
 
-A scene's factors follow a small Bayesian network whose posterior is exact, and a mask shows some of them. So a
-completion is not only compared with one truth. Three questions have exact answers:
+A scene's factors follow a small Bayesian network whose posterior is exact, and a mask shows some of them. Three
+questions then have exact answers, besides the comparison with one truth:
 
     determined    where the visible factors leave one value, does the completion show it?
     violations    do the parts of the whole picture, known ones included, break a rule?
     calibration   where they leave a choice, does each value come as often as it should?
 
-All of them look at the completions through the judge, states = judge.read(completions).
+The states of the completions are those that the judge reads: states = judge.read(completions).
 
 Letters: B cases (an image under a mask, completed once), F factors, C_f values of factor f. A method that is run with
 several seeds has a case per seed.
@@ -33,7 +33,7 @@ def determined(model: FactorModel, read: Tensor, truth: Tensor, seen: Tensor, hi
 
     Args:
         model: the scene's factors.
-        read: (B, F) long, what the judge reads in the completions.
+        read: (B, F) long, the states that the judge reads in the completions.
         truth: (B, F) long, the factors of the true images; only the seen ones are used.
         seen, hidden: (B, F) bool, what the masks show and hide, `Scene.seen(known)`.
 
@@ -72,22 +72,22 @@ class Calibration(NamedTuple):
 
 
 def calibration(model: FactorModel, read: Tensor, truth: Tensor, seen: Tensor, hidden: Tensor) -> Calibration:
-    """Do the completions choose among what is possible as often as the exact conditional says?
+    """How far the frequencies of the completed values are from the exact conditional.
 
     Cases of factor f with the same p = p(s_f | seen) form a group g of n_g cases, in which value v is read with
     frequency q_gv:
 
         distance_f = sum_g n_g / n * 1/2 sum_v |q_gv - p_gv|
 
-    Groups, because over all cases together a method that ignores the visible part and follows the overall
-    frequencies would look perfect. Determined factors are left to `determined`.
+    Without groups, a method that ignores the visible part and follows the overall frequencies would be perfect.
+    Determined factors are left out: see `determined`.
 
-    Few cases alone make frequencies differ. Where q comes from n_g independent draws from p, about
+    With few cases, frequencies differ from p by chance. Where q comes from n_g independent draws from p, about
 
         chance_f = sum_g n_g / n * 1/2 sum_v sqrt(2 p_gv (1 - p_gv) / (pi n_g))
 
-    is seen (the mean absolute deviation of a normal distribution). A method is off by what it shows beyond that. Masks
-    that all images share make large groups; with a mask of its own for every image, chance is nearly all there is.
+    is expected (the mean absolute deviation of a normal distribution). Only what exceeds it is an error of the method.
+    Masks that all images share make large groups; with a mask of its own for every image, nearly all is chance.
 
     Args: as `determined`; several seeds of an image are several cases.
     """

@@ -1,8 +1,8 @@
 """How good a completion is, one number per image, so that methods can be compared image by image.
 
-A low mean squared error alone proves nothing: the blurred mean of all completions has the lowest of all. Read
-it beside the judge's agreement (is it still the same digit?) and the diversity (do the seeds differ?). What a
-scene's factors say is in factors.py, what networks find similar in perceptual.py.
+A low mean squared error alone proves nothing: the blurred mean of all completions has the lowest of all. Read it beside
+the judge's agreement (is it still the same digit?) and the diversity (do the seeds differ?). Measures of a scene's
+factors are in factors.py, distances in the features of networks in perceptual.py.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ def hidden_mse(images: Tensor, truth: Tensor, known: Tensor) -> Tensor:
         known: bool, broadcastable to (B, 1, H, W); True where the pixel is given.
 
     Returns: (B,) float64, in units of the squared image scale: 0 to 4.
-    Raises: ImageError where shapes differ or an image has no hidden pixel.
+    Raises:
+        ImageError: where shapes differ or an image has no hidden pixel.
     """
     hidden = _checked_hidden(images, truth, known)
     squares = (images.double() - truth.double()).square() * hidden
@@ -39,7 +40,8 @@ def hidden_psnr(images: Tensor, truth: Tensor, known: Tensor) -> Tensor:
 
     psnr_b = 10 log10(2^2 / mse_b), 2 being the range of an image
 
-    Args, Raises: as `hidden_mse`. Returns: (B,) float64; +inf where the hidden pixels are exactly right.
+    Args and Raises: as `hidden_mse`.
+    Returns: (B,) float64; +inf where the hidden pixels are exactly right.
     """
     return 10.0 * torch.log10(4.0 / hidden_mse(images, truth, known))
 
@@ -53,7 +55,7 @@ def hidden_ssim(images: Tensor, truth: Tensor, known: Tensor) -> Tensor:
     c_1 = (0.01 * 2)^2 and c_2 = (0.03 * 2)^2, 2 being the range of an image. Where the window leaves the picture,
     the weights inside are scaled to sum to 1. Averaged over channels and hidden pixels.
 
-    Args, Raises: as `hidden_mse`.
+    Args and Raises: as `hidden_mse`.
     Returns: (B,) float64, 1 for equal surroundings, at least -1.
     Source: Wang, Bovik, Sheikh, Simoncelli, Image Quality Assessment, IEEE TIP 13 (2004), section III.B.
     """
@@ -91,7 +93,8 @@ def diversity(completions: Tensor, known: Tensor) -> Tensor:
         known: as in `hidden_mse`.
 
     Returns: (B,) float64 in image units: 0 to 2.
-    Raises: ImageError for fewer than two seeds or an image without hidden pixels.
+    Raises:
+        ImageError: for fewer than two seeds or an image without hidden pixels.
     """
     if completions.dim() != 5 or completions.shape[0] < 2:
         raise ImageError(

@@ -30,12 +30,18 @@ class Perceptual(NamedTuple):
     """A perceptual distance and what tables must call it.
 
     Attributes:
-        name: says whose features are compared.
-        distance: images, truth (B, C, H, W) in [-1, 1], whole composited pictures -> (B,) float64, 0 for equal ones.
+        name: whose features are compared.
+        compare: images, truth (B, C, H, W) -> distances that can be flattened to (B,).
     """
 
     name: str
-    distance: Callable[[Tensor, Tensor], Tensor]
+    compare: Callable[[Tensor, Tensor], Tensor]
+
+    @torch.no_grad()
+    def distance(self, images: Tensor, truth: Tensor) -> Tensor:
+        """(B,) float64 for whole composited pictures (B, C, H, W) in [-1, 1]; 0 for equal ones."""
+        parts = [self.compare(a, b).flatten() for a, b in zip(images.split(_CHUNK), truth.split(_CHUNK))]
+        return torch.cat(parts).double()
 
 
 def perceptual_metric(judge: Judge, folder: str | Path | None = None) -> Perceptual:
@@ -45,19 +51,16 @@ def perceptual_metric(judge: Judge, folder: str | Path | None = None) -> Percept
         judge: the world's judge.
         folder: where `alexnet-*.pth` would be; torch's download folder when None. Nothing is downloaded.
 
-    Raises: FileError for a weights file that is not whole.
+    Raises:
+        FileError: for a weights file that is not whole.
     Source: Zhang, Isola, Efros, Shechtman, Wang, The Unreasonable Effectiveness of Deep Features as a Perceptual
         Metric, CVPR 2018, equation 1; the `lpips` package has its linear weights.
     """
     folder = Path(folder) if folder is not None else Path(torch.hub.get_dir()) / "checkpoints"
-    found = sorted(folder.glob("alexnet-*.pth"))
-    if found:
-        return _alexnet(found[0])
-
-    def distance(images: Tensor, truth: Tensor) -> Tensor:
-        return layer_distance(judge.layers(images), judge.layers(truth))
-
-    return Perceptual("LPIPS formula, judge's layers", _in_chunks(distance))
+    if found := sorted(folder.glob("alexnet-*.pth")):
+        network = _official_network(found[0])
+        return Perceptual("LPIPS (AlexNet)", lambda a, b: network(_enlarged(a), _enlarged(b)))
+    return Perceptual("LPIPS formula, judge's layers", lambda a, b: layer_distance(judge.layers(a), judge.layers(b)))
 
 
 def layer_distance(layers: Sequence[Tensor], others: Sequence[Tensor]) -> Tensor:
@@ -77,7 +80,7 @@ def layer_distance(layers: Sequence[Tensor], others: Sequence[Tensor]) -> Tensor
 
 @torch.no_grad()
 def feature_distance(judge: Judge, images: Tensor, truth: Tensor) -> Tensor:
-    """How far apart the judge sees two pictures: |features(images) - features(truth)|.
+    """The distance of two pictures in the judge's features: |features(images) - features(truth)|.
 
     Args: images, truth (B, C, H, W) in [-1, 1], whole composited pictures.
     Returns: (B,) float64 in the judge's own units.
@@ -93,7 +96,8 @@ def frechet_distance(features: Tensor, others: Tensor) -> float:
     Fewer pictures make it larger, so compare only sets of the same size; have more pictures than features.
 
     Args: features (N, D) and others (M, D), for example `judge.features(images)`; N, M >= 2.
-    Raises: ImageError for a set of fewer than two.
+    Raises:
+        ImageError: for a set of fewer than two.
     Source: Heusel, Ramsauer, Unterthiner, Nessler, Hochreiter, GANs Trained by a Two Time-Scale Update Rule, 2017.
     """
     if min(len(features), len(others)) < 2:
@@ -106,23 +110,13 @@ def frechet_distance(features: Tensor, others: Tensor) -> float:
     return float((x.mean(0) - y.mean(0)).square().sum() + s_x.trace() + s_y.trace() - 2 * common)
 
 
-def _alexnet(path: Path) -> Perceptual:
-    network = _official_network(path)
-
-    def distance(images: Tensor, truth: Tensor) -> Tensor:
-        return network(_enlarged(images), _enlarged(truth)).flatten()
-
-    return Perceptual("LPIPS (AlexNet)", _in_chunks(distance))
-
-
 @lru_cache(maxsize=1)
 def _official_network(path: Path) -> lpips.LPIPS:
     """The lpips package's network and linear weights on AlexNet's features from a torchvision file.
 
-    Raises: FileError where the file's SHA-256 does not begin with the digits at the end of its name.
+    Raises:
+        FileError: where the file's SHA-256 does not begin with the digits at the end of its name.
     """
-    import lpips
-
     if not sha256(path).startswith(path.stem.rpartition("-")[2]):
         raise FileError(f"{path} is not the file that its name says (SHA-256): delete it and download it again")
     state = torch.load(path, map_location="cpu", weights_only=True)
@@ -140,12 +134,3 @@ def _enlarged(images: Tensor) -> Tensor:
     images = images.expand(-1, 3, -1, -1)
     scale = SMALLEST / min(images.shape[2:])
     return images if scale <= 1 else F.interpolate(images, scale_factor=scale, mode="bilinear", align_corners=False)
-
-
-def _in_chunks(distance: Callable[[Tensor, Tensor], Tensor]) -> Callable[[Tensor, Tensor], Tensor]:
-    @torch.no_grad()
-    def chunked(images: Tensor, truth: Tensor) -> Tensor:
-        parts = [distance(a, b) for a, b in zip(images.split(_CHUNK), truth.split(_CHUNK))]
-        return torch.cat(parts).double()
-
-    return chunked

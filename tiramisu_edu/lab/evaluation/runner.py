@@ -1,7 +1,7 @@
 """Runs the cells of a table: in one process, in several, or on the ranks of torchrun; stops and goes on at any cell.
 
-A finished cell is a file. What is still to be done is what has no file, so a killed run loses the cells that were
-under way and nothing else, and the processes need not speak with each other.
+A finished cell is a file, and a cell without a file is still to be done. So a killed run loses only the cells that were
+under way, and processes exchange nothing but files.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import torch
+from torch import multiprocessing
 from tqdm.auto import tqdm
 
 from ...errors import TiramisuError
@@ -20,19 +21,14 @@ from .cells import Cell, CellResult, load_cell, run_cell, save_cell
 
 
 def run_cells(
-    cells: Sequence[Cell],
-    folder: str | Path,
-    *,
-    device: str = "cpu",
-    workers: int = 1,
-    progress: bool = True,
+    cells: Sequence[Cell], folder: str | Path, *, device: str = "cpu", workers: int = 1, progress: bool = True
 ) -> list[CellResult]:
     """Run the cells that have no result yet, and return the results of all, in their order.
 
     Under `torchrun`, each rank runs its share, and all ranks must see the same folder.
 
     Args:
-        cells: what is asked for.
+        cells: to be run.
         folder: where results are kept; missing folders are made.
         device: "cpu", "cuda", ...; rank r of torchrun takes "cuda:r" of its machine where device is "cuda".
         workers: processes on this machine, each with an equal share.
@@ -91,8 +87,6 @@ def _worker(rank: int, cells: Sequence[Cell], folder: Path, device: str, workers
 
 def _spawn(cells: Sequence[Cell], folder: Path, device: str, workers: int, bar: tqdm) -> None:
     """Run the cells in processes of their own, watching their files appear."""
-    import torch.multiprocessing as multiprocessing
-
     before = bar.n
     context = multiprocessing.spawn(_worker, (cells, folder, device, workers), nprocs=workers, join=False)
     running = True

@@ -1,9 +1,9 @@
 """Tunes samplers and guides on validation images, each with the same number of tries, and keeps the best as data.
 
-A comparison in which only the favourite was tuned says nothing. Each sampler has eight candidates for what matters
-most in it, tried on the same pictures, masks and noise; the test images are not touched. Of the guides, two have
-constants that no derivation gives, and eight candidates too: the latent guide's temperatures, and the bandwidth of the
-control without a circuit.
+Methods can be compared only if all were tuned alike. Each sampler has eight candidates for its most important
+options, tried on the same pictures, masks and noise; test images are not used. Two guides have constants that no
+derivation gives, and eight candidates too: the latent guide's temperatures, and the bandwidth of the control without a
+circuit.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 from tqdm.auto import tqdm
 
 from ...diffusion import samplers as s
@@ -22,7 +23,7 @@ from ...methods import make_guide
 from ...steering.guide import own_generator
 from ...tuned import Options, as_options
 from ...world import World
-from .comparison import generators_for, make_cases
+from .comparison import Cases, generators_for, make_cases
 from .measures import MEASURES, measure
 
 CANDIDATES = 8
@@ -54,7 +55,7 @@ GUIDE_GRIDS: dict[str, list[Options]] = {
 
 def tune(
     world: World,
-    names: Sequence[str],
+    name: str,
     masks: Sequence[str],
     *,
     steps: int,
@@ -62,48 +63,50 @@ def tune(
     seed: int,
     measure_name: str,
     device: torch.device,
-    progress: bool = True,
-) -> dict[str, dict[str, Any]]:
-    """Try all candidates of samplers and guides.
+) -> dict[str, Any]:
+    """Try all candidates of a sampler or guide.
 
     Args:
         world: its validation split is used.
-        names: of samplers in `GRIDS` and of guides in `GUIDE_GRIDS`.
+        name: of a sampler in `GRIDS` or a guide in `GUIDE_GRIDS`.
         masks: each image is repaired under each.
         steps: denoising steps T.
         images: of the validation split.
         seed: of image choice and noise.
-        measure_name: what is best; see `MEASURES`.
+        measure_name: decides which candidate is best; see `MEASURES`.
         device: where the world's models are.
-        progress: show a progress bar.
 
     Returns:
-        name -> {"options": the best candidate, "tried": [(candidate, mean of the measure), ...], "steps",
-        "images", "masks", "seed", "measure"}.
+        "options": the best candidate, "tried": [(candidate, mean of the measure), ...], and the arguments "steps",
+        "images", "masks", "seed", "measure".
     """
     cases = make_cases(world, masks, images, split="validation", seed=seed)
-    sign = 1 if MEASURES[measure_name].lower_is_better else -1
-    schedule = world.schedule.respace(steps)
-    found = {}
-    for name in names:
-        tried = []
-        for candidate in tqdm((GRIDS | GUIDE_GRIDS)[name], desc=name, unit="candidate", disable=not progress):
-            done, first = [], 0
-            for part in cases.split(64):
-                generator = generators_for(part, seed, first)
-                task = world.denoiser, schedule, part.images.to(device), part.known.to(device)
-                options = as_options(name, candidate)
-                if name in GUIDE_GRIDS:
-                    guide = make_guide(name, world, generator=own_generator(generator), **options)
-                    options = {**world.sampler_options.get(BASE, {}), "guide": guide}
-                sample = s.get_sampler(BASE if name in GUIDE_GRIDS else name)
-                done.append(sample(*task, generator=generator, **options).cpu())
-                first += len(part.images)
-            tried.append((candidate, measure(world, torch.cat(done), cases)[measure_name].nanmean().item()))
-        best = min(tried, key=lambda pair: sign * pair[1])
-        facts = {"steps": steps, "images": images, "masks": list(masks), "seed": seed, "measure": measure_name}
-        found[name] = {"options": best[0], "tried": tried} | facts
-    return found
+    best = min if MEASURES[measure_name].lower_is_better else max
+    tried = []
+    for candidate in tqdm((GRIDS | GUIDE_GRIDS)[name], desc=name, unit="candidate"):
+        completed = _completed(world, cases, name, candidate, steps=steps, seed=seed, device=device)
+        tried.append((candidate, measure(world, completed, cases)[measure_name].nanmean().item()))
+    facts = {"steps": steps, "images": images, "masks": list(masks), "seed": seed, "measure": measure_name}
+    return {"options": best(tried, key=lambda pair: pair[1])[0], "tried": tried} | facts
+
+
+def _completed(
+    world: World, cases: Cases, name: str, candidate: Options, *, steps: int, seed: int, device: torch.device
+) -> Tensor:
+    """The cases completed by a sampler, or by a guide on `BASE`, with a candidate's options."""
+    schedule, is_guide = world.schedule.respace(steps), name in GUIDE_GRIDS
+    sample = s.get_sampler(BASE if is_guide else name)
+    done, first = [], 0
+    for part in cases.split(64):
+        generator = generators_for(part, seed, first)
+        options = as_options(name, candidate)
+        if is_guide:
+            guide = make_guide(name, world, generator=own_generator(generator), **options)
+            options = {**world.sampler_options.get(BASE, {}), "guide": guide}
+        task = world.denoiser, schedule, part.images.to(device), part.known.to(device)
+        done.append(sample(*task, generator=generator, **options).cpu())
+        first += len(part.images)
+    return torch.cat(done)
 
 
 def save_tuned(path: str | Path, found: Mapping[str, Any]) -> None:

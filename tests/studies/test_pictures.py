@@ -1,0 +1,46 @@
+"""Contact sheets, the crossover, the strength of the guide and the tables made again, each in a small run."""
+
+from functools import partial
+
+import pandas as pd
+import pytest
+
+from studies import contact, crossover, tables
+
+
+def test_a_contact_sheet_and_the_rules_it_breaks(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(contact, "save_contact_sheet", partial(contact.save_contact_sheet, columns=2, steps=2))
+    monkeypatch.setattr(contact, "rules_broken", partial(contact.rules_broken, count=8, steps=2))
+    contact.main(["--worlds", "digits,faces", "--out", str(tmp_path)])
+    printed = capsys.readouterr().out
+    assert printed.count("picture: ") == 2 and "weak denoiser" in printed
+    assert all((tmp_path / f"{name}.png").stat().st_size > 5_000 for name in ("digits", "faces"))
+
+
+def test_the_crossover(tmp_path, capsys, monkeypatch):
+    quick = partial(crossover.measure_crossover, images=4, levels=3, masks=("left",))
+    monkeypatch.setattr(crossover, "measure_crossover", quick)
+    crossover.main(["--worlds", "digits", "--out", str(tmp_path)])
+    assert len(capsys.readouterr().out.splitlines()) == 2 + 3 + 1
+    assert (tmp_path / "crossover.png").stat().st_size > 5_000
+
+
+def test_the_strength_of_the_guide(tmp_path, capsys):
+    crossover.main(["--strength", "--worlds", "digits,faces", "--out", str(tmp_path)])
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    first = lines.index(next(line for line in lines if line[0] == "faces"))
+    assert lines[first] == ["faces", "0", "1.00000", "1.00000"]  # in pure noise, as derived
+    assert len(lines) - first == 24 + 1 and (tmp_path / "strength.png").stat().st_size > 5_000
+
+
+def test_the_shipped_table_is_made_again_from_the_shipped_numbers(tmp_path, capsys):
+    """Rows of docs/results/evaluation/table.md, from the columns that need no cost."""
+    file = "docs/results/evaluation/per_image.csv.gz"
+    kept = pd.read_csv(file)
+    kept[(kept["world"] == "faces") & kept["method"].str.startswith("replacement")].to_csv(tmp_path / "a.csv")
+    tables.main([str(tmp_path / "a.csv")])
+    found = capsys.readouterr().out
+    assert "| replacement | 0.430 | 1.120 | 3.418 | 3.246 | 3.736 | 3.665 | 0.401 | 2.288 |" in found
+    assert "| faces | replacement+difference | 12 | 2.288 | 1.830 | -0.4584 [-0.49" in found
+    with pytest.raises(SystemExit):
+        tables.main(["--measure", "magic"])
