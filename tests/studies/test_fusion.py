@@ -4,7 +4,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from studies.fusion_study import at_equal_agreement, meter, rises
 
 from studies import fusion_measures
 from studies.fusion import fuse_pairs, main

@@ -5,7 +5,6 @@ from dataclasses import replace
 
 import pytest
 import torch
-from studies.scaling_study import QUICK, ScalingRow, measure_scaling
 
 from studies import scaling
 from studies.scaling import QUICK, ScalingRow, ScalingSettings, main, measure_scaling
