@@ -122,16 +122,7 @@ def train_denoiser(
     rate = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: learning_rate(s, step))
     generator = torch.Generator(device).manual_seed(s.seed)
 
-    def loss(step: int) -> Tensor:
-        rows = torch.randint(len(images), (s.batch_size,), generator=generator, device=device)
-        x_0 = images[rows]
-        i = torch.randint(len(schedule), (len(x_0),), generator=generator, device=device)
-        noise = torch.randn(x_0.shape, generator=generator, device=device, dtype=x_0.dtype)
-        torch.manual_seed((s.seed << 32) + step)  # of dropout, which reads torch's global state
-        network.train()
-        with torch.autocast(device.type, torch.bfloat16, enabled=s.bfloat16):
-            output = student.output(schedule.add_noise(x_0, i, noise), i)
-        return mse_loss(output.float(), student.target(x_0, noise, i).float())
+    loss = _loss(student, images, s, generator)
 
     def after(step: int, value: Tensor) -> None:
         looks.follow(network, min(s.average_decay, step / (9 + step)), value)
@@ -149,6 +140,25 @@ def train_denoiser(
     best_loss = None if validation is None else looks.best_loss
     average.facts = {"settings": asdict(s), "best_step": looks.best_step, "validation_loss": best_loss}
     return TrainingResult(average.eval(), looks.history, looks.best_step, training.seconds)
+
+
+def _loss(
+    student: Denoiser, images: Tensor, settings: TrainingSettings, generator: torch.Generator
+) -> Callable[[int], Tensor]:
+    """Number of steps done -> the loss of a fresh batch at random times."""
+    s, schedule, device = settings, student.schedule, images.device
+
+    def loss(step: int) -> Tensor:
+        x_0 = images[torch.randint(len(images), (s.batch_size,), generator=generator, device=device)]
+        i = torch.randint(len(schedule), (len(x_0),), generator=generator, device=device)
+        noise = torch.randn(x_0.shape, generator=generator, device=device, dtype=x_0.dtype)
+        torch.manual_seed((s.seed << 32) + step)  # of dropout, which reads torch's global state
+        student.network.train()
+        with torch.autocast(device.type, torch.bfloat16, enabled=s.bfloat16):
+            output = student.output(schedule.add_noise(x_0, i, noise), i)
+        return mse_loss(output.float(), student.target(x_0, noise, i).float())
+
+    return loss
 
 
 class _Looks:
