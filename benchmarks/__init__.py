@@ -1,1 +1,1 @@
-"""How fast the circuits are, beside the matrix products they need and beside other libraries."""
+"""Other circuit libraries on the circuits of this one, for `tiramisu-edu bench --peers`; not part of the wheel."""

@@ -5,9 +5,8 @@ from __future__ import annotations
 import torch
 from tqdm.auto import tqdm
 
-from benchmarks.circuits import Row
 from benchmarks.peers import ON_CUDA, available_peers, ours
-from benchmarks.timing import alternate
+from tiramisu_edu.lab.bench import Row, alternate
 
 GOALS = {"readable": 30.0, "cirkit": 10.0, "spflow": 30.0, "simple-einet": 30.0, "dynamax": 1.0, "pyjuice": 2.0}
 HIGHER = {("pyjuice", "marginals"): 10.0}

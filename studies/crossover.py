@@ -18,12 +18,10 @@ from tqdm.auto import tqdm
 from studies.common import parser, run
 from tiramisu_edu.lab.evaluation.comparison import Cases, make_cases
 from tiramisu_edu.lab.palette import new_figure, save_figure, series_style
+from tiramisu_edu.lab.strength import TIME, plot_strength, strength_of_difference
 from tiramisu_edu.lab.zoo import load
-from tiramisu_edu.methods import fitted_weights
 from tiramisu_edu.steering.evidence import Observation
 from tiramisu_edu.world import World
-
-TIME = "time t / T: clean picture to noise"
 
 
 @torch.no_grad()
@@ -73,23 +71,6 @@ def _predictions(world: World, cases: Cases, x_t: Tensor, i: int) -> tuple[Tenso
         marginals = world.circuit.posterior_marginals(world.codebook.log_weights(seen))
         pc.append(world.codebook.moments(marginals, seen).mean.to(noisy))
     return torch.cat(dm), torch.cat(pc)
-
-
-def strength_of_difference(world: World) -> pd.DataFrame:
-    """Columns time (t / T) and weight of the calibrated difference guide, from noise to clean picture."""
-    table = fitted_weights(world, "difference")
-    gaps = (world.schedule.log_snr.float()[None] - table.log_snr[:, None]).abs()  # (L, N)
-    return pd.DataFrame({"time": gaps.argmin(1) / (len(world.schedule) - 1), "weight": table.weights.mean(1)})
-
-
-def plot_strength(path: str | Path, found: dict[str, pd.DataFrame]) -> Path:
-    """The weight of the circuit's correction against time, a line per world."""
-    figure, axis = new_figure(6.4, 3.6)
-    for number, (name, columns) in enumerate(found.items()):
-        axis.plot(columns["time"], columns["weight"], markersize=4, label=name, **series_style(number))
-    axis.set(ylim=(0, 1.05), ylabel="weight of the circuit's correction", xlabel=TIME)
-    axis.legend(frameon=False)
-    return save_figure(figure, path)
 
 
 def plot_crossover(path: str | Path, found: dict[str, pd.DataFrame]) -> Path:

@@ -20,7 +20,6 @@ import pandas as pd
 import torch
 from tqdm.auto import tqdm
 
-from benchmarks.timing import machine_facts
 from studies.common import parser, run, write_page
 from studies.fusion_measures import (
     PASTED,
@@ -37,6 +36,7 @@ from studies.fusion_measures import (
 from studies.fusion_methods import METHODS, contradiction, demands_of, models_of, sampled
 from tiramisu_edu.errors import TiramisuError
 from tiramisu_edu.files import atomic_path
+from tiramisu_edu.lab.common import machine_facts
 from tiramisu_edu.lab.evaluation.significance import interval
 from tiramisu_edu.lab.palette import new_figure, save_figure, series_style
 from tiramisu_edu.lab.table import Table

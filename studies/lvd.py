@@ -29,8 +29,8 @@ from tiramisu_edu.circuits.regions import RegionGraph
 from tiramisu_edu.errors import TiramisuError
 from tiramisu_edu.lab.evaluation.significance import Interval, interval
 from tiramisu_edu.lab.palette import new_figure, save_figure, series_style
+from tiramisu_edu.lab.recipes.code_circuit import encode
 from tiramisu_edu.lab.recipes.picture_teacher import teach
-from tiramisu_edu.lab.recipes.scene_codes import encode
 from tiramisu_edu.lab.table import Table
 from tiramisu_edu.lab.zoo import load
 from tiramisu_edu.world import World

@@ -39,7 +39,7 @@ from tiramisu_edu.lab.evaluation.metrics import hidden_mse
 from tiramisu_edu.lab.evaluation.perceptual import perceptual_metric
 from tiramisu_edu.lab.evaluation.significance import Interval, interval
 from tiramisu_edu.lab.palette import new_figure, save_figure, series_style
-from tiramisu_edu.lab.recipes.tokenizer_training import TokenizerSettings
+from tiramisu_edu.lab.recipes.tokenizer import TokenizerSettings
 from tiramisu_edu.lab.table import Table
 from tiramisu_edu.lab.worlds.factors import violations
 from tiramisu_edu.lab.zoo import load

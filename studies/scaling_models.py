@@ -16,9 +16,9 @@ from torch.nn.functional import avg_pool2d, interpolate
 from tiramisu_edu.circuits.circuit import Circuit
 from tiramisu_edu.circuits.learning import mean_log_likelihood
 from tiramisu_edu.circuits.structures import chow_liu_edges, latent_tree
+from tiramisu_edu.lab.recipes.patch_circuit import PatchRows, PatchSettings, em_round, refine
 from tiramisu_edu.lab.recipes.picture_teacher import teach
-from tiramisu_edu.lab.recipes.scene_circuit import PatchRows, PatchSettings, em_round, refine
-from tiramisu_edu.lab.recipes.tokenizer_training import TokenizerSettings, train_tokenizer
+from tiramisu_edu.lab.recipes.tokenizer import TokenizerSettings, train_tokenizer
 from tiramisu_edu.steering.evidence import Observation
 from tiramisu_edu.steering.latent import LatentGuide, covered_fraction, decoded_moments, joint_codes
 from tiramisu_edu.steering.patches import PatchCodebook

@@ -1,13 +1,13 @@
 """The benchmark: it runs, it compares like with like, its arithmetic is right."""
 
 import json
+import sys
 
 import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.circuits import EM, MARGINALS, Growth, Row, Setup, binary_tree, markdown
-from benchmarks.timing import Timing, alternate, slope
+from tiramisu_edu.lab.bench import EM, MARGINALS, Growth, Row, Setup, Timing, alternate, binary_tree, rows_table
 from tiramisu_edu.lab.cli import main
 
 
@@ -19,13 +19,13 @@ def test_calls_are_timed_in_turns():
 
 
 def test_slopes_and_verdicts():
-    assert slope([1, 2, 4, 8], [3, 12, 48, 192]) == pytest.approx(2.0)
+    assert Growth("B", [1, 2, 4, 8], [3, 12, 48, 192]).exponent == pytest.approx(2.0)
     assert Growth("K", [2, 4, 8], [4.0, 16.0, 64.0]).exponent == pytest.approx(1.0)
     limit = Row("tree", 64, EM, "raw bmm", Timing(3e-3, 4e-3), Timing(2e-3, 2e-3), 1.4)
     peer = Row("tree", 64, EM, "other 1.0", Timing(3e-3, 4e-3), Timing(60e-3, 61e-3), 10.0)
     assert limit.ratio == pytest.approx(1.5) and not limit.meets_goal
     assert peer.ratio == pytest.approx(20.0) and peer.meets_goal
-    table = markdown([limit, peer])
+    table = rows_table("", [limit, peer]).markdown()
     assert "| 1.50 | ≤ 1.4 | short |" in table and "| 20.00 | ≥ 10 | met |" in table
 
 
@@ -52,7 +52,13 @@ def test_the_command_writes_tables_and_a_figure(tmp_path, capsys):
     assert (tmp_path / "circuits.png").stat().st_size > 10_000
 
 
-def test_an_epoch_is_timed_in_a_process_of_its_own(tmp_path, capsys):
+def test_peers_need_a_checkout(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "benchmarks.rivals", None)
+    assert main(["bench", "circuits", "--peers", "--quick"]) == 2
+    assert "--peers needs a checkout" in capsys.readouterr().err
+
+
+def test_an_epoch_is_timed_in_a_process_of_its_own(tmp_path):
     assert main(["bench", "em", "--quick", "--out", str(tmp_path)]) == 0
-    row = capsys.readouterr().out.splitlines()[-1].split("|")
+    row = (tmp_path / "em.md").read_text().splitlines()[-1].split("|")
     assert "tiramisu-edu" in row[1] and float(row[3]) > 0 and float(row[4]) >= 0 and float(row[5]) > 0

@@ -118,6 +118,12 @@ def test_a_tampered_model_is_refused_without_a_traceback(tmp_path):
         assert "Traceback" not in done.stderr and not (tmp_path / "out.png").exists()
 
 
+def test_help_needs_no_torch():
+    code = "import sys; from tiramisu_edu.lab import cli; print('torch' in sys.modules, 'numpy' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False", "False"]
+
+
 def test_help_of_every_command(capsys):
     for command in ([], *([name] for name in COMMANDS)):
         with pytest.raises(SystemExit, match="0"):
@@ -160,16 +166,18 @@ def test_the_digit_stays_where_it_is_known(tmp_path, mask_file):
     assert load_image(mask_file, (8, 8), 1).notice == ""
 
 
-def test_the_help_lists_what_there_is():
+def test_the_names_are_those_of_the_registries():
+    from tiramisu_edu import names
     from tiramisu_edu.diffusion.samplers import SAMPLERS
-    from tiramisu_edu.lab import cli
+    from tiramisu_edu.lab.commands.tune import TUNED
     from tiramisu_edu.lab.evaluation.tuning import CANDIDATES, GRIDS
+    from tiramisu_edu.lab.recipes.denoiser import SCALES
     from tiramisu_edu.lab.zoo import WORLDS
-    from tiramisu_edu.names import GUIDES
+    from tiramisu_edu.masks import PAPER_COLUMNS
 
-    assert (tuple(SAMPLERS), tuple(WORLDS)) == (cli.SAMPLERS, cli.WORLDS)
-    assert GUIDES == cli.GUIDES
-    assert set(GRIDS) == set(SAMPLERS) - {"ddim", "ddpm"}
+    assert (tuple(SAMPLERS), tuple(WORLDS)) == (names.SAMPLERS, names.WORLDS)
+    assert (tuple(PAPER_COLUMNS), tuple(SCALES)) == (names.PAPER_MASKS, names.SCALES)
+    assert set(GRIDS) == set(TUNED)
     assert all(len(grid) == CANDIDATES for grid in GRIDS.values())  # the same effort for each
 
 
@@ -197,21 +205,19 @@ def test_fuse_draws_digits_and_refuses_nonsense(tmp_path, capsys):
         assert message in error and error.count("\n") == 1
 
 
-def test_show_draws_a_sheet_and_the_crossover(tmp_path, capsys, monkeypatch):
+def test_show_draws_a_sheet_and_the_circuits_weight(tmp_path, capsys, monkeypatch):
     from functools import partial
 
-    from studies import contact, crossover
+    from tiramisu_edu.lab import contact
 
     monkeypatch.setattr(contact, "save_contact_sheet", partial(contact.save_contact_sheet, columns=2, steps=2))
     assert main(["show", "sheet", "--worlds", "digits", "--out", str(tmp_path / "sheet.png")]) == 0
-    quick = partial(crossover.measure_crossover, images=4, levels=3, masks=("left",))
-    monkeypatch.setattr(crossover, "measure_crossover", quick)
-    assert main(["show", "crossover", "--worlds", "digits", "--out", str(tmp_path / "crossover.png")]) == 0
-    assert len([line for line in capsys.readouterr().out.splitlines() if line.startswith("digits")]) == 3
     assert main(["show", "strength", "--worlds", "digits,faces", "--out", str(tmp_path / "strength.png")]) == 0
     lines = [line.split() for line in capsys.readouterr().out.splitlines() if line.startswith("faces")]
     assert lines[0] == ["faces", "1.000", "1.000"] and len(lines) == 24  # in pure noise, as derived
-    assert all((tmp_path / name).stat().st_size > 5_000 for name in ("sheet.png", "crossover.png", "strength.png"))
+    assert all((tmp_path / name).stat().st_size > 5_000 for name in ("sheet.png", "strength.png"))
+    assert main(["show", "visibility", "--worlds", "rooms"]) == 0
+    assert "| rug pattern | S | h | h | h | h | h |" in capsys.readouterr().out
     assert main(["show", "sheet", "--worlds", "digits,faces"]) == 2
 
 

@@ -10,6 +10,20 @@ from tiramisu_edu.lab import doctor
 from tiramisu_edu.lab.doctor import Finding
 
 
+def test_packages_are_those_that_the_installed_package_asks_for(monkeypatch):
+    lines = [
+        "torch>=2.4",
+        'triton; sys_platform == "linux"',
+        'jupyterlab>=4.2; extra == "notebooks"',
+        'x; extra == "y"',
+    ]
+    monkeypatch.setattr(doctor.importlib.metadata, "requires", {"tiramisu-edu": lines}.get)
+    monkeypatch.setattr(sys, "platform", "linux")
+    assert doctor.requirements() == {"torch>=2.4": True, "triton": False, "jupyterlab>=4.2": False, "ipykernel": False}
+    monkeypatch.setattr(sys, "platform", "darwin")
+    assert "triton" not in doctor.requirements()
+
+
 @pytest.mark.parametrize(
     ("findings", "code"),
     [
@@ -20,7 +34,7 @@ from tiramisu_edu.lab.doctor import Finding
 )
 def test_exit_code_is_one_only_if_something_is_missing(monkeypatch, capsys, findings, code):
     monkeypatch.setattr(doctor, "diagnose", lambda: findings)
-    assert doctor.run() == code
+    assert doctor.run(doctor.Options()) == code
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == len(findings) + 1
     for line, (status, what, repair) in zip(lines, findings, strict=False):
@@ -28,12 +42,12 @@ def test_exit_code_is_one_only_if_something_is_missing(monkeypatch, capsys, find
 
 
 def test_a_package_that_cannot_be_imported_is_missing_or_a_note():
-    needed = doctor._package("no_such_module", "no-such>=1", needed=True)
+    needed = doctor.package("no_such_module>=1", needed=True)
     assert needed.status == "missing"
     assert "no_such_module" in needed.what
     assert needed.repair.startswith(sys.executable)
-    assert needed.repair.endswith("-m pip install 'no-such>=1'")
-    assert doctor._package("no_such_module", "no-such>=1", needed=False).status == "note"
+    assert needed.repair.endswith("-m pip install 'no_such_module>=1'")
+    assert doctor.package("no_such_module>=1", needed=False).status == "note"
 
 
 def test_a_package_that_breaks_while_importing_is_missing(monkeypatch):
@@ -41,7 +55,7 @@ def test_a_package_that_breaks_while_importing_is_missing(monkeypatch):
         raise OSError("libbroken.so: undefined symbol\nsecond line")
 
     monkeypatch.setattr(doctor, "_import", broken)
-    finding = doctor._package("torchvision", "torchvision", needed=True)
+    finding = doctor.package("torchvision", needed=True)
     assert finding.status == "missing"
     assert "OSError: libbroken.so: undefined symbol)" in finding.what
     assert "\n" not in finding.what
@@ -49,25 +63,23 @@ def test_a_package_that_breaks_while_importing_is_missing(monkeypatch):
 
 def test_versions_are_shown(monkeypatch):
     monkeypatch.setitem(sys.modules, "shown", types.SimpleNamespace(__version__="1.2"))
-    assert doctor._package("shown", "shown", needed=True) == Finding("ok", "shown 1.2")
+    assert doctor.package("shown>=1", needed=True) == Finding("ok", "shown 1.2")
 
 
 def test_damaged_data_is_missing_with_its_repair(monkeypatch, tmp_path):
     monkeypatch.setenv("TIRAMISU_DATA", str(tmp_path))
     (tmp_path / datafiles.CHECKSUMS).write_text(f"{'0' * 64}  digits/judge.safetensors\n")
-    finding = doctor._data()
+    finding = doctor.guarded(doctor._data, "tiramisu_edu.datafiles")
     assert finding.status == "missing"
     assert "judge.safetensors is missing" in finding.what
     assert "unset TIRAMISU_DATA" in finding.repair
-    assert doctor._models().status == "missing"
+    assert doctor.guarded(doctor._models, "tiramisu_edu.lab.zoo").status == "missing"
 
 
 def test_a_check_that_needs_a_missing_package_says_so():
-    def _gpu():
-        raise ImportError("No module named 'torch'")
-
-    assert doctor._guarded(_gpu) == Finding(
-        "missing", "gpu not checked (No module named 'torch')", "repair the packages first"
+    found = doctor.guarded(doctor._gpu, "no_such_module")
+    assert found == Finding(
+        "missing", "gpu not checked (No module named 'no_such_module')", "repair the packages first"
     )
 
 

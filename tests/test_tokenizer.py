@@ -5,9 +5,10 @@ import math
 import pytest
 import torch
 
+from tiramisu_edu.checkpoint import Checkpoint
 from tiramisu_edu.errors import FileError, ImageError, TiramisuError
 from tiramisu_edu.files import save_safetensors
-from tiramisu_edu.lab.recipes.tokenizer_training import Codebook, TokenizerSettings, train_tokenizer
+from tiramisu_edu.lab.recipes.tokenizer import Codebook, TokenizerSettings, train_tokenizer
 from tiramisu_edu.tokenizer import Tokenizer
 
 SMALL = TokenizerSettings(num_codes=16, code_size=4, width=24, steps=200, unquantised_steps=60, batch_size=16)
@@ -29,7 +30,7 @@ def pictures(count: int, size: int = 16, seed: int = 0) -> torch.Tensor:
 
 @pytest.fixture(scope="module")
 def tokenizer() -> Tokenizer:
-    return train_tokenizer(pictures(400), SMALL, progress=False)
+    return train_tokenizer(pictures(400), SMALL)
 
 
 def test_training_learns_pictures_and_uses_its_codes(tokenizer):
@@ -104,15 +105,29 @@ def test_a_saved_tokenizer_is_half_as_large_and_says_the_same(tokenizer, tmp_pat
 def test_training_is_reproducible_and_leaves_global_randomness_alone():
     state = torch.random.get_rng_state()
     settings = TokenizerSettings(num_codes=16, code_size=4, width=8, steps=20, unquantised_steps=5, batch_size=8)
-    losses: list[list[tuple[int, float]]] = [[], []]
-    first, second = (
-        train_tokenizer(pictures(50), settings, progress=False, callback=lambda *seen, kept=kept: kept.append(seen))
-        for kept in losses
-    )
+    first, second = (train_tokenizer(pictures(50), settings) for _ in range(2))
     assert torch.equal(torch.random.get_rng_state(), state)
-    assert losses[0] == losses[1]
-    assert [step for step, _ in losses[0]] == list(range(1, 21))
     assert all(torch.equal(a, b) for a, b in zip(first.state_dict().values(), second.state_dict().values()))
+
+
+def test_a_killed_run_ends_like_one_that_was_not(tmp_path, monkeypatch):
+    """Killed once the codebook follows the features, at a batch that is drawn but not learnt from."""
+    monkeypatch.setattr(Checkpoint, "every", 0.0)
+    settings = TokenizerSettings(num_codes=16, code_size=4, width=8, steps=20, unquantised_steps=5, batch_size=8)
+    whole, rounds = train_tokenizer(pictures(50), settings), []
+
+    def kill(codebook, features, step, kept=Codebook.round):
+        rounds.append(step)
+        if len(rounds) == 8:
+            raise KeyboardInterrupt
+        return kept(codebook, features, step)
+
+    monkeypatch.setattr(Codebook, "round", kill)
+    with pytest.raises(KeyboardInterrupt):
+        train_tokenizer(pictures(50), settings, checkpoint=tmp_path / "run")
+    resumed = train_tokenizer(pictures(50), settings, checkpoint=tmp_path / "run")
+    assert rounds == [*range(5, 13), *range(12, 20)]
+    assert all(torch.equal(a, b) for a, b in zip(whole.state_dict().values(), resumed.state_dict().values()))
 
 
 def test_a_code_that_nothing_is_rounded_to_is_moved_to_where_features_are():
@@ -150,7 +165,7 @@ def test_what_cannot_be_tokenized_is_refused(tokenizer, call, error, message):
 
 def test_too_few_images_and_files_of_another_kind_are_refused(tmp_path):
     with pytest.raises(ImageError, match="16 patches cannot make 256 codes"):
-        train_tokenizer(pictures(1), TokenizerSettings(steps=2, unquantised_steps=1), progress=False)
+        train_tokenizer(pictures(1), TokenizerSettings(steps=2, unquantised_steps=1))
     path = tmp_path / "tokenizer.safetensors"
     for metadata in ({}, {"config": Tokenizer(num_codes=4).config, "facts": {}}):
         save_safetensors(path, {"x": torch.zeros(1)}, kind="tokenizer", version=1, metadata=metadata)

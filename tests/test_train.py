@@ -6,14 +6,14 @@ from safetensors.torch import load_file
 
 from tiramisu_edu.diffusion.denoiser import Denoiser
 from tiramisu_edu.lab import zoo
-from tiramisu_edu.lab.cli import _parser, main
-from tiramisu_edu.lab.commands.train import checkpoint_of, plan
-from tiramisu_edu.lab.recipes import scene_denoiser
+from tiramisu_edu.lab.cli import main
+from tiramisu_edu.lab.recipes import denoiser
+from tiramisu_edu.lab.recipes.parts import Request, checkpoint_of, plan
 
 
 @pytest.mark.parametrize("name", list(zoo.WORLDS))
 def test_every_part_of_a_world_can_be_made(name, tmp_path):
-    folder, makers = plan(_parser().parse_args(["train", name, "--out", str(tmp_path)]))
+    folder, makers = plan(Request(name, out=tmp_path))
     assert folder == tmp_path / name
     with_circuit = {"codebook"} if "codebook" in zoo.load(name).parts else set()  # one command makes both
     assert set(makers) | with_circuit == set(zoo.load(name).parts)
@@ -32,7 +32,7 @@ def test_the_same_seed_makes_the_same_models(tmp_path):
 
 
 def test_a_toy_denoiser_from_the_command_line(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(scene_denoiser, "CALIBRATION", {"points": 3, "repeats": 1})
+    monkeypatch.setattr(denoiser, "CALIBRATION", {"points": 3, "repeats": 1})
     command = ["train", "rooms", "--part", "denoiser_weak", "--scale", "toy", "--seed", "5", "--out", str(tmp_path)]
     assert main(command) == 0
     made = Denoiser.load(tmp_path / "rooms" / "denoiser_weak.safetensors")

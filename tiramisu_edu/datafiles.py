@@ -31,7 +31,8 @@ def data_root() -> Path:
 def verified(path: str | Path) -> Path:
     """The path itself, once the file's SHA-256 agrees with data/checksums.txt.
 
-    Raises: FileError naming the file, the expected and the found digest, and the command that repairs it.
+    Raises:
+        FileError: naming the file, the expected and the found digest, and the command that repairs it.
     """
     path, root = Path(path), data_root()
     try:
@@ -56,7 +57,8 @@ def verified(path: str | Path) -> Path:
 def checksums() -> dict[str, str]:
     """File name relative to the data folder -> SHA-256 as 64 hexadecimal digits, from data/checksums.txt.
 
-    Raises: FileError for a list that is missing or has a line of another form.
+    Raises:
+        FileError: for a list that is missing or has a line of another form.
     """
     path = data_path(CHECKSUMS)
     if not path.is_file():

@@ -2,7 +2,7 @@
 
     h_j = encoder(patch j),   z_j = argmin_c |h_j - e_c|,   image = decoder(e_{z_1}, ..., e_{z_n})
 
-A circuit over the n codes z is a model of whole pictures in a short alphabet; what a denoiser says about the pixels
+A circuit over the n codes z is a model of whole pictures in a short alphabet; a denoiser's prediction of the pixels
 reaches it as a distribution over codes, `log_probabilities`.
 
 The encoder looks at one patch of 4 x 4 pixels at a time, so the code of a patch that is fully known does not depend
@@ -80,7 +80,8 @@ class Tokenizer(nn.Module):
     def embed(self, images: Tensor) -> Tensor:
         """The encoder's features, before they are rounded to codes: (N, C, H, W) -> (N, n, D), differentiable.
 
-        Raises: ImageError for images of other channels, that are not square, or whose sides are no multiples of 4.
+        Raises:
+            ImageError: for images of other channels, that are not square, or whose sides are no multiples of 4.
         """
         channels = self.config["channels"]
         if images.dim() != 4 or images.shape[1] != channels or images.shape[2] != images.shape[3]:
@@ -93,7 +94,8 @@ class Tokenizer(nn.Module):
     def generate(self, features: Tensor) -> Tensor:
         """The decoder: (N, n, D) -> images (N, C, H, W), differentiable, not clipped.
 
-        Raises: TiramisuError where n is no square.
+        Raises:
+            TiramisuError: where n is no square.
         """
         side = math.isqrt(features.shape[1])
         if side**2 != features.shape[1]:
@@ -124,7 +126,9 @@ class Tokenizer(nn.Module):
             temperature: positive; a number, or one per patch, (N, n, 1).
 
         Returns: (N, n, V).
-        Raises: TiramisuError for a temperature that is not positive; ImageError as `embed`.
+        Raises:
+            TiramisuError: for a temperature that is not positive.
+            ImageError: as `embed`.
         Source: the published latent steering (Liu, Niepert, Van den Broeck, ICLR 2024), which divides by sqrt(D) alone.
         """
         temperature = torch.as_tensor(temperature, dtype=images.dtype, device=images.device)
@@ -152,7 +156,8 @@ class Tokenizer(nn.Module):
     def load(cls, path: str | Path) -> Tokenizer:
         """Reads a tokenizer for use: float32, weights fixed (gradients still reach the images).
 
-        Raises: FileError for a file that is missing, damaged or of another kind.
+        Raises:
+            FileError: for a file that is missing, damaged or of another kind.
         """
         weights, metadata = load_safetensors(path, kind=KIND, version=VERSION)
         try:

@@ -9,10 +9,12 @@ import torch
 from tiramisu_edu.datafiles import data_path
 from tiramisu_edu.diffusion.denoiser import Denoiser
 from tiramisu_edu.diffusion.samplers import ddim
-from tiramisu_edu.lab.recipes import digits_denoiser
+from tiramisu_edu.lab.recipes import denoiser as recipe
+from tiramisu_edu.lab.recipes.denoiser import DIGITS_SETTINGS, train_digits_denoiser
 from tiramisu_edu.lab.recipes.denoiser_training import calibrate_residual_variance
-from tiramisu_edu.lab.recipes.digits_denoiser import FILE, SETTINGS, train_digits_denoiser
 from tiramisu_edu.lab.worlds import digits
+
+FILE = "digits/denoiser.safetensors"
 
 
 @pytest.fixture(scope="module")
@@ -28,9 +30,9 @@ def test_the_recipe_runs_and_can_be_resumed(tmp_path, monkeypatch):
     few = {split: [part[:16] for part in digits.images(split)] for split in ("train", "validation")}
     monkeypatch.setattr(digits, "images", few.get)
     quick = functools.partial(calibrate_residual_variance, points=4, repeats=1)
-    monkeypatch.setattr(digits_denoiser, "calibrate_residual_variance", quick)
-    settings = dataclasses.replace(SETTINGS, steps=2, batch_size=4, checkpoint_every=1, validate_every=2)
-    arguments = {"seed": 3, "settings": settings, "progress": False}
+    monkeypatch.setattr(recipe, "calibrate_residual_variance", quick)
+    settings = dataclasses.replace(DIGITS_SETTINGS, steps=2, batch_size=4, validate_every=2)
+    arguments = {"seed": 3, "settings": settings}
     first = train_digits_denoiser(tmp_path / "a", checkpoint=tmp_path / "run", **arguments)
     again = train_digits_denoiser(tmp_path / "b", checkpoint=tmp_path / "run", **arguments)
     assert first.history == again.history and first.denoiser.facts["settings"]["seed"] == 3

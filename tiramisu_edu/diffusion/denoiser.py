@@ -1,6 +1,6 @@
 """The denoiser: from a noisy image and a time to a clean image and the noise in it.
 
-Networks are trained to say one of three things, each a mixture of the same two unknowns x_0 and ε. `Denoiser`
+Networks are trained to predict one of three things, each a mixture of the same two unknowns x_0 and epsilon. `Denoiser`
 hides which, so that a sampler reads only `prediction.x_0` and `prediction.epsilon`. Any module
 (x, t) -> output will do; the networks of diffusers, on disk or on the hub, are the ones it can save.
 """
@@ -22,7 +22,7 @@ KIND, VERSION = "denoiser", 2
 
 
 class Prediction(NamedTuple):
-    """What the denoiser says about noisy images.
+    """The prediction for noisy images.
 
     Attributes:
         x_0: (B, C, H, W) predicted clean images, clipped to [-1, 1].
@@ -40,13 +40,13 @@ class Denoiser(nn.Module):
     Args:
         network: (x_t (B, C, H, W), t (B,) long) -> (B, C, H, W), as a tensor or as `.sample` of a result. A
             second set of C output channels (a learned variance) is ignored. With patches it sees and gives
-            (B, C P², H / P, W / P) instead.
+            (B, C P^2, H / P, W / P) instead.
         schedule: the full N-step schedule; its index is the network's time.
         prediction_type: what the network predicts, in the words of diffusers: "epsilon",
-            "v_prediction" (v = sqrt(ᾱ) ε - sqrt(1 - ᾱ) x_0) or "sample" (x_0).
+            "v_prediction" (v = sqrt(alpha_bar) epsilon - sqrt(1 - alpha_bar) x_0) or "sample" (x_0).
         facts: JSON-able notes about the training, kept with the file.
-        patch: P; each P x P block of pixels becomes one pixel with C P² channels before the network, and is
-            laid out again after it (space to depth). The network then works on P² times fewer places.
+        patch: P; each P x P block of pixels becomes one pixel with C P^2 channels before the network, and is
+            laid out again after it (space to depth). The network then works on P^2 times fewer places.
 
     Raises:
         TiramisuError: an unknown prediction type, a schedule that is already respaced, or patch < 1.
@@ -76,7 +76,7 @@ class Denoiser(nn.Module):
 
         Args:
             x_t: (B, C, H, W) noisy images.
-            i: time in 0 … N - 1, original index, the same for all images or (B,) long.
+            i: time in 0 ... N - 1, original index, the same for all images or (B,) long.
         """
         output = self.output(x_t, i)
         signal, spread = signal_and_noise(self.schedule.alpha_bar, i, x_t)
@@ -99,13 +99,13 @@ class Denoiser(nn.Module):
             raise ImageError(f"images of {x_t.shape[-2]} x {x_t.shape[-1]} pixels do not divide into {self.patch}s")
         t = torch.as_tensor(i, device=x_t.device).expand(len(x_t))
         weight = next(self.network.parameters(), x_t)
-        blocks = pixel_unshuffle(x_t.to(weight.dtype), self.patch)  # (B, C P², H / P, W / P)
+        blocks = pixel_unshuffle(x_t.to(weight.dtype), self.patch)  # (B, C P^2, H / P, W / P)
         output = self.network(blocks, t)
         output = output if isinstance(output, Tensor) else output.sample
         return pixel_shuffle(output[:, : blocks.shape[1]], self.patch).to(x_t.dtype)
 
     def target(self, x_0: Tensor, noise: Tensor, i: int | Tensor) -> Tensor:
-        """What a perfect network would output for x_t = sqrt(ᾱ) x_0 + sqrt(1 - ᾱ) noise, (B, C, H, W)."""
+        """What a perfect network outputs for x_t = sqrt(alpha_bar) x_0 + sqrt(1 - alpha_bar) noise, (B, C, H, W)."""
         signal, spread = signal_and_noise(self.schedule.alpha_bar, i, x_0)
         match self.prediction_type:
             case "epsilon":
@@ -123,7 +123,7 @@ class Denoiser(nn.Module):
             half: store the network's weights as 16-bit floats, half the size.
 
         Raises:
-            TiramisuError: the network is not a diffusers `UNet2DModel`, so no config says how to rebuild it.
+            TiramisuError: the network is not a diffusers `UNet2DModel`, so it cannot be rebuilt from a config.
         """
         tensors = {f"schedule.{key}": value for key, value in _schedule_tensors(self.schedule).items()}
         for name, tensor in self.network.state_dict().items():

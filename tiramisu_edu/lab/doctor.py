@@ -1,10 +1,11 @@
 """`tiramisu-edu doctor`: what this machine has, what it lacks, and the line that repairs it.
 
 [ok] is there, [missing] is needed and not there, [note] is worth knowing but nothing waits for it. Only the
-standard library is imported at the top, so that the doctor can speak when a package is missing.
+standard library is imported at the top: the diagnosis is printed also where a package is missing.
 """
 
 import importlib
+import importlib.metadata
 import os
 import platform
 import shlex
@@ -12,41 +13,33 @@ import shutil
 import sys
 import warnings
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
+
+from ..errors import TiramisuError
+
+HELP = "check the installation, the data and the models"
+MINIMUM_PYTHON = (3, 10)
+MODULES = {"pillow": "PIL"}  # distribution: module, where the names differ
+MEMORY_GIB, DISK_GIB = 4, 2  # enough for the toy scale of the course
 
 
 class Finding(NamedTuple):
-    """One line of the diagnosis."""
+    """One line of the diagnosis; `repair` is the command or step that mends it, empty where nothing is to be done."""
 
     status: Literal["ok", "missing", "note"]
     what: str
     repair: str = ""
-    """The command or step that mends it, in one line; empty where nothing is to be done."""
 
 
-MINIMUM_PYTHON = (3, 10)
-PACKAGES = {  # module: requirement, as in pyproject.toml
-    "torch": "torch>=2.4",
-    "torchvision": "torchvision",
-    "numpy": "numpy>=1.26",
-    "scipy": "scipy>=1.15",
-    "networkx": "networkx>=3.0",
-    "pandas": "pandas>=2.1",
-    "jinja2": "jinja2>=3.1",
-    "matplotlib": "matplotlib>=3.8",
-    "PIL": "pillow>=10",
-    "safetensors": "safetensors>=0.4",
-    "tqdm": "tqdm>=4.66",
-    "diffusers": "diffusers>=0.30",
-    "lpips": "lpips>=0.1.4",
-}
-NOTEBOOK_PACKAGES = {"jupyterlab": "jupyterlab>=4.2", "ipywidgets": "ipywidgets>=8.1"}
-MEMORY_GIB, DISK_GIB = 4, 2  # the toy scale of the course fits in these
+@dataclass(frozen=True)
+class Options:
+    """Of `tiramisu-edu doctor`: none."""
 
 
-def run() -> int:
-    """Prints the diagnosis, one finding a line, and returns the exit code: 1 if something needed is missing."""
+def run(options: Options) -> int:
+    """Print the diagnosis, one finding a line, and return the exit code: 1 if something needed is missing."""
     findings = diagnose()
     for status, what, repair in findings:
         print(f"[{status}] {what}" + (f": {repair}" if repair else ""))
@@ -57,68 +50,55 @@ def run() -> int:
 
 def diagnose() -> list[Finding]:
     """Every check, in the order in which a repair helps the next."""
-    findings = [_python()]
-    findings += [_package(module, requirement, needed=True) for module, requirement in PACKAGES.items()]
-    findings.append(_triton())
-    findings += [_package(module, requirement, needed=False) for module, requirement in NOTEBOOK_PACKAGES.items()]
-    checks = (_kernel, _lpips_backbone, _memory, _disk, _gpu, _data, _models)
-    return findings + [_guarded(check) for check in checks]
+    python = f"Python {platform.python_version()} at {sys.executable}"
+    old = Finding("missing", python, "install Python 3.10 or newer and make the environment anew")
+    findings = [Finding("ok", python) if sys.version_info >= MINIMUM_PYTHON else old]
+    findings += [package(requirement, needed=needed) for requirement, needed in requirements().items()]
+    return findings + [guarded(check, *modules) for check, modules in CHECKS.items()]
 
 
-def _guarded(check: Callable[[], Finding]) -> Finding:
-    """The check's finding; a check that cannot import what it needs says so instead of failing."""
+def requirements() -> dict[str, bool]:
+    """Requirement -> whether it is needed, as the installed package declares them; the others are for notebooks."""
+    found = {}
+    for line in importlib.metadata.requires("tiramisu-edu") or []:
+        requirement, _, condition = (part.strip() for part in line.partition(";"))
+        if not condition or "notebooks" in condition or ("sys_platform" in condition and sys.platform == "linux"):
+            found[requirement] = not condition
+    return found | {"ipykernel": False}
+
+
+def package(requirement: str, *, needed: bool) -> Finding:
+    """Whether a package can be imported; an installed one that fails to import counts as missing."""
+    name = "".join(requirement.partition(">=")[0].split())
     try:
-        return check()
+        version = getattr(_import(MODULES.get(name, name)), "__version__", "")
+    except Exception as reason:  # a broken binary raises anything from OSError to RuntimeError
+        purpose = "" if needed else "; the models run without it"
+        what = f"{name} cannot be imported ({type(reason).__name__}: {_first_line(reason)}){purpose}"
+        repair = f"{shlex.quote(sys.executable)} -m pip install {shlex.quote(requirement)}"
+        return Finding("missing" if needed else "note", what, repair)
+    return Finding("ok", f"{name} {version}".strip())
+
+
+def guarded(check: Callable[..., Finding], *modules: str) -> Finding:
+    """The finding of a check, which gets the modules it needs; where one cannot be imported, that is the finding."""
+    try:
+        return check(*map(_import, modules))
     except ImportError as reason:
         what = f"{check.__name__.strip('_')} not checked ({_first_line(reason)})"
         return Finding("missing", what, "repair the packages first")
+    except TiramisuError as reason:  # the package's own messages end with the repair after a semicolon
+        what, _, repair = str(reason).rpartition("; ")
+        return Finding("missing", what or repair, repair if what else "")
 
 
-def _python() -> Finding:
-    found = f"Python {platform.python_version()} at {sys.executable}"
-    if sys.version_info >= MINIMUM_PYTHON:
-        return Finding("ok", found)
-    return Finding("missing", found, "install Python 3.10 or newer and make the environment anew")
-
-
-def _package(module: str, requirement: str, *, needed: bool) -> Finding:
-    """Whether the module can be imported; an installed package that fails to import counts as missing."""
-    try:
-        version = getattr(_import(module), "__version__", "")
-    except Exception as reason:  # a broken binary raises anything from OSError to RuntimeError
-        purpose = "" if needed else ", needed for the notebooks only"
-        what = f"{module} cannot be imported ({type(reason).__name__}: {_first_line(reason)}){purpose}"
-        return Finding("missing" if needed else "note", what, _install(requirement))
-    return Finding("ok", f"{module} {version}".strip())
-
-
-def _triton() -> Finding:
-    found = _package("triton", "triton", needed=False)
-    if found.status == "ok":
-        return found
-    if sys.platform != "linux":
-        return Finding("note", "triton is made for Linux only; circuits run on the torch engine here")
-    return Finding("note", "triton cannot be imported; circuits run on the torch engine", _install("triton"))
-
-
-def _kernel() -> Finding:
-    """The Jupyter kernel that runs the notebooks."""
-    found = _package("ipykernel", "ipykernel", needed=False)
-    return found if found.status != "ok" else Finding("ok", f"Jupyter kernel ({found.what})")
-
-
-def _lpips_backbone() -> Finding:
+def _lpips_backbone(torch: Any) -> Finding:
     """LPIPS's own AlexNet weights are torchvision's download; without them the judge's features stand in."""
-    import torch
-
     folder = Path(torch.hub.get_dir()) / "checkpoints"
     if any(folder.glob("alexnet-*.pth")):
         return Finding("ok", f"LPIPS backbone in {folder}")
-    return Finding(
-        "note",
-        "LPIPS backbone not downloaded; tables use the judge's features and say so",
-        "python -c 'import torchvision; torchvision.models.alexnet(weights=\"DEFAULT\")'",
-    )
+    download = "python -c 'import torchvision; torchvision.models.alexnet(weights=\"DEFAULT\")'"
+    return Finding("note", "LPIPS backbone not downloaded; tables use the judge's features and say so", download)
 
 
 def _memory() -> Finding:
@@ -137,58 +117,42 @@ def _disk() -> Finding:
     return Finding("note", f"disk {free:.1f} GiB free", f"free {DISK_GIB} GiB before training or running the course")
 
 
-def _gpu() -> Finding:
-    import torch
-
-    if torch.cuda.is_available():
-        memory = torch.cuda.get_device_properties(0).total_memory / 2**30
-        return Finding("ok", f"GPU {torch.cuda.get_device_name(0)}, {memory:.0f} GiB")
-    return Finding("note", "no CUDA GPU; everything runs on the CPU at the toy and laptop scales")
+def _gpu(torch: Any) -> Finding:
+    if not torch.cuda.is_available():
+        return Finding("note", "no CUDA GPU; everything runs on the CPU at the toy and laptop scales")
+    memory = torch.cuda.get_device_properties(0).total_memory / 2**30
+    return Finding("ok", f"GPU {torch.cuda.get_device_name(0)}, {memory:.0f} GiB")
 
 
-def _data() -> Finding:
+def _data(datafiles: Any) -> Finding:
     """Every file that data/checksums.txt lists."""
-    from .. import datafiles
-    from ..errors import FileError
-
-    try:
-        listed = datafiles.checksums()
-        for name in listed:
-            datafiles.verified(datafiles.data_path(name))
-    except FileError as reason:
-        return _from_error(reason)
+    listed = datafiles.checksums()
+    for name in listed:
+        datafiles.verified(datafiles.data_path(name))
     return Finding("ok", f"{len(listed)} data files agree with {datafiles.data_path(datafiles.CHECKSUMS)}")
 
 
-def _models() -> Finding:
+def _models(zoo: Any) -> Finding:
     """Every shipped world loads."""
-    from ..errors import TiramisuError
-    from . import zoo
-
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            for name in zoo.WORLDS:
-                zoo.load(name).read_all()
-    except TiramisuError as reason:
-        return _from_error(reason)
+    for name in zoo.WORLDS:
+        zoo.load(name).read_all()
     return Finding("ok", f"shipped models load ({', '.join(zoo.WORLDS)})")
 
 
-def _from_error(reason: Exception) -> Finding:
-    """The package's own messages end with the repair after a semicolon."""
-    what, _, repair = str(reason).rpartition("; ")
-    return Finding("missing", what or repair, repair if what else "")
+CHECKS: dict[Callable[..., Finding], tuple[str, ...]] = {
+    _lpips_backbone: ("torch",),
+    _memory: (),
+    _disk: (),
+    _gpu: ("torch",),
+    _data: ("tiramisu_edu.datafiles",),
+    _models: ("tiramisu_edu.lab.zoo",),
+}
 
 
-def _import(module: str):
+def _import(module: str) -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return importlib.import_module(module)
-
-
-def _install(requirement: str) -> str:
-    return f"{shlex.quote(sys.executable)} -m pip install {shlex.quote(requirement)}"
 
 
 def _first_line(reason: Exception) -> str:

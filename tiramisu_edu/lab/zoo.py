@@ -19,7 +19,7 @@ from ..errors import TiramisuError
 from ..names import FOLDER, WEAK
 from ..steering.evidence import PixelCodebook
 from ..world import World
-from .recipes.digits_circuit import independent_pixels
+from .recipes.pixel_circuit import independent_pixels
 from .worlds import digits
 from .worlds.folder import FolderWorld
 from .worlds.judge import Judge
@@ -98,7 +98,9 @@ def load(world_name: str, *, size: int | None = None, models: str | Path | None 
         size: of a folder's pictures in pixels, 64 if None.
         models: where a folder's models are; beside the folder if None.
 
-    Raises: TiramisuError for an unknown name; ImageError for a folder without pictures.
+    Raises:
+        TiramisuError: for an unknown name.
+        ImageError: for a folder without pictures.
     """
     if world_name.startswith(FOLDER):
         return FolderWorld(world_name, size=size, models=models)

@@ -10,7 +10,7 @@ from PIL import Image
 from tiramisu_edu.errors import FileError, ImageError, TiramisuError
 from tiramisu_edu.lab import zoo
 from tiramisu_edu.lab.cli import main
-from tiramisu_edu.lab.recipes import scene_denoiser
+from tiramisu_edu.lab.recipes import denoiser
 from tiramisu_edu.lab.worlds.folder import PictureFolder
 
 
@@ -117,7 +117,7 @@ def test_wrong_folders(tmp_path, folder):
 
 def test_a_denoiser_of_ones_own(folder, tmp_path, monkeypatch):
     """Trained from the command line on a folder, found again by `load`, beside the folder or where --out says."""
-    monkeypatch.setattr(scene_denoiser, "CALIBRATION", {"points": 3, "repeats": 1})
+    monkeypatch.setattr(denoiser, "CALIBRATION", {"points": 3, "repeats": 1})
     name, command = f"folder:{folder}", ["--size", "32", "--part", "denoiser", "--scale", "toy"]
     world = zoo.load(name, size=32)
     with pytest.raises(FileError, match=r"not made yet; .* tiramisu-edu train folder:.* --size 32 --part denoiser"):

@@ -3,12 +3,15 @@
 import pytest
 import torch
 
+from tiramisu_edu.checkpoint import Checkpoint
 from tiramisu_edu.datafiles import data_path, verified
 from tiramisu_edu.errors import FileError, ImageError
 from tiramisu_edu.files import save_safetensors
-from tiramisu_edu.lab.recipes.digits_judge import FILE, train_digits_judge
+from tiramisu_edu.lab.recipes.judge import fit_judge, train_digits_judge
 from tiramisu_edu.lab.worlds import digits
-from tiramisu_edu.lab.worlds.judge import Judge, accuracy, fit_judge
+from tiramisu_edu.lab.worlds.judge import Judge, accuracy
+
+FILE = "digits/judge.safetensors"
 
 
 def shipped() -> Judge:
@@ -68,11 +71,11 @@ def test_a_judge_learns_every_factor():
         small_judge(),
         images[:400],
         states[:400],
+        lambda batch, generator: batch,
+        seeded(),
         epochs=6,
         batch_size=32,
         learning_rate=1e-2,
-        augment=lambda batch, generator: batch,
-        generator=seeded(),
     )
     assert accuracy(judge, images[400:], states[400:]).min() >= 0.95
 
@@ -111,3 +114,26 @@ def test_training_learns_is_reproducible_and_leaves_global_randomness_alone(tmp_
     assert reached > 0.8
     train_digits_judge(tmp_path / "b.safetensors", seed=1, epochs=2)
     assert (tmp_path / "a.safetensors").read_bytes() == (tmp_path / "b.safetensors").read_bytes()
+
+
+def test_a_killed_judge_goes_on_in_the_middle_of_a_pass(tmp_path, monkeypatch):
+    monkeypatch.setattr(Checkpoint, "every", 0.0)
+    images, states = corners(100)
+
+    def train(kill_at=None, checkpoint=None):
+        calls = []
+
+        def augment(batch, generator):
+            calls.append(len(batch))
+            if len(calls) == kill_at:
+                raise KeyboardInterrupt
+            return batch + 0.01 * torch.randn(batch.shape, generator=generator)
+
+        with torch.random.fork_rng():
+            return fit_judge(small_judge(), images, states, augment, seeded(), epochs=3, checkpoint=checkpoint)
+
+    whole, kept = train(), Checkpoint(tmp_path / "run", {})
+    with pytest.raises(KeyboardInterrupt):
+        train(kill_at=4, checkpoint=kept)
+    resumed = train(checkpoint=kept)
+    assert all(torch.equal(a, b) for a, b in zip(whole.state_dict().values(), resumed.state_dict().values()))

@@ -3,10 +3,11 @@
 import pytest
 import torch
 
+from tiramisu_edu.checkpoint import Checkpoint
 from tiramisu_edu.diffusion.denoiser import Denoiser
 from tiramisu_edu.errors import ImageError, TiramisuError
-from tiramisu_edu.lab.recipes import scene_denoiser
-from tiramisu_edu.lab.recipes.scene_denoiser import SCALES, scene_network, train_scene_denoiser
+from tiramisu_edu.lab.recipes import denoiser
+from tiramisu_edu.lab.recipes.denoiser import SCALES, scene_network, train_scene_denoiser
 
 
 def grey(split, count, size=32):
@@ -17,10 +18,10 @@ def grey(split, count, size=32):
 
 @pytest.fixture
 def train(tmp_path, monkeypatch):
-    monkeypatch.setattr(scene_denoiser, "CALIBRATION", {"points": 3, "repeats": 1})
+    monkeypatch.setattr(denoiser, "CALIBRATION", {"points": 3, "repeats": 1})
 
     def run(name, **options):
-        options = {"scale": "toy", "progress": False, "seed": 3} | options
+        options = {"scale": "toy", "seed": 3} | options
         result = train_scene_denoiser("grey", options.pop("images", grey), tmp_path / name, **options)
         return result, Denoiser.load(tmp_path / name)
 
@@ -45,23 +46,24 @@ def test_the_same_seed_gives_the_same_file(train, tmp_path):
 def test_a_killed_run_goes_on(train, tmp_path, monkeypatch):
     whole, a = train("a.safetensors")
     options = {"checkpoint": tmp_path / "run"}
-    kept = scene_denoiser.Report.draw
+    kept, looks = denoiser.Report.draw, []
 
-    def kill(*arguments):
-        raise KeyboardInterrupt
+    def kill(report, average):
+        looks.append(average)
+        if len(looks) == 2:
+            raise KeyboardInterrupt
 
-    settings = scene_denoiser.replace(SCALES["toy"].settings, checkpoint_every=5)
-    monkeypatch.setitem(SCALES, "toy", scene_denoiser.replace(SCALES["toy"], settings=settings))
-    monkeypatch.setattr(scene_denoiser.Report, "draw", kill)
+    monkeypatch.setattr(Checkpoint, "every", 0.0)
+    monkeypatch.setattr(denoiser.Report, "draw", kill)
     with pytest.raises(KeyboardInterrupt):
         train("b.safetensors", **options)
-    monkeypatch.setattr(scene_denoiser.Report, "draw", kept)
+    monkeypatch.setattr(denoiser.Report, "draw", kept)
     resumed, b = train("b.safetensors", **options)
     assert resumed.history == whole.history and same(a, b)
 
 
 def test_the_weak_one_stops_after_a_tenth(train, capsys):
-    result, weak = train("weak.safetensors", weak=True, progress=True)
+    result, weak = train("weak.safetensors", weak=True)
     assert [row["step"] for row in result.history] == [1] and weak.facts["settings"]["steps"] == 1
     assert "step 1 of 1: loss" in capsys.readouterr().out
 

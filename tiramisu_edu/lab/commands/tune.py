@@ -2,39 +2,63 @@
 
 from __future__ import annotations
 
-import argparse
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
-from ...datafiles import data_root
-from ...errors import TiramisuError
-from ...masks import MASKS
-from ..evaluation.measures import MEASURES
-from ..evaluation.tuning import CANDIDATES, GRIDS, GUIDE_GRIDS, save_tuned, tune
-from ..zoo import load
-from .inpaint import chosen_device
+from ...names import PAPER_MASKS, SAMPLERS, WORLDS
+from .options import option
+
+HELP = "choose options of samplers and guides on validation images"
+TUNED = tuple(name for name in SAMPLERS if name not in ("ddim", "ddpm"))
 
 
-def run_tune(options: argparse.Namespace) -> int:
+@dataclass(frozen=True)
+class Options:
+    """Of `tiramisu-edu tune`."""
+
+    world: str = option(help=f"one of {', '.join(WORLDS)}")
+    samplers: tuple[str, ...] = option(TUNED, "each with eight tries", metavar="A,B")
+    guides: tuple[str, ...] = option((), "latent, difference-kernel; eight tries each too", metavar="A,B")
+    masks: tuple[str, ...] = option(PAPER_MASKS, "mask layouts", metavar="A,B")
+    steps: int = option(12, "denoising steps")
+    images: int = option(16, "validation images, each under each mask")
+    measure: str = option("lpips", "what is best")
+    seed: int = option(0, "of image choice and noise")
+    device: str = option("cpu", "cpu, cuda, cuda:1, mps")
+    threads: int = option(1, "of the processor; 0: as PyTorch chooses")
+    out: Path | None = option(None, "folder for WORLD/samplers.json; None: the data folder")
+
+
+def run(options: Options) -> int:
     """Try all candidates, print them, and write samplers.json or guides.json beside the world's models."""
-    samplers, guides, masks = (
-        [n for n in text.split(",") if n] for text in (options.samplers, options.guides, options.masks)
-    )
-    for what, names, allowed in (("sampler", samplers, GRIDS), ("guide", guides, GUIDE_GRIDS), ("mask", masks, MASKS)):
+    from ...datafiles import data_root
+    from ...errors import TiramisuError
+    from ...masks import MASKS
+    from ..common import chosen_device
+    from ..evaluation.measures import MEASURES
+    from ..evaluation.tuning import CANDIDATES, GRIDS, GUIDE_GRIDS, save_tuned, tune
+    from ..zoo import load
+
+    asked = [
+        ("sampler", options.samplers, GRIDS),
+        ("guide", options.guides, GUIDE_GRIDS),
+        ("mask", options.masks, MASKS),
+    ]
+    for what, names, allowed in [*asked, ("measure", (options.measure,), MEASURES)]:
         if unknown := [name for name in names if name not in allowed]:
             raise TiramisuError(f"cannot tune with {what} {unknown[0]!r}: choose from {', '.join(allowed)}")
-    if options.measure not in MEASURES:
-        raise TiramisuError(f"unknown measure {options.measure!r}; choose one of {', '.join(MEASURES)}")
     device = chosen_device(options.device)
-    world = load(options.world).to(device)
-    folder = (options.out or data_root()) / options.world
-    title = MEASURES[options.measure].title
-    print(f"{options.images} validation images x {len(masks)} masks, {options.steps} steps, {CANDIDATES} tries each")
-    settings = {"steps": options.steps, "images": options.images, "seed": options.seed}
-    for name in samplers + guides:
-        found = tune(world, name, masks, **settings, measure_name=options.measure, device=device)
-        path = folder / ("guides.json" if name in guides else "samplers.json")
+    world, folder = load(options.world).to(device), (options.out or data_root()) / options.world
+    shared: dict[str, Any] = {name: getattr(options, name) for name in ("steps", "images", "seed")} | {"device": device}
+    many = f"{options.images} validation images x {len(options.masks)} masks, {options.steps} steps"
+    print(f"{many}, {CANDIDATES} tries each")
+    for name in options.samplers + options.guides:
+        found = tune(world, name, options.masks, measure_name=options.measure, **shared)
+        path = folder / ("guides.json" if name in options.guides else "samplers.json")
         save_tuned(path, {name: found})  # after each name: a stopped run keeps what it found
         for candidate, value in found["tried"]:
             mark = "<-" if candidate == found["options"] else ""
-            print(f"{name:17} {title} {value:.4f}  {candidate} {mark}", flush=True)
+            print(f"{name:17} {MEASURES[options.measure].title} {value:.4f}  {candidate} {mark}", flush=True)
         print(f"written: {path}")
     return 0

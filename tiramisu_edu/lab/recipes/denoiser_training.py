@@ -6,25 +6,25 @@ soon learnt by heart. A killed run goes on from its last checkpoint and ends wit
 that was never killed.
 """
 
+from __future__ import annotations
+
 import copy
-import dataclasses
 import math
-import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import mse_loss
-from tqdm.auto import tqdm
 
+from ...checkpoint import Checkpoint
 from ...diffusion.denoiser import Denoiser, PredictionType
 from ...diffusion.schedule import Schedule
 from ...errors import ImageError
 from ...files import tensor_digest
-from .network_checkpoint import Run
+from .training import Training
 
 VARIANCE_FLOOR = (0.5 / 127.5) ** 2  # half a grey level of 256: no prediction is trusted more than this
 
@@ -42,12 +42,11 @@ class TrainingSettings:
         decay: share of the steps, the last ones, over which the rate falls; 1: from the warm-up on.
         gradient_norm: longer gradients are shortened to this.
         average_decay: decay of the moving average of the weights; smaller during the first steps.
-        prediction_type: what the network learns to say; see `Denoiser`.
+        prediction_type: what the network learns to predict; see `Denoiser`.
         patch: side of the blocks of pixels that the network sees as one place; see `Denoiser`.
         bfloat16: run the network in bfloat16 where that is safe (autocast); weights stay float32.
         seed: of everything random in training.
         validate_every: steps between two looks at the held-out loss.
-        checkpoint_every: steps between two checkpoints.
     """
 
     steps: int = 10_000
@@ -63,7 +62,6 @@ class TrainingSettings:
     bfloat16: bool = False
     seed: int = 0
     validate_every: int = 250
-    checkpoint_every: int = 500
 
 
 class TrainingResult(NamedTuple):
@@ -91,14 +89,12 @@ def train_denoiser(
     *,
     validation: Tensor | None = None,
     checkpoint: str | Path | None = None,
-    augment: Callable[[Tensor, torch.Generator], Tensor] | None = None,
-    callback: Callable[[int, Tensor], None] | None = None,
     report: Callable[[dict[str, Any], Denoiser], None] | None = None,
     progress: bool = True,
 ) -> TrainingResult:
     """Train a network to denoise, on the device where its weights are.
 
-        x_t = sqrt(ᾱ_t) x_0 + sqrt(1 - ᾱ_t) ε,   loss = mean (network(x_t, t) - target)²
+        x_t = sqrt(alpha_bar_t) x_0 + sqrt(1 - alpha_bar_t) epsilon,   loss = mean (network(x_t, t) - target)^2
 
     Args:
         network: (x_t, t) -> output. Training starts from its weights and changes them in place.
@@ -106,45 +102,110 @@ def train_denoiser(
         schedule: the full N-step schedule.
         settings: see `TrainingSettings`.
         validation: (M', C, H, W) held-out images, always judged at the same times with the same noise.
-        checkpoint: file to go on from where it exists, rewritten every `checkpoint_every` steps.
-        augment: (batch, generator) -> batch, for training images only.
-        callback: called after each step with the number of steps done and the loss.
+        checkpoint: file to go on from where it exists, rewritten while training runs.
         report: called at each look with its row of the history and the average as it is then.
         progress: show a progress bar where the output is a terminal.
 
     Raises:
         ImageError: images of the wrong shape or range.
-        FileError: the checkpoint is damaged, or belongs to a run with other settings or images.
+        FileError: the checkpoint is damaged, or belongs to a run with other settings, images or network.
 
     Source: Ho et al., "Denoising Diffusion Probabilistic Models", algorithm 1; the target v is that of
     Salimans and Ho, "Progressive Distillation for Fast Sampling of Diffusion Models", section 4.
     """
-    device = next(network.parameters()).device
+    s, device = settings, next(network.parameters()).device
     images = _checked(images).to(device)
     held_out = None if validation is None else _held_out(_checked(validation).to(device), schedule)
-    run = _new_run(Denoiser(network, schedule, settings.prediction_type, patch=settings.patch), settings)
-    identity = {"settings": dataclasses.asdict(settings), "images": tensor_digest({"images": images})}
-    if checkpoint is not None and Path(checkpoint).is_file():
-        run.restore(Path(checkpoint), identity)
+    student, average = (Denoiser(n, schedule, s.prediction_type, patch=s.patch) for n in (network, _frozen(network)))
+    looks = _Looks(average, held_out)
+    optimiser = torch.optim.AdamW(network.parameters(), lr=1.0, weight_decay=s.weight_decay)
+    rate = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: learning_rate(s, step))
+    generator = torch.Generator(device).manual_seed(s.seed)
 
-    started = time.perf_counter() - run.seconds
-    bar = tqdm(total=settings.steps, initial=run.step, desc="denoiser", disable=None if progress else True)
-    with bar, torch.random.fork_rng([device] if device.type == "cuda" else []):
-        while run.step < settings.steps:
-            loss = _train_step(run, images, settings, augment)
-            last = run.step == settings.steps
-            looked = last or run.step % settings.validate_every == 0
-            if looked:
-                bar.set_postfix(_look(run, held_out))
-            run.seconds = time.perf_counter() - started
-            if checkpoint is not None and (last or run.step % settings.checkpoint_every == 0):
-                run.save(Path(checkpoint), identity)
-            bar.update()
-            if callback is not None:
-                callback(run.step, loss)
-            if looked and report is not None:
-                report(run.history[-1], _with_network(run, run.average))
-    return _result(run, settings)
+    loss = _loss(student, images, s, generator)
+
+    def after(step: int, value: Tensor) -> None:
+        looks.follow(network, min(s.average_decay, step / (9 + step)), value)
+        if step % s.validate_every == 0 or step == s.steps:
+            row = looks.look(step)
+            if report is not None:
+                report(row, average)
+
+    shapes = [list(weight.shape) for weight in network.parameters()]
+    request = {"settings": asdict(s), "images": tensor_digest({"images": images}), "network": shapes}
+    training = Training(network, optimiser, rate, generator, {"looks": looks}, s.gradient_norm)
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        training.run("denoiser", s.steps, loss, Checkpoint(checkpoint, request), after=after, progress=progress)
+    average.network.load_state_dict(looks.best.state_dict())
+    best_loss = None if validation is None else looks.best_loss
+    average.facts = {"settings": asdict(s), "best_step": looks.best_step, "validation_loss": best_loss}
+    return TrainingResult(average.eval(), looks.history, looks.best_step, training.seconds)
+
+
+def _loss(
+    student: Denoiser, images: Tensor, settings: TrainingSettings, generator: torch.Generator
+) -> Callable[[int], Tensor]:
+    """Number of steps done -> the loss of a fresh batch at random times."""
+    s, schedule, device = settings, student.schedule, images.device
+
+    def loss(step: int) -> Tensor:
+        x_0 = images[torch.randint(len(images), (s.batch_size,), generator=generator, device=device)]
+        i = torch.randint(len(schedule), (len(x_0),), generator=generator, device=device)
+        noise = torch.randn(x_0.shape, generator=generator, device=device, dtype=x_0.dtype)
+        torch.manual_seed((s.seed << 32) + step)  # of dropout, which reads torch's global state
+        student.network.train()
+        with torch.autocast(device.type, torch.bfloat16, enabled=s.bfloat16):
+            output = student.output(schedule.add_noise(x_0, i, noise), i)
+        return mse_loss(output.float(), student.target(x_0, noise, i).float())
+
+    return loss
+
+
+class _Looks:
+    """The moving average of the weights, its looks at held-out images, and a copy of it at its best.
+
+    Args:
+        average: the denoiser with the average as its network.
+        held_out: batches (x_0, noise, i); None where there are no held-out images.
+    """
+
+    def __init__(self, average: Denoiser, held_out: list[tuple[Tensor, Tensor, Tensor]] | None) -> None:
+        self.average, self.held_out = average, held_out
+        self.best, self.best_step, self.best_loss = copy.deepcopy(average.network), 0, math.inf
+        self.history: list[dict[str, Any]] = []
+        self.loss_sum = torch.zeros((), device=next(average.parameters()).device)  # since the last look
+
+    @torch.no_grad()
+    def follow(self, network: nn.Module, decay: float, loss: Tensor) -> None:
+        """average <- decay average + (1 - decay) network."""
+        for mine, theirs in zip(self.average.parameters(), network.parameters()):
+            mine.lerp_(theirs, 1 - decay)
+        self.loss_sum += loss
+
+    def look(self, step: int) -> dict[str, Any]:
+        """Add a row to the history, and keep the average if it is the best so far; returns the row."""
+        since = step - (self.history[-1]["step"] if self.history else 0)
+        validation = None if self.held_out is None else _held_out_loss(self.average, self.held_out)
+        self.history.append({"step": step, "loss": float(self.loss_sum) / since, "validation": validation})
+        self.loss_sum.zero_()
+        if validation is None or validation < self.best_loss:
+            self.best.load_state_dict(self.average.network.state_dict())
+            self.best_step, self.best_loss = step, math.inf if validation is None else validation
+        return self.history[-1]
+
+    def state_dict(self) -> dict[str, Any]:
+        networks = {"average": self.average.network.state_dict(), "best": self.best.state_dict()}
+        return networks | {name: getattr(self, name) for name in ("loss_sum", "history", "best_step", "best_loss")}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.average.network.load_state_dict(state["average"])
+        self.best.load_state_dict(state["best"])
+        self.loss_sum.copy_(state["loss_sum"])
+        self.history, self.best_step, self.best_loss = state["history"], state["best_step"], state["best_loss"]
+
+
+def _frozen(network: nn.Module) -> nn.Module:
+    return copy.deepcopy(network).eval().requires_grad_(False)
 
 
 @torch.no_grad()
@@ -157,11 +218,11 @@ def calibrate_residual_variance(
     repeats: int = 4,
     batch_size: int = 256,
 ) -> Tensor:
-    """How far off the clean prediction is: r_t² = mean over images and pixels of (x_0 - f(x_t, t))².
+    """How far off the clean prediction is: r_t^2 = mean over images and pixels of (x_0 - prediction.x_0)^2.
 
-    Taken at `points` times and interpolated in between, log r² linear in the log signal-to-noise ratio. It
+    Taken at `points` times and interpolated in between, log r^2 linear in the log signal-to-noise ratio. It
     stands for Var[x_0 | x_t] of a pixel, and keeps the width of the denoiser's distribution honest: use
-    images that the network has not seen. Never below (0.5 / 127.5)², half a grey level.
+    images that the network has not seen. Never below (0.5 / 127.5)^2, half a grey level.
 
     Args:
         denoiser: the model to measure.
@@ -199,47 +260,6 @@ def _interpolate(x: Tensor, known_x: Tensor, known_y: Tensor) -> Tensor:
     return torch.lerp(known_y[right - 1], known_y[right], share)
 
 
-def _new_run(student: Denoiser, settings: TrainingSettings) -> Run:
-    network = student.network
-    device = next(network.parameters()).device
-    average, best = (copy.deepcopy(network).eval().requires_grad_(False) for _ in range(2))
-    optimizer = torch.optim.AdamW(network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
-    generator = torch.Generator(device).manual_seed(settings.seed)
-    return Run(student, average, best, optimizer, generator, torch.zeros((), device=device))
-
-
-def _train_step(
-    run: Run,
-    images: Tensor,
-    settings: TrainingSettings,
-    augment: Callable[[Tensor, torch.Generator], Tensor] | None,
-) -> Tensor:
-    """One step of AdamW and of the average; returns the loss, a scalar."""
-    student, generator, device = run.student, run.generator, images.device
-    rows = torch.randint(len(images), (settings.batch_size,), generator=generator, device=device)
-    x_0 = images[rows] if augment is None else augment(images[rows], generator)
-    i = torch.randint(len(student.schedule), (len(x_0),), generator=generator, device=device)
-    noise = torch.randn(x_0.shape, generator=generator, device=device, dtype=x_0.dtype)
-
-    # Dropout reads torch's global state. Seeded by the step, it needs no place in a checkpoint.
-    torch.manual_seed((settings.seed << 32) + run.step)
-    student.train()
-    with torch.autocast(device.type, torch.bfloat16, enabled=settings.bfloat16):
-        output = student.output(student.schedule.add_noise(x_0, i, noise), i)
-    loss = mse_loss(output.float(), student.target(x_0, noise, i).float())
-
-    run.optimizer.zero_grad()
-    loss.backward()
-    nn.utils.clip_grad_norm_(student.parameters(), settings.gradient_norm)
-    for group in run.optimizer.param_groups:
-        group["lr"] = learning_rate(settings, run.step)
-    run.optimizer.step()
-    _update_average(run, min(settings.average_decay, (1 + run.step) / (10 + run.step)))
-    run.loss_sum += loss.detach()
-    run.step += 1
-    return loss.detach()
-
-
 def learning_rate(settings: TrainingSettings, step: int) -> float:
     """Rising linearly over the warm-up, then level, then half a cosine down to 0 at the last step."""
     if step < settings.warmup:
@@ -247,29 +267,6 @@ def learning_rate(settings: TrainingSettings, step: int) -> float:
     falls_from = max(settings.warmup, settings.steps - round(settings.decay * settings.steps))
     progress = max(0, step - falls_from) / max(settings.steps - falls_from, 1)
     return settings.learning_rate * 0.5 * (1 + math.cos(math.pi * progress))
-
-
-@torch.no_grad()
-def _update_average(run: Run, decay: float) -> None:
-    student, average = run.student.network.state_dict(), run.average.state_dict()
-    for name, value in average.items():
-        if value.is_floating_point():
-            value.lerp_(student[name], 1 - decay)
-        else:
-            value.copy_(student[name])
-
-
-def _look(run: Run, held_out: list[tuple[Tensor, Tensor, Tensor]] | None) -> dict[str, Any]:
-    """Add a row to the history and keep the average if it is the best so far; returns the row."""
-    since = run.step - (run.history[-1]["step"] if run.history else 0)
-    validation = None if held_out is None else _held_out_loss(_with_network(run, run.average), held_out)
-    row = {"step": run.step, "loss": float(run.loss_sum) / since, "validation": validation}
-    run.history.append(row)
-    run.loss_sum.zero_()
-    if validation is None or validation < run.best_loss:
-        run.best.load_state_dict(run.average.state_dict())
-        run.best_step, run.best_loss = run.step, math.inf if validation is None else validation
-    return row
 
 
 def _held_out(images: Tensor, schedule: Schedule, evaluations: int = 1024) -> list[tuple[Tensor, Tensor, Tensor]]:
@@ -290,23 +287,6 @@ def _held_out_loss(denoiser: Denoiser, batches: list[tuple[Tensor, Tensor, Tenso
         total += float((output - denoiser.target(x_0, noise, i)).square().sum())
         count += x_0.numel()
     return total / count
-
-
-def _result(run: Run, settings: TrainingSettings) -> TrainingResult:
-    facts = {
-        "settings": dataclasses.asdict(settings),
-        "best_step": run.best_step,
-        "validation_loss": run.best_loss if math.isfinite(run.best_loss) else None,
-    }
-    denoiser = _with_network(run, run.best)
-    denoiser.facts = facts
-    return TrainingResult(denoiser.eval().requires_grad_(False), run.history, run.best_step, run.seconds)
-
-
-def _with_network(run: Run, network: nn.Module) -> Denoiser:
-    """The run's denoiser with other weights."""
-    student = run.student
-    return Denoiser(network, student.schedule, student.prediction_type, patch=student.patch)
 
 
 def _checked(images: Tensor) -> Tensor:

@@ -19,13 +19,13 @@ from ...datafiles import data_path, write_checksums
 from ...diffusion.denoiser import Denoiser
 from ...masks import mask_batch
 from ...methods import TABLES
+from ...names import PAPER_MASKS
 from ...steering.beyond.difference import WeightTable
 from ...steering.evidence import Codebook, Moments, Observation
 from ..zoo import load
 
 # The difference has one weight per noise level, a curve that can be drawn: `tiramisu-edu show strength`.
 FITS: dict[str, dict[str, Any]] = {"learned": {}, "difference": {"difference": True, "num_levels": 24, "num_bins": 1}}
-MASKS = ("left", "top", "expand1", "expand2", "vstrip", "hstrip", "wide")
 
 
 @torch.no_grad()
@@ -41,7 +41,6 @@ def fit_weights(
     num_levels: int = 12,
     num_bins: int = 8,
     batch: int = 128,
-    progress: bool = False,
 ) -> WeightTable:
     """The weight of the circuit that best restores the hidden pixels of noised images.
 
@@ -60,7 +59,7 @@ def fit_weights(
     """
     schedule = denoiser.schedule.respace(num_levels)
     collected = []
-    for i in tqdm(range(num_levels), desc="noise levels", disable=not progress):
+    for i in tqdm(range(num_levels), desc="noise levels", disable=None):
         pieces = []
         for x_0, seen in zip(images.split(batch), known.split(batch)):
             x_t = schedule.add_noise(x_0, i, torch.randn(x_0.shape, generator=generator).to(x_0))
@@ -107,17 +106,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     generator = torch.Generator().manual_seed(options.seed)
     images = world.images("validation")[0][: options.images]
     size = images.shape[-2:]
-    known = [mask_batch(MASKS[n % len(MASKS)], 1, *size, generator=generator) for n in range(len(images))]
-    table = fit_weights(
-        world.denoiser,
-        world.circuit,
-        world.codebook,
-        images,
-        torch.cat(known),
-        generator=generator,
-        progress=True,
-        **FITS[options.of],
-    )
+    known = [mask_batch(PAPER_MASKS[n % len(PAPER_MASKS)], 1, *size, generator=generator) for n in range(len(images))]
+    models = world.denoiser, world.circuit, world.codebook
+    table = fit_weights(*models, images, torch.cat(known), generator=generator, **FITS[options.of])
     path = data_path(f"{options.world}/{TABLES[options.of]}")
     table.save(path, images=len(images), seed=options.seed)
     write_checksums()

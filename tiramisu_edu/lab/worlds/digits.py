@@ -40,7 +40,9 @@ def images(split: str) -> tuple[Tensor, Tensor]:
         split: "train" (1297), "validation" (200) or "test" (300).
 
     Returns: images (N, 1, 8, 8) float32 in [-1, 1], labels (N,) long in 0..9.
-    Raises: TiramisuError for an unknown split; FileError where the file is missing or not as published.
+    Raises:
+        TiramisuError: for an unknown split.
+        FileError: where the file is missing or not as published.
     """
     levels, labels = _load(split)
     return to_images(levels.flatten(1)), labels
@@ -67,7 +69,8 @@ def build_images(path: str | Path) -> None:
             uint8 in 0..16, labels (1797,) uint8, splits (1797,) uint8 (0 train, 1 validation, 2 test) and the
             credit.
 
-    Raises: TiramisuError without scikit-learn.
+    Raises:
+        TiramisuError: without scikit-learn.
     """
     try:
         from sklearn.datasets import load_digits

@@ -53,7 +53,8 @@ class Canvas:
             colour: (N, 3) in [0, 1].
             size: width and height of the finished pictures in pixels, a multiple of 32.
 
-        Raises: ImageError for a size that is not a positive multiple of 32.
+        Raises:
+            ImageError: for a size that is not a positive multiple of 32.
         """
         if size < UNITS or size % UNITS:
             raise ImageError(f"pictures of size {size} cannot be drawn; choose a positive multiple of {UNITS}")

@@ -1,7 +1,7 @@
 """Faces: procedural avatars with long-range rules, a stand-in for portraits whose exact conditionals are known.
 
-`faces_factors` says what a face is made of and which parts must match; here it is drawn. Every part that a rule speaks
-about is drawn from a factor of its own, so that a picture can also break every rule.
+`faces_factors` lists what a face is made of and which parts must match; here it is drawn. Every part of a rule
+is drawn from a factor of its own, so that a picture can also break every rule.
 
     images, states = FACES.sample(64, generator=torch.Generator().manual_seed(0))
 """

@@ -54,7 +54,8 @@ def factor(
         rule: of the parents' values, in order: the one value allowed, or weights of values (normalised here; a value
             that is not named has probability 0). Uniform when None.
 
-    Raises: StructureError where the rule names a value that does not exist.
+    Raises:
+        StructureError: where the rule names a value that does not exist.
     """
     shape = [len(parent.values) for parent in parents]
     rows = []
@@ -73,8 +74,9 @@ def factor(
 class FactorModel:
     """A Bayesian network over factors, parents before children.
 
-    Raises: StructureError for a name used twice, a parent that does not come earlier, a table of the wrong shape or
-        with a row that is no distribution.
+    Raises:
+        StructureError: for a name used twice, a parent that does not come earlier, a table of the wrong shape or
+            with a row that is no distribution.
     """
 
     def __init__(self, factors: Sequence[Factor]) -> None:
@@ -151,7 +153,8 @@ class FactorModel:
             impossible: what to do with a row whose seen factors have probability 0 together.
 
         Returns: F tensors (N, C_f) float64; one-hot where seen; NaN in impossible rows if so wished.
-        Raises: EvidenceError for wrong shapes, states out of range and, unless "nan", impossible rows.
+        Raises:
+            EvidenceError: for wrong shapes, states out of range and, unless "nan", impossible rows.
         """
         seen = seen.expand(len(states), len(self)) if seen.shape in ((len(self),), states.shape) else seen
         if seen.shape != states.shape or seen.dtype != torch.bool:

@@ -74,7 +74,9 @@ class PictureFolder:
         Files that cannot be read are left out, with one warning that counts them.
 
         Returns: images (N, 3, S, S) float32 in [-1, 1]; states (N, 0) long, for what is on them is not known.
-        Raises: TiramisuError for an unknown split; ImageError where no picture of it can be read.
+        Raises:
+            TiramisuError: for an unknown split.
+            ImageError: where no picture of it can be read.
         """
         if split not in SPLITS:
             raise TiramisuError(f"unknown split {split!r}; choose one of {', '.join(SPLITS)}")

@@ -1,4 +1,4 @@
-"""The judge: a small classifier that says what a completed picture shows, one head per factor.
+"""The judge: a small classifier of what a completed picture shows, one head per factor.
 
 It is trained with the noise and blur that completions show, and takes no part in making the pictures it judges.
 For a scene its training images have factors that are all independent, so it reads each part by itself and cannot
@@ -7,13 +7,12 @@ fill in what it does not see from what usually goes together.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from tqdm.auto import tqdm
 
 from ...errors import FileError, ImageError
 from ...files import load_safetensors, save_safetensors
@@ -50,14 +49,8 @@ class Judge(nn.Module):
     ) -> None:
         super().__init__()
         self.cardinalities = list(cardinalities)
-        self.architecture = {
-            "cardinalities": self.cardinalities,
-            "size": size,
-            "channels": channels,
-            "patch": patch,
-            "widths": list(widths),
-            "num_features": num_features,
-        }
+        sizes = {"size": size, "channels": channels, "patch": patch, "widths": list(widths)}
+        self.architecture = {"cardinalities": self.cardinalities, **sizes, "num_features": num_features}
         self.shape = (channels, size, size)
         self.facts: dict[str, object] = {}
         self.blocks = nn.PixelUnshuffle(patch)
@@ -73,7 +66,8 @@ class Judge(nn.Module):
 
         Args: images (B, C, H, W) in [-1, 1].
         Returns: F tensors (B, cardinality of f) of log-probabilities.
-        Raises: ImageError for images of another shape than the judge's.
+        Raises:
+            ImageError: for images of another shape than the judge's.
         """
         logits = self.classify(self.dropout(self.features(images)))
         return [F.log_softmax(part, dim=1) for part in logits.split(self.cardinalities, dim=1)]
@@ -109,7 +103,8 @@ class Judge(nn.Module):
     def load(cls, path: str | Path) -> Judge:
         """Reads a judge for use: float32, no dropout, weights fixed (gradients still reach the images).
 
-        Raises: FileError for a file that is missing, damaged or of another kind.
+        Raises:
+            FileError: for a file that is missing, damaged or of another kind.
         """
         weights, metadata = load_safetensors(path, kind=KIND, version=VERSION)
         try:
@@ -125,51 +120,6 @@ class Judge(nn.Module):
 def accuracy(judge: Judge, images: Tensor, states: Tensor) -> Tensor:
     """Share of images (N, C, H, W) read as their states (N, F), for each factor: (F,) float64."""
     return (judge.read(images) == states).double().mean(0)
-
-
-def fit_judge(
-    judge: Judge,
-    images: Tensor,
-    states: Tensor,
-    *,
-    epochs: int,
-    batch_size: int,
-    learning_rate: float,
-    augment: Callable[[Tensor, torch.Generator], Tensor],
-    generator: torch.Generator,
-    bfloat16: bool = False,
-    progress: bool = False,
-) -> Judge:
-    """Trains a judge in place: AdamW with one warm-up and decay, the sum of the heads' cross-entropies.
-
-    Args:
-        images: (N, C, H, W) in [-1, 1].
-        states: (N, F) long, the factors of each image.
-        augment: (images, generator) -> images, for every batch anew.
-        generator: of batches and augmentation; dropout draws from torch's global state.
-        bfloat16: run the network in bfloat16 where that is safe (autocast); weights stay float32.
-
-    Returns: the judge, in evaluation mode.
-    """
-    steps = epochs * -(-len(images) // batch_size)
-    optimiser = torch.optim.AdamW(judge.parameters(), lr=learning_rate, weight_decay=0.05)
-    decay = torch.optim.lr_scheduler.OneCycleLR(optimiser, max_lr=learning_rate, total_steps=steps)
-    bar = tqdm(total=steps, desc="judge", disable=not progress)
-    judge.train()
-    for _ in range(epochs):
-        for batch in torch.randperm(len(images), generator=generator).split(batch_size):
-            with torch.autocast(images.device.type, torch.bfloat16, enabled=bfloat16):
-                heads = judge(augment(images[batch], generator))
-            losses = [F.nll_loss(head.float(), states[batch, factor]) for factor, head in enumerate(heads)]
-            loss = torch.stack(losses).sum()
-            optimiser.zero_grad()
-            loss.backward()
-            optimiser.step()
-            decay.step()
-            bar.update()
-            bar.set_postfix(loss=f"{loss.item():.3f}", refresh=False)
-    bar.close()
-    return judge.eval()
 
 
 def _stage(before: int, after: int, *, halve: bool) -> nn.Sequential:

@@ -1,7 +1,7 @@
 """Procedural bedrooms: what stands for LSUN-Bedroom here.
 
 A bed between two tables, a window with curtains above it, pictures, a rug, slippers and sometimes a plant.
-`rooms_factors.py` says what may be together, this file draws it. Lengths are in units of a 32 x 32 picture.
+The rules are in `rooms_factors.py`, the drawing is here. Lengths are in units of a 32 x 32 picture.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What a bedroom is made of, and which of its parts must match.
 
-Every thing that a rule speaks about is a factor of its own, so that a completion can break the rule. The rules join
+Everything that a rule joins is a factor of its own, so that a completion can break the rule. The rules join
 parts that are far apart: left and right, wall and floor, the middle and the rim. Whichever of them a mask hides, what
 it leaves visible determines some of the rest.
 """

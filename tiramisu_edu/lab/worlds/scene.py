@@ -54,7 +54,8 @@ class Scene:
         canonical: states (N, F) -> states that say what their pictures show, where independent factors ask for what
             cannot be (a red hat, and no hat). Coherent states stay as they are.
 
-    Raises: StructureError where the boxes are not those of the model's factors.
+    Raises:
+        StructureError: where the boxes are not those of the model's factors.
     """
 
     name: str
@@ -79,7 +80,9 @@ class Scene:
             generator: of the jitter of place, colour and light, and of the pixel noise.
 
         Returns: images (N, 3, size, size) float32 in [-1, 1].
-        Raises: ImageError for another size; EvidenceError for states that do not exist.
+        Raises:
+            ImageError: for another size.
+            EvidenceError: for states that do not exist.
         """
         if size < UNITS or size % UNITS:
             raise ImageError(f"size {size} is no multiple of {UNITS}; use {UNITS}, {2 * UNITS}, ...")
@@ -112,7 +115,8 @@ class Scene:
             count: 65 536, 2 048 and 2 048 where None; more may be asked for.
 
         Returns: images (count, 3, size, size) float32 in [-1, 1], states (count, F) long.
-        Raises: TiramisuError for an unknown split or a count below 1.
+        Raises:
+            TiramisuError: for an unknown split or a count below 1.
         """
         if split not in SPLITS:
             raise TiramisuError(f"unknown split {split!r}; choose one of {', '.join(SPLITS)}")
@@ -145,7 +149,8 @@ class Scene:
             known: (B, 1, H, W) bool, True where the pixel is given.
 
         Returns: seen, hidden (B, F) bool, never both; where neither holds the factor is partly visible.
-        Raises: ImageError for a mask of another shape or type.
+        Raises:
+            ImageError: for a mask of another shape or type.
         """
         if known.ndim != 4 or known.shape[1] != 1 or known.dtype != torch.bool:
             raise ImageError(f"known is {known.dtype} {tuple(known.shape)}; needed is torch.bool (B, 1, H, W)")

@@ -1,4 +1,7 @@
-"""The recipe of the denoisers of colour pictures: faces, rooms, and folders of photographs.
+"""The recipes of the denoisers: of the digits, and of colour pictures (faces, rooms, folders of photographs).
+
+1297 digits are few. Dropout and a moving average hold the network back from learning them by heart, and the held-out
+images decide when to stop. Colour pictures are cut into blocks:
 
     picture (3, S, S) -> blocks of 2 x 2 pixels (12, S/2, S/2) -> UNet -> blocks -> v (3, S, S)
 
@@ -7,25 +10,95 @@ blocks of 2 x 2 pixels it works on a quarter of the places; attention on the two
 carries the rules that tie distant parts together. Sizes are set in `SCALES` and nowhere else.
 """
 
+from __future__ import annotations
+
 import math
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
+from diffusers.models.attention_processor import Attention, AttnProcessor
 from torch import Tensor, nn
+from tqdm.auto import tqdm
 
 from ...diffusion.denoiser import Denoiser, build_network
 from ...diffusion.samplers import ddim
 from ...diffusion.schedule import Schedule
 from ...errors import ImageError, TiramisuError
 from ...pictures import save_image
+from ..worlds import digits
 from .denoiser_training import TrainingResult, TrainingSettings, calibrate_residual_variance, train_denoiser
+from .training import Images
 
 PATCH, COARSEST, ATTENTION = 2, 4, 8  # side of a block of pixels; side of the last grid; largest grid with attention
-CALIBRATION = {"points": 48, "repeats": 2}
-Images = Callable[[str, int | None], tuple[Tensor, Tensor]]
+CALIBRATION = {"points": 48, "repeats": 2}  # of colour pictures
+
+DIGITS_SETTINGS = TrainingSettings(steps=10_000, batch_size=64, learning_rate=2e-3)
+
+
+def train_digits_denoiser(
+    path: str | Path,
+    seed: int = 0,
+    *,
+    checkpoint: str | Path | None = None,
+    settings: TrainingSettings = DIGITS_SETTINGS,
+) -> TrainingResult:
+    """Train, calibrate and save the denoiser of the digits: a UNet with attention at 4 x 4, 0.7 million weights.
+
+    Args:
+        path: the safetensors file to write, with 16-bit weights.
+        seed: of the initial weights, training and calibration; replaces the one in `settings`.
+        checkpoint: file to go on from where it exists; None trains in one go.
+        settings: of the training.
+    """
+    train, validation = (digits.images(split)[0] for split in ("train", "validation"))
+    what = digits_network(seed), train, Schedule.cosine(), replace(settings, seed=seed)
+    result = train_denoiser(*what, validation=validation, checkpoint=checkpoint)
+    facts = {"data": "digits, train split; calibrated on the validation split"}
+    _calibrate_and_save(result.denoiser, validation, seed, path, facts)
+    return result
+
+
+def digits_network(seed: int) -> nn.Module:
+    """The UNet for 8 x 8 grey pictures, with dropout; see `_unet`."""
+    return _unet((8, 1), (32, 64), (False, True), seed, layers_per_block=1, attention_head_dim=16, dropout=0.15)
+
+
+def _unet(shape: tuple[int, int], widths: Sequence[int], attends: Sequence[bool], seed: int, **sizes: Any) -> nn.Module:
+    """A UNet with the initial weights of a seed; torch's global random state stays as it is.
+
+    Args:
+        shape: side of the pictures, and channels.
+        widths: channels on each grid, from fine to coarse.
+        attends: whether each has attention.
+        seed: of the weights.
+        sizes: the other arguments of diffusers' class.
+    """
+    config = {
+        "sample_size": shape[0],
+        "in_channels": shape[1],
+        "out_channels": shape[1],
+        "block_out_channels": tuple(widths),
+        "down_block_types": tuple("AttnDownBlock2D" if here else "DownBlock2D" for here in attends),
+        "up_block_types": tuple("AttnUpBlock2D" if here else "UpBlock2D" for here in reversed(attends)),
+        "norm_num_groups": 8,
+        **sizes,
+    }
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return build_network({"class": "UNet2DModel", "config": config})
+
+
+def _calibrate_and_save(
+    denoiser: Denoiser, images: Tensor, seed: int, path: str | Path, facts: dict[str, Any], **calibration: int
+) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    variance = calibrate_residual_variance(denoiser, images, generator, **calibration)
+    denoiser.schedule = denoiser.schedule.with_residual_variance(variance)
+    denoiser.facts |= facts
+    denoiser.save(path, half=True)
 
 
 @dataclass(frozen=True)
@@ -59,7 +132,7 @@ SCALES = {
     # Seconds: to see that everything works.
     "toy": Recipe((8, 8, 16), 1, 8, 32, 16, _settings(steps=10, batch_size=8, warmup=2, validate_every=5)),
     # What ships: 2.6 million weights, 5.2 MB, an hour on one core.
-    "laptop": Recipe((64, 80, 96), 1, 40, None, 1024, _settings(steps=6_000, batch_size=64, checkpoint_every=100)),
+    "laptop": Recipe((64, 80, 96), 1, 40, None, 1024, _settings(steps=6_000, batch_size=64)),
     # 14 million weights, an hour or two on one GPU.
     "gpu": Recipe((96, 160, 224), 2, 32, None, 2048, _settings(steps=30_000, batch_size=256, average_decay=0.9995)),
     # 90 million weights and as many steps as published models of photographs: days on a GPU.
@@ -91,46 +164,36 @@ def scene_network(size: int, recipe: Recipe, seed: int) -> nn.Module:
     finer = int(math.log2(size // PATCH // COARSEST)) + 1 - len(recipe.widths)
     widths = (recipe.widths[0],) * finer + recipe.widths
     attends = [size // PATCH >> level <= ATTENTION for level in range(len(widths))]
-    config = {
-        "sample_size": size // PATCH,
-        "in_channels": 3 * PATCH**2,
-        "out_channels": 3 * PATCH**2,
-        "layers_per_block": recipe.layers,
-        "block_out_channels": widths,
-        "down_block_types": tuple("AttnDownBlock2D" if here else "DownBlock2D" for here in attends),
-        "up_block_types": tuple("AttnUpBlock2D" if here else "UpBlock2D" for here in reversed(attends)),
-        "norm_num_groups": 8,
-        "attention_head_dim": recipe.head,
-    }
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return build_network({"class": "UNet2DModel", "config": config})
+    sizes = {"layers_per_block": recipe.layers, "attention_head_dim": recipe.head}
+    network = _unet((size // PATCH, 3 * PATCH**2), widths, attends, seed, **sizes)
+    for module in network.modules():  # softmax(Q K^T) V written out: of 64 places the fused kernel's gradient is slower
+        if isinstance(module, Attention):
+            module.set_processor(AttnProcessor())
+    return network
 
 
 def train_scene_denoiser(
     world: str,
     images: Images,
-    out_path: str | Path,
+    path: str | Path,
     *,
     weak: bool = False,
     scale: str = "laptop",
     seed: int = 0,
     device: str = "cpu",
     checkpoint: str | Path | None = None,
-    progress: bool = True,
 ) -> TrainingResult:
     """Train, calibrate and save a denoiser in 16-bit weights, with a sheet of samples beside it (.png).
 
     Args:
         world: its name, for the notes in the file.
         images: (split, count) -> (pictures (N, 3, S, S) in [-1, 1], anything).
-        out_path: the safetensors file to write.
+        path: the safetensors file to write.
         weak: stop after a tenth of the steps. How much steering helps depends on how good the denoiser is.
         scale: one of `SCALES`.
         seed: of the initial weights, training, calibration and samples.
         device: where to train, such as "cuda".
         checkpoint: file to go on from where it exists; None trains in one go.
-        progress: print a line at each look at the held-out loss, and show a progress bar in a terminal.
 
     Raises:
         TiramisuError: an unknown scale.
@@ -144,33 +207,16 @@ def train_scene_denoiser(
     if weak:
         settings = replace(settings, steps=max(1, settings.steps // WEAK))
     network = scene_network(train.shape[-1], recipe, seed).to(device)
-    if progress:
-        weights = sum(parameter.numel() for parameter in network.parameters())
-        print(f"{len(train)} images, {weights / 1e6:.2f} million weights, {settings.steps} steps", flush=True)
+    weights = sum(parameter.numel() for parameter in network.parameters())
+    print(f"{len(train)} images, {weights / 1e6:.2f} million weights, {settings.steps} steps", flush=True)
 
-    sheet = Path(out_path).with_suffix(".png")
-    report = Report(settings, held_out[:12], sheet, printed=progress)
-    result = train_denoiser(
-        _plain_attention(network),
-        train,
-        Schedule.cosine(),
-        settings,
-        validation=held_out,
-        checkpoint=checkpoint,
-        report=report,
-        progress=progress,
-    )
-    denoiser = result.denoiser
-    generator = torch.Generator().manual_seed(seed)
-    variance = calibrate_residual_variance(denoiser, held_out[:256], generator, **CALIBRATION)
-    denoiser.schedule = denoiser.schedule.with_residual_variance(variance)
-    denoiser.facts |= {
-        "data": f"{world}, {len(train)} images of the train split; calibrated on the validation split",
-        "scale": scale,
-        "seconds": round(result.seconds),
-    }
-    denoiser.save(out_path, half=True)
-    report.draw(denoiser)
+    report = Report(settings, held_out[:12], Path(path).with_suffix(".png"))
+    what = network, train, Schedule.cosine(), settings
+    result = train_denoiser(*what, validation=held_out, checkpoint=checkpoint, report=report)
+    data = f"{world}, {len(train)} images of the train split; calibrated on the validation split"
+    facts = {"data": data, "scale": scale, "seconds": round(result.seconds)}
+    _calibrate_and_save(result.denoiser, held_out[:256], seed, path, facts, **CALIBRATION)
+    report.draw(result.denoiser)
     return result
 
 
@@ -181,15 +227,11 @@ class Report:
     settings: TrainingSettings
     pictures: Tensor
     sheet: Path
-    printed: bool
 
     def __call__(self, row: dict[str, Any], average: Denoiser) -> None:
         """A line for this look, and the sheet drawn anew."""
-        if self.printed:
-            from tqdm.auto import tqdm
-
-            losses = f"loss {row['loss']:.4f}, held out {row['validation']:.4f}"
-            tqdm.write(f"step {row['step']} of {self.settings.steps}: {losses}")
+        losses = f"loss {row['loss']:.4f}, held out {row['validation']:.4f}"
+        tqdm.write(f"step {row['step']} of {self.settings.steps}: {losses}")
         self.draw(average)
 
     def draw(self, denoiser: Denoiser, rows: int = 4) -> None:
@@ -206,13 +248,3 @@ class Report:
 def fast_bfloat16(device: str) -> bool:
     """Whether 16-bit arithmetic saves time there: on GPUs, and on processors with instructions for it."""
     return torch.device(device).type == "cuda" or bool(torch.cpu.get_capabilities().get("avx512_bf16", False))
-
-
-def _plain_attention(network: nn.Module) -> nn.Module:
-    """The same network with softmax(Q Kᵀ) V written out: for 64 places the fused kernel's backward pass costs more."""
-    from diffusers.models.attention_processor import Attention, AttnProcessor
-
-    for module in network.modules():
-        if isinstance(module, Attention):
-            module.set_processor(AttnProcessor())
-    return network

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -20,25 +20,8 @@ from .picture_teacher import teach
 STRUCTURES = ("hclt", "quad_tree")
 
 
-@dataclass(frozen=True)
-class CodeSettings:
-    """Sizes of a code circuit.
-
-    Attributes:
-        images: of the training split.
-        structure_images: of these, for the mutual information of a Chow-Liu tree, which costs (64 x 256)^2 per image.
-        num_latents: K, states per latent.
-        epochs: passes of EM over the codes.
-        batch_size: pictures per EM step.
-        pseudocount: samples' worth of evenness added to each node's edges.
-    """
-
-    images: int = 16_384
-    structure_images: int = 4_096
-    num_latents: int = 32
-    epochs: int = 12
-    batch_size: int = 256
-    pseudocount: float = 0.2
+STRUCTURE_IMAGES = 4_096  # for the mutual information of a Chow-Liu tree, which costs (64 x 256)^2 per image
+RECIPE: dict[str, Any] = {"batch_size": 256, "pseudocount": 0.2}  # of EM
 
 
 def train_code_circuit(
@@ -48,10 +31,10 @@ def train_code_circuit(
     structure: str,
     *,
     seed: int = 0,
-    size: int = 32,
-    settings: CodeSettings | None = None,
+    num_images: int = 16_384,
+    num_latents: int = 32,
+    epochs: int = 12,
     checkpoint: str | Path | None = None,
-    progress: bool = True,
 ) -> Circuit:
     """Learn a circuit over a tokenizer's codes of the training split, and write it.
 
@@ -61,38 +44,29 @@ def train_code_circuit(
         tokenizer_path: the tokenizer whose codes are the variables.
         structure: "hclt" or "quad_tree".
         seed: of distillation and of the mini-batches.
-        size: of the pictures in pixels.
-        settings: see `CodeSettings`; its defaults if None.
+        num_images: of the training split.
+        num_latents: K, states per latent.
+        epochs: passes of EM over the codes.
         checkpoint: file to resume EM from.
 
     Returns:
         The circuit; `facts` holds the held-out bits per code.
     """
-    s = settings or CodeSettings()
     tokenizer = Tokenizer.load(tokenizer_path)
-    train = scene.images("train", s.images, size=size)[0]
-    codes = encode(tokenizer, train)
-    held_out = {split: encode(tokenizer, scene.images(split, size=size)[0]) for split in ("validation", "test")}
+    train = scene.images("train", num_images)[0]
+    codes, validation, test = (
+        encode(tokenizer, images) for images in (train, *(scene.images(split)[0] for split in ("validation", "test")))
+    )
     generator = torch.Generator().manual_seed(seed)
-    circuit = Circuit(
-        code_graph(structure, codes[: s.structure_images], tokenizer.num_codes, s.num_latents), generator=generator
-    )
+    graph = code_graph(structure, codes[:STRUCTURE_IMAGES], tokenizer.num_codes, num_latents)
+    circuit = Circuit(graph, generator=generator)
     teach(circuit, codes, train, generator)
-    fit_em(
-        circuit,
-        codes,
-        validation=held_out["validation"],
-        epochs=s.epochs,
-        batch_size=s.batch_size,
-        pseudocount=s.pseudocount,
-        checkpoint=checkpoint,
-        generator=generator,
-        progress=progress,
-    )
-    nats = mean_log_likelihood(circuit, held_out["test"])
+    more: dict[str, Any] = {"validation": validation, "checkpoint": checkpoint, "generator": generator}
+    fit_em(circuit, codes, epochs=epochs, **RECIPE, **more)
+    nats = mean_log_likelihood(circuit, test)
     circuit.facts = {
-        "data": f"{scene.name}, VQ codes of {s.images} training images of {size} x {size}",
-        "structure": f"{structure}, K = {s.num_latents}",
+        "data": f"{scene.name}, VQ codes of {num_images} training images of 32 x 32",
+        "structure": f"{structure}, K = {num_latents}",
         "seed": seed,
         "test_bits_per_code": round(bits_per_dimension(nats, circuit.num_variables), 4),
     }

@@ -1,4 +1,4 @@
-"""Training a tokenizer: an autoencoder whose bottleneck is rounded to a codebook.
+"""The recipe of a tokenizer, 32 x 32 pictures as 8 x 8 codes: an autoencoder whose bottleneck is rounded to a codebook.
 
 Rounding has no gradient. Three devices make training work: the gradient of the decoder's input is handed to the
 encoder as if nothing had been rounded (straight through); the codebook follows the features that are rounded to it
@@ -8,17 +8,22 @@ as a moving average; and a code that nothing is rounded to is moved to where fea
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+import time
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn.functional import mse_loss
-from tqdm.auto import tqdm
 
+from ...checkpoint import Checkpoint
 from ...circuits.clustering import kmeans, nearest_centre
 from ...errors import ImageError
+from ...files import tensor_digest
 from ...tokenizer import Tokenizer
+from ..worlds.scene import Scene
+from .training import Training
 
 
 @dataclass(frozen=True)
@@ -52,55 +57,46 @@ class TokenizerSettings:
     seed: int = 0
 
 
-def train_tokenizer(
-    images: Tensor,
-    settings: TokenizerSettings,
-    *,
-    callback: Callable[[int, float], None] | None = None,
-    progress: bool = True,
-) -> Tokenizer:
+def train_tokenizer(images: Tensor, settings: TokenizerSettings, *, checkpoint: str | Path | None = None) -> Tokenizer:
     """Train a tokenizer on images.
 
         loss = mean |decoder(h + sg(e_z - h)) - image|^2 + commitment * mean |h - sg(e_z)|^2    (sg: no gradient)
 
     Args:
         images: (M, C, H, H) in [-1, 1], sides multiples of 4.
-        callback: called after each step with the number of steps done and the reconstruction loss.
-        progress: show a progress bar.
+        settings: see `TokenizerSettings`.
+        checkpoint: file to go on from where it exists.
 
     Returns: the tokenizer in evaluation mode, its `spread` measured on training images.
-    Raises: ImageError where the images have too few patches to make the codebook from.
+    Raises:
+        ImageError: where the images have too few patches to make the codebook from.
     Source: van den Oord et al., Neural Discrete Representation Learning, NeurIPS 2017, with the codebook of its
         appendix A.1; dead codes revived as in Dhariwal et al., Jukebox, 2020.
     """
-    generator = torch.Generator().manual_seed(settings.seed)
+    s, generator = settings, torch.Generator().manual_seed(settings.seed)
     with torch.random.fork_rng(devices=[]):  # nn layers draw from the global generator; leave it as it was
-        torch.manual_seed(settings.seed)
-        tokenizer = Tokenizer(
-            num_codes=settings.num_codes,
-            code_size=settings.code_size,
-            width=settings.width,
-            channels=images.shape[1],
-        )
-    optimiser = torch.optim.AdamW(tokenizer.parameters(), lr=settings.learning_rate)
-    codebook = Codebook(tokenizer, settings, generator)
-    bar = tqdm(range(settings.steps), desc="tokenizer", disable=not progress)
-    for step in bar:
-        if step == settings.unquantised_steps:
+        torch.manual_seed(s.seed)
+        sizes = {"num_codes": s.num_codes, "code_size": s.code_size, "width": s.width}
+        tokenizer = Tokenizer(**sizes, channels=images.shape[1])
+    codebook = Codebook(tokenizer, s, generator)
+    optimiser = torch.optim.AdamW(tokenizer.parameters(), lr=1.0)
+    rate = torch.optim.lr_scheduler.LambdaLR(
+        optimiser, lambda step: s.learning_rate * (1 + math.cos(math.pi * step / s.steps)) / 2
+    )
+
+    def loss(step: int) -> Tensor:
+        if step == s.unquantised_steps:
             codebook.start(_some_features(tokenizer, images, generator))
-        batch = images[torch.randint(len(images), (settings.batch_size,), generator=generator)]
+        batch = images[torch.randint(len(images), (s.batch_size,), generator=generator)]
         features = tokenizer.embed(batch)
-        rounded = features if step < settings.unquantised_steps else codebook.round(features, step)
+        rounded = features if step < s.unquantised_steps else codebook.round(features, step)
         straight_through = features + (rounded - features).detach()
         reconstruction = mse_loss(tokenizer.generate(straight_through), batch)
-        loss = reconstruction + settings.commitment * mse_loss(features, rounded.detach())
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.param_groups[0]["lr"] = settings.learning_rate * (1 + math.cos(math.pi * step / settings.steps)) / 2
-        optimiser.step()
-        bar.set_postfix(mse=f"{reconstruction.item():.4f}", refresh=False)
-        if callback is not None:
-            callback(step + 1, reconstruction.item())
+        return reconstruction + s.commitment * mse_loss(features, rounded.detach())
+
+    request = {"settings": asdict(s), "images": tensor_digest({"images": images})}
+    training = Training(tokenizer, optimiser, rate, generator, {"codebook": codebook})
+    training.run("tokenizer", s.steps, loss, Checkpoint(checkpoint, request))
     _measure_spread(tokenizer, images[:2048])
     return tokenizer.eval().requires_grad_(False)
 
@@ -121,6 +117,12 @@ class Codebook:
         self.tokenizer.codebook.copy_(centres[0])
         self.count = torch.bincount(nearest[0], minlength=self.settings.num_codes).float()
         self.total = centres[0] * self.count[:, None]
+
+    def state_dict(self) -> dict[str, Tensor]:
+        return {"count": self.count, "total": self.total}
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        self.count, self.total = state["count"], state["total"]
 
     def round(self, features: Tensor, step: int) -> Tensor:
         """The codes nearest to features (N, n, D), in the same shape; the codebook then follows the features."""
@@ -164,3 +166,43 @@ def _measure_spread(tokenizer: Tokenizer, images: Tensor) -> None:
     """Root mean squared distance of features to their codes, per number of a code."""
     features = tokenizer.embed(images)
     tokenizer.spread.copy_((features - tokenizer.codebook[tokenizer.encode(images)]).square().mean().sqrt())
+
+
+def train_scene_tokenizer(
+    scene: Scene,
+    path: str | Path,
+    seed: int = 0,
+    *,
+    num_images: int = 16_384,
+    settings: TokenizerSettings | None = None,
+    num_validation: int = 2048,
+    checkpoint: str | Path | None = None,
+) -> dict[str, float]:
+    """Train the tokenizer of a scene on its training split, and save it.
+
+    Args:
+        scene: the world.
+        path: the safetensors file to write.
+        seed: of everything random; replaces the one in `settings`.
+        num_images: the first so many images of the training split.
+        settings: of the training; the defaults if None.
+        num_validation: validation images for the report.
+        checkpoint: file to go on from where it exists.
+
+    Returns: `tokenizer_report` of the tokenizer as saved, and the "seconds" of processor time; its `facts` too.
+    """
+    started = time.process_time()
+    settings = replace(settings or TokenizerSettings(), seed=seed)
+    images, _ = scene.images("train", num_images)
+    tokenizer = train_tokenizer(images, settings, checkpoint=checkpoint)
+    seconds = round(time.process_time() - started, 1)
+    report = tokenizer_report(tokenizer.half().float(), scene, num_validation) | {"seconds": seconds}
+    tokenizer.save(path, {"settings": asdict(settings), "images": num_images, **report})
+    return report
+
+
+def tokenizer_report(tokenizer: Tokenizer, scene: Scene, num_validation: int = 2048) -> dict[str, Any]:
+    """What a tokenizer is worth on the first `num_validation` validation images: "psnr" of the decoded codes in
+    decibels, "usage", the share of the codes that occur."""
+    images, _ = scene.images("validation", num_validation)
+    return {"psnr": tokenizer.psnr(images), "usage": tokenizer.usage(images)}

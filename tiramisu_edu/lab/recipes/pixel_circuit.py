@@ -9,20 +9,18 @@ import torch
 
 from ...circuits import structures
 from ...circuits.circuit import Circuit, bits_per_dimension
-from ...circuits.learning import fit_em, mean_log_likelihood
+from ...circuits.learning import expected_counts, fit_em, maximise, mean_log_likelihood
 from ..worlds.digits import HEIGHT, NUM_LEVELS, WIDTH, categories
 
 NUM_LATENTS = 32
-RECIPE = {"epochs": 60, "batch_size": 64, "pseudocount": 0.5}  # chosen on the validation split
+RECIPE: dict[str, Any] = {"epochs": 60, "batch_size": 64, "pseudocount": 0.5}  # chosen on the validation split
 
 
-def train_digits_circuit(
-    out_path: str | Path, *, seed: int = 0, checkpoint: str | Path | None = None, progress: bool = True
-) -> Circuit:
+def train_digits_circuit(path: str | Path, *, seed: int = 0, checkpoint: str | Path | None = None) -> Circuit:
     """Learn the tree and the parameters from the training split and write the circuit.
 
     Args:
-        out_path: the file to write, atomically.
+        path: the file to write, atomically.
         seed: of the random start and of the mini-batches.
         checkpoint: file to resume from.
 
@@ -30,19 +28,10 @@ def train_digits_circuit(
         The circuit; `facts` holds the held-out likelihoods.
     """
     generator = torch.Generator().manual_seed(seed)
-    graph = structures.hclt(categories("train"), num_categories=NUM_LEVELS, num_latents=NUM_LATENTS)
-    circuit = Circuit(graph, generator=generator)
-    fit_em(
-        circuit,
-        categories("train"),
-        validation=categories("validation"),
-        epochs=int(RECIPE["epochs"]),
-        batch_size=int(RECIPE["batch_size"]),
-        pseudocount=RECIPE["pseudocount"],
-        checkpoint=checkpoint,
-        generator=generator,
-        progress=progress,
-    )
+    train = categories("train")
+    circuit = Circuit(structures.hclt(train, num_categories=NUM_LEVELS, num_latents=NUM_LATENTS), generator=generator)
+    more: dict[str, Any] = {"checkpoint": checkpoint, "generator": generator}
+    fit_em(circuit, train, validation=categories("validation"), **RECIPE, **more)
     nats = {split: mean_log_likelihood(circuit, categories(split)) for split in ("train", "validation", "test")}
     facts: dict[str, Any] = {
         "data": "digits, training split",
@@ -53,13 +42,13 @@ def train_digits_circuit(
         "test_bits_per_pixel": round(bits_per_dimension(nats["test"], circuit.num_variables), 4),
     }
     circuit.facts = facts
-    circuit.save(out_path, **facts)
+    circuit.save(path, **facts)
     return circuit
 
 
 def independent_pixels() -> Circuit:
-    """The control with K = 1: every pixel's own frequencies in the training split, by one full-batch step of EM."""
+    """The control with K = 1: every pixel's own frequencies in the training split, a pseudocount added."""
     graph = structures.factorized(HEIGHT * WIDTH, num_categories=NUM_LEVELS)
     circuit = Circuit(graph, generator=torch.Generator().manual_seed(0))
-    fit_em(circuit, categories("train"), epochs=1, pseudocount=RECIPE["pseudocount"], progress=False)
+    maximise(circuit, expected_counts(circuit, categories("train"))[0], RECIPE["pseudocount"])
     return circuit

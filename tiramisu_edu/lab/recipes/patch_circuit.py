@@ -1,6 +1,6 @@
 """The circuits of faces and rooms: a hidden Chow-Liu tree over Gaussian patches, and its independent control.
 
-Four steps: k-means gives every patch position its codes; a Chow-Liu tree over the codes says which patches to tie;
+Four steps: k-means gives every patch position its codes; a Chow-Liu tree over the codes ties patches;
 the latents start as clusters of what surrounds their patch (distillation, with the picture itself as the teacher); EM
 refines circuit and Gaussians together.
 """
@@ -8,9 +8,7 @@ refines circuit and Gaussians together.
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +16,14 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from ...checkpoint import Checkpoint
 from ...circuits import structures
 from ...circuits.circuit import Circuit
 from ...circuits.learning import History, Rows, fit_em, mean_log_likelihood
 from ...steering.evidence import Observation
 from ...steering.patches import PatchCodebook, to_patches
 from .picture_teacher import teach
-
-Images = Callable[[str, "int | None"], tuple[Tensor, Tensor]]
+from .training import Images
 
 
 @dataclass(frozen=True)
@@ -77,35 +75,35 @@ def train_patch_circuit(
     *,
     seed: int = 0,
     settings: PatchSettings | None = None,
-    progress: bool = True,
+    checkpoint: str | Path | None = None,
 ) -> Circuit:
     """Learn codebook and tree from the training split, and write both.
 
     Args:
         world: its name, noted in the files.
-        images: (split, count or None for all) -> pictures (N, C, H, W) and whatever is known of them.
+        images: its pictures.
         circuit_path, codebook_path: the files to write, atomically.
         seed: of k-means and of the mini-batches.
         settings: see `PatchSettings`; its defaults if None.
+        checkpoint: file to go on from where it exists.
 
     Returns:
         The circuit; `facts` holds held-out nats per image beside those of independent patches (K = 1 on the same
         codebook) and of one Gaussian per patch.
     """
     s = settings or PatchSettings()
-    start = time.perf_counter()
     generator = torch.Generator().manual_seed(seed)
     train = images("train", s.images)[0]
     validation, test = (images(split, None)[0] for split in ("validation", "test"))
 
-    codebook = PatchCodebook.fit(train, patch=s.patch, num_codes=s.num_codes, generator=generator, progress=progress)
+    codebook = PatchCodebook.fit(train, patch=s.patch, num_codes=s.num_codes, generator=generator)
     codes = codebook.categories(train)
     graph = structures.hclt(codes, num_categories=s.num_codes, num_latents=s.num_latents)
     circuit = Circuit(graph, generator=generator)
     teach(circuit, codes, train, generator)
 
-    codebook = refine(circuit, codebook, train, validation[:1024], s, generator, progress=progress)
-
+    kept = Checkpoint(checkpoint, {"world": world, "seed": seed, "settings": asdict(s)})
+    codebook = refine(circuit, codebook, train, validation[:1024], s, generator, kept)
     independent = independent_patches(codebook, train)
     circuit.facts = {
         "data": f"{world}, {len(train)} training images of {train.shape[2]} x {train.shape[3]}",
@@ -117,8 +115,6 @@ def train_patch_circuit(
     }
     codebook.save(codebook_path, data=circuit.facts["data"], seed=seed)
     circuit.save(circuit_path, half=True, **circuit.facts)
-    if progress:
-        tqdm.write(f"{circuit.facts}, {time.perf_counter() - start:.0f} s")
     return circuit
 
 
@@ -129,16 +125,23 @@ def refine(
     validation: Tensor,
     settings: PatchSettings,
     generator: torch.Generator,
-    *,
-    progress: bool = False,
+    checkpoint: Checkpoint | None = None,
 ) -> PatchCodebook:
     """Rounds of EM on the circuit, in place, each followed by new Gaussians, which are returned."""
-    for r in range(settings.rounds):
-        rows, held_out = PatchRows(codebook, train), PatchRows(codebook, validation)
-        history = em_round(circuit, rows, held_out, r, settings, generator)
-        if progress:
-            tqdm.write(f"round {r + 1} of {settings.rounds}: {history.validation[-1]:.2f} nats held out")
+    first, checkpoint = 0, checkpoint or Checkpoint(None, {})
+    if (state := checkpoint.load()) is not None:
+        circuit.load_state_dict(state["circuit"])
+        codebook = PatchCodebook(state["means"], state["variances"], codebook.patch, codebook.shape)
+        generator.set_state(state["generator"])
+        first = state["rounds"]
+    bar = tqdm(range(first, settings.rounds), desc="rounds of EM", disable=None)
+    for r in bar:
+        history = em_round(circuit, PatchRows(codebook, train), PatchRows(codebook, validation), r, settings, generator)
         codebook = refit(circuit, codebook, train)
+        bar.set_postfix(nats=f"{history.validation[-1]:.2f}", refresh=False)
+        if checkpoint.due():
+            state = {"circuit": circuit.state_dict(), "means": codebook.means, "variances": codebook.variances}
+            checkpoint.save({**state, "generator": generator.get_state(), "rounds": r + 1})
     return codebook
 
 
@@ -163,7 +166,7 @@ def em_round(
 def train_independent_circuit(
     world: str, images: Images, path: str | Path, codebook_path: str | Path, *, seed: int = 0
 ) -> Circuit:
-    """The control with K = 1 on the codebook of the patch circuit: it knows each patch, and no dependence."""
+    """The control with K = 1 on the codebook of the patch circuit: each patch by itself, and no dependence."""
     codebook = PatchCodebook.load(codebook_path)
     train, test = images("train", PatchSettings.images)[0], images("test", None)[0]
     circuit = independent_patches(codebook, train)

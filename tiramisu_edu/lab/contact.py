@@ -1,0 +1,89 @@
+"""Contact sheets: what a world's pictures look like, what each of its models draws, and what masks show of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+import torch
+from torch import Tensor
+
+from ..diffusion.denoiser import Denoiser
+from ..diffusion.samplers import ddpm
+from ..errors import TiramisuError
+from ..world import World
+from .evaluation.comparison import circuit_samples
+from .evaluation.sheet import save_sheet
+from .table import Table
+from .worlds.factors import violations
+
+
+def save_contact_sheet(path: str | Path, world: World, *, columns: int = 12, steps: int = 50, seed: int = 0) -> Path:
+    """One PNG with test pictures, samples of the denoiser and of the circuit, and the tokenizer's reconstructions.
+
+    Args:
+        path: the PNG.
+        world: its models are on the CPU; rows of models that it lacks are left out.
+        columns: pictures per row; real pictures and denoiser samples have two rows.
+        steps: of the denoiser's ancestral sampling.
+        seed: of all samples.
+    """
+    real = world.images("test")[0][: 2 * columns]
+    drawn = denoiser_samples(world.denoiser, real, steps=steps, seed=seed)
+    rows = {"real": real[:columns], "real ": real[columns:]}
+    rows |= {"denoiser": drawn[:columns], "denoiser ": drawn[columns:]}
+    rows["circuit"] = circuit_samples(world, real[:columns], nothing_known(real[:columns]), seed=seed)
+    if world.tokenizer is not None:
+        rows["tokenizer"] = world.tokenizer.decode(world.tokenizer.encode(real[:columns]))
+    return save_sheet(path, rows, f"{world.name}: real pictures, samples, and the real pictures through the tokenizer")
+
+
+def rules_broken(world: World, *, count: int = 256, steps: int = 50, seed: int = 0) -> dict[str, float]:
+    """Share of pictures in which the judge reads a broken rule: real ones (its own mistakes), and samples.
+
+    Args:
+        world: a procedural one.
+        count: pictures of each kind.
+        steps: of the denoiser's ancestral sampling.
+        seed: of all samples.
+
+    Returns:
+        "real", "denoiser", "weak denoiser", "circuit", "independent patches" -> share from 0 to 1.
+    """
+    real = world.images("test", count)[0]
+    kinds = {"real": real}
+    for name, denoiser in (("denoiser", world.denoiser), ("weak denoiser", world.weak_denoiser)):
+        kinds[name] = denoiser_samples(denoiser, real, steps=steps, seed=seed)
+    for name, circuit in (("circuit", world.circuit), ("independent patches", world.independent_circuit)):
+        kinds[name] = circuit_samples(world, real, nothing_known(real), seed=seed, circuit=circuit)
+    model = world.scene.model
+    return {kind: (violations(model, world.judge.read(x)) > 0).double().mean().item() for kind, x in kinds.items()}
+
+
+def denoiser_samples(denoiser: Denoiser, like: Tensor, *, steps: int = 50, seed: int = 0) -> Tensor:
+    """Pictures from a denoiser alone, as many and of the shape of `like` (N, C, H, W)."""
+    schedule, parts = denoiser.schedule.respace(steps), []
+    generators = [torch.Generator().manual_seed(1_000_003 * seed + n) for n in range(len(like))]
+    for first, part in zip(range(0, len(like), 64), torch.zeros_like(like).split(64)):
+        own = generators[first : first + len(part)]
+        parts.append(ddpm(denoiser, schedule, part, nothing_known(part), generator=own))
+    return torch.cat(parts)
+
+
+def nothing_known(like: Tensor) -> Tensor:
+    """(N, 1, H, W) False."""
+    return torch.zeros_like(like[:, :1], dtype=torch.bool)
+
+
+def visibility_table(world: World, masks: Sequence[str]) -> Table:
+    """Which factors each mask shows (S), hides (h), or shows in part (p).
+
+    Raises:
+        TiramisuError: for a world without factors.
+    """
+    if world.scene is None:
+        raise TiramisuError(f"{world.name} has no factors: choose a procedural world")
+    letters = {"seen": "S", "hidden": "h", "part": "p"}
+    frame = pd.DataFrame(world.scene.visibility(masks)).map(letters.get).rename_axis("factor").reset_index()
+    return Table(f"{world.name}: S seen, h hidden, p in part", frame)

@@ -1,0 +1,98 @@
+"""What `tiramisu-edu evaluate` is asked for, as cells, and everything that the finished cells say, as files."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Iterable
+from typing import Any
+
+import pandas as pd
+import torch
+
+from ...errors import TiramisuError
+from ...masks import MASKS
+from ..common import machine_facts, write_text
+from ..table import Table
+from ..zoo import load
+from . import compute, paper, sets, tables
+from .cells import Cell, CellResult, Method, cell_cases
+from .figures import plot_frontier, plot_guided_fraction
+from .film import save_film
+from .measures import MEASURES, lpips_name
+from .page import write_page
+
+BUDGETS = (6, 12, 25, 50, 100, 200, 400, 800)
+COPAINT, GOAL = "copaint", 50  # steered methods are searched for its quality at this number of steps
+
+
+def planned_cells(options: Any) -> list[Cell]:
+    """All cells that the options of `tiramisu-edu evaluate` ask for.
+
+    Raises:
+        TiramisuError: an unknown world, mask, method or measure, or a number that is too small.
+    """
+    methods = [Method.parse(text) for text in options.methods]
+    if unknown := [mask for mask in options.masks if mask not in MASKS]:
+        raise TiramisuError(f"unknown mask {unknown[0]!r}; choose from {', '.join(MASKS)}")
+    if options.measure not in MEASURES:
+        raise TiramisuError(f"unknown measure {options.measure!r}; choose one of {', '.join(MEASURES)}")
+    for name in options.worlds:
+        available = len(load(name).images(options.split)[0])
+        if not 2 <= options.images <= available:  # intervals are over images
+            raise TiramisuError(
+                f"the {options.split} split of {name} has {available} images: ask for 2 to {available}, "
+                f"not {options.images}"
+            )
+    return [
+        Cell(world, mask, method, t, seed, options.images, options.split, options.eta, options.dtype)
+        for world in options.worlds
+        for mask in options.masks
+        for t in options.steps
+        for method in methods
+        for seed in range(options.seed, options.seed + options.seeds)
+    ]
+
+
+def report(options: Any, done: list[CellResult]) -> None:
+    """Print the tables, and write everything that the cells tell."""
+    frame, measure, out = tables.per_image(done), options.measure, options.out
+    worlds = {name: load(name) for name in frame["world"].unique()}
+    points = {name: compute.points(frame, name, measure) for name in worlds}
+    steps = frame["steps"].unique()
+    found = [*tables.of_numbers(frame, measure), *tables_of_compute(frame, points, measure)]
+    if {name for name in paper.METHODS if name != "tiramisu"} <= set(frame["method"]):
+        found.append(paper.averages())
+    found += [sets.calibrations(done, w, t) for w in worlds.values() if w.scene is not None for t in steps]
+    realism = [sets.realism_and_diversity(done, w, t) for w in worlds.values() for t in steps]
+    found += [table for table in realism if table is not None]
+    command = shlex.join(["tiramisu-edu", *sys.argv[1:]])
+    machine = (
+        f"{machine_facts(torch.device(options.device))}, {options.workers} process(es), network in {options.dtype}"
+    )
+    facts = "\n".join([command, machine, *(f"{name}: {lpips_name(world)}" for name, world in worlds.items())])
+    text = f"```\n{facts}\n```\n\n" + "\n".join(table.markdown() for table in found)
+    print("\n" + text)
+    for name, content in (("table.md", text), ("table.tex", "\n".join(table.latex() for table in found))):
+        write_text(out / name, content)
+    tables.write_per_image(out / "per_image.csv", frame)
+    write_page(out / "index.html", done, found, worlds, facts, measure=measure)
+    if len(steps) > 1:
+        plot_frontier(out / "frontier.png", points, measure)
+    if "@" in "".join(frame["method"].unique()):
+        plot_guided_fraction(out / "guided_fraction.png", points, measure)
+    steered = [result.cell for result in done if result.cell.method.guide != "none"]
+    for cell in {cell.world: cell for cell in reversed(steered)}.values():  # the first of each world
+        case = next(cell_cases(worlds[cell.world], cell).split(1))
+        save_film(out / f"film_{cell.world}.png", worlds[cell.world], case, cell.method, cell.steps, seed=options.seed)
+    print(f"page: {out / 'index.html'}")
+
+
+def tables_of_compute(frame: pd.DataFrame, points: dict[str, pd.DataFrame], measure: str) -> Iterable[Table]:
+    """Who is best within a budget; with several numbers of steps also the frontiers."""
+    yield compute.best_within(frame, measure, BUDGETS)
+    if frame["steps"].nunique() > 1:
+        costs = ("evaluations", "seconds")
+        yield from (compute.frontier(found, w, measure, cost) for w, found in points.items() for cost in costs)
+        if COPAINT in set(frame["method"]) and GOAL in set(frame["steps"]):
+            yield compute.sooner(frame, measure, points, COPAINT, GOAL)
