@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -12,10 +13,12 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import EvidenceError, StructureError
+from . import circuit_file
 from .differentiable import LogPartition
-from .engines import choose, linear_engine, torch_engine, traceback
-from .engines.messages import Evidence, Workspace
+from .engines import choose, safe, traceback
+from .engines.messages import Evidence
 from .engines.plan import compile_plan
+from .engines.tape import Tapes
 from .evidence_checks import check_log_weights, check_possible, checked_values
 from .inputs import get_family
 from .regions import RegionGraph
@@ -34,7 +37,7 @@ class Circuit(nn.Module):
         graph: the structure, from `structures`.
         generator: for the random start, theta proportional to exp(uniform); the default generator if None.
         dtype: float32, or float64 for exactness in small circuits.
-        engine: "linear", "torch" (log space), "triton", or None for the fastest one wherever the parameters are.
+        engine: "fast", "safe" (log space), "triton", or None for the fastest one wherever the parameters are.
     """
 
     def __init__(
@@ -56,8 +59,7 @@ class Circuit(nn.Module):
                 start = _laid_out(start)
             self.parameter_list.append(nn.Parameter(start, requires_grad=family.is_learned))
         self.engine_name = engine
-        self.workspace = Workspace()  # the buffers of the last query, at most MESSAGE_BYTES, for the next one
-        self.spare_workspaces: list[Workspace] = []  # likewise, of queries that autograd recorded
+        self.tapes = Tapes()  # buffers for queries, at most MESSAGE_BYTES each
         self.facts: dict[str, object] = {}  # what is known of its making: data, seed, likelihood
 
     @property
@@ -105,7 +107,9 @@ class Circuit(nn.Module):
         """
         x = checked_values(x, self.num_variables, self.num_categories).to(self.device)
         tables, is_recorded = self.tables(), torch.is_grad_enabled()
-        return torch.cat([LogPartition.apply(self, is_recorded, rows, None, *tables) for rows in self.chunks(x)])
+        log_p = torch.cat([LogPartition.apply(self, is_recorded, rows, None, *tables) for rows in self.chunks(x)])
+        check_possible(log_p.detach(), may_be_zero=True)
+        return log_p
 
     def log_partition(self, log_weights: Tensor) -> Tensor:
         """log Z(w) = log sum_x p(x) prod_i w_i(x_i), differentiable in the log weights and the parameters.
@@ -122,10 +126,11 @@ class Circuit(nn.Module):
         Raises:
             EvidenceError: for NaN, +inf, a row of all -inf (names it), or Z = 0 (names the batch rows).
         """
-        log_weights = self._check(log_weights)
+        log_weights, taken_out = self._checked(log_weights)
         tables, is_recorded = self.tables(), torch.is_grad_enabled()
         chunks = self.chunks(log_weights)
         log_z = torch.cat([LogPartition.apply(self, is_recorded, None, rows, *tables) for rows in chunks])
+        log_z = (log_z + taken_out).to(self.dtype)
         check_possible(log_z.detach())
         return log_z
 
@@ -142,57 +147,13 @@ class Circuit(nn.Module):
         Raises:
             EvidenceError: as `log_partition`.
         """
-        log_weights = self._check(log_weights)
         out = []
-        for evidence, first_row in self._soft_chunks(log_weights):
-            messages = self._forward(self.engine, evidence, first_row, keep=True)
-            assert evidence.log_weights is not None
-            new = torch.empty_like if self.plan.is_tree else torch.zeros_like
-            marginals = new(evidence.log_weights)
+        new = torch.empty if self.plan.is_tree else torch.zeros
+        for evidence, messages in self._queries(log_weights):
+            marginals = new(evidence.given.shape, dtype=self.dtype, device=self.device)
             self.engine.backward(self.plan, self.tables(), evidence, messages, marginals=marginals)
             out.append(marginals.permute(2, 0, 1))
         return out[0] if len(out) == 1 else torch.cat(out)
-
-    def posterior_moments(self, log_weights: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and variance of a function g of each variable under p(x | w).
-
-        mean_i = sum_v p(X_i = v | w) g(v), and so on for the variance.
-
-        Args:
-            log_weights: (B, D, C).
-            values: g, (C,), or (C, P) for P numbers per category, such as a colour.
-
-        Returns:
-            two tensors (B, D) or (B, D, P).
-        """
-        marginals = self.posterior_marginals(log_weights)
-        values = values.to(marginals)
-        mean = torch.tensordot(marginals, values, 1)
-        square = torch.tensordot(marginals, values**2, 1)
-        return mean, (square - mean**2).clamp_min(0)
-
-    def pairwise_marginals(self, i: int, j: int, log_weights: Tensor) -> Tensor:
-        """p(X_i = u, X_j = v | w), exactly, by one posterior query for each value u that X_i can take.
-
-        Args:
-            i, j: two variables.
-            log_weights: (B, D, C).
-
-        Returns:
-            (B, C, C).
-        """
-        log_weights = self._check(log_weights)
-        B, D, C = log_weights.shape
-        if not (0 <= i < D and 0 <= j < D and i != j):
-            raise EvidenceError(f"i and j must be two different variables in 0 … {D - 1}, not {i} and {j}")
-        first = self.posterior_marginals(log_weights)[:, i]  # (B, C)
-        row, value = (first > 0).nonzero(as_tuple=True)
-        fixed = log_weights[row]
-        fixed[:, i] = -torch.inf
-        fixed[torch.arange(len(row)), i, value] = 0.0
-        joint = torch.zeros(B, C, C, dtype=first.dtype, device=first.device)
-        joint[row, value] = first[row, value][:, None] * self.posterior_marginals(fixed)[:, j]
-        return joint
 
     @torch.no_grad()
     def sample(self, n: int, log_weights: Tensor | None = None, *, generator: torch.Generator | None = None) -> Tensor:
@@ -211,12 +172,11 @@ class Circuit(nn.Module):
         if log_weights is None:
             nothing_known = torch.zeros(1, self.num_variables, self.num_categories)
             return self.sample(n, nothing_known, generator=generator)[:, 0]
-        log_weights = self._check(log_weights)
-        engine = torch_engine if self.engine is linear_engine else self.engine  # the walk reads log messages
         out = []
-        for evidence, first_row in self._soft_chunks(log_weights, copies=n):
-            messages = self._forward(engine, evidence, first_row)
-            values = traceback.sample(self.plan, self.tables(), evidence, messages, n, generator)
+        for evidence, messages in self._queries(log_weights, copies=n):
+            odds = partial(self.engine.odds, self.plan, self.tables(), messages)
+            shape = self.num_variables, evidence.given.shape[-1]
+            values = traceback.sample(self.plan, odds, shape, n, generator, self.device)
             out.append(values.T.reshape(n, -1, self.num_variables))
         return torch.cat(out, 1)
 
@@ -233,12 +193,10 @@ class Circuit(nn.Module):
         Returns:
             (B, D) long.
         """
-        log_weights = self._check(log_weights)
-        out = []
-        for evidence, first_row in self._soft_chunks(log_weights):
-            self._forward(self.engine, evidence, first_row)
-            out.append(traceback.most_probable(self.plan, self.tables(), evidence).T)
-        return torch.cat(out)
+        log_weights, _ = self._checked(log_weights)
+        found = [safe.most_probable(self.plan, self.tables(), evidence) for evidence in self._soft_chunks(log_weights)]
+        check_possible(torch.cat([log_root for _, log_root in found]))
+        return torch.cat([values.T for values, _ in found])
 
     def _apply(self, fn, recurse=True):
         super()._apply(fn, recurse)  # moves and casts the parameters: the plan's indices follow them
@@ -293,9 +251,12 @@ class Circuit(nn.Module):
         Args:
             half: probabilities in bfloat16, half the bytes; normalised again in float32 when they are read.
         """
-        from .interchange import save_circuit
-
-        save_circuit(self, path, facts, half=half)
+        parameters = list(self.parameter_list)
+        if half:
+            families = [parameter.family for parameter in self.plan.parameters]
+            is_probability = [family in (None, "categorical") for family in families]
+            parameters = [own.bfloat16() if halve else own for own, halve in zip(parameters, is_probability)]
+        circuit_file.write(path, self.graph, parameters, facts)
 
     @staticmethod
     def load(path: str | Path) -> Circuit:
@@ -304,26 +265,37 @@ class Circuit(nn.Module):
         Raises:
             FileError: when the file is missing, truncated, or no circuit of this version.
         """
-        from .interchange import load_circuit
+        graph, tensors, facts = circuit_file.read(path)
+        is_double = any(theta.dtype == torch.float64 for theta in tensors.values())
+        circuit = Circuit(graph, generator=torch.Generator(), dtype=torch.float64 if is_double else torch.float32)
+        own, families = list(circuit.parameter_list), [parameter.family for parameter in circuit.plan.parameters]
+        with torch.no_grad():
+            circuit_file.fill(path, own, families, tensors)
+        circuit.facts = facts
+        return circuit
 
-        return load_circuit(path)
+    def _checked(self, log_weights: Tensor) -> tuple[Tensor, Tensor | float]:
+        """The log weights in the circuit's floats, and log of the factor taken out of each row, (B,), on the way."""
+        largest = check_log_weights(log_weights, self.num_variables, self.num_categories, self.dtype)
+        if log_weights.dtype == self.dtype:
+            return log_weights.to(self.device), 0.0
+        largest = largest.detach()  # a float32 near 1e6 has no digits left for what was a difference in float64
+        shifted = (log_weights - largest[..., None]).to(self.device, self.dtype)
+        return shifted, largest.sum(-1, dtype=torch.float64).to(self.device)
 
-    def _check(self, log_weights: Tensor) -> Tensor:
-        check_log_weights(log_weights, self.num_variables, self.num_categories)
-        return log_weights.to(self.device, self.dtype)
-
-    def _forward(self, engine: ModuleType, evidence: Evidence, first_row: int, *, keep: bool = False) -> Any:
-        messages = engine.forward(self.plan, self.tables(), evidence, keep=keep, workspace=self.workspace)
-        if not isinstance(messages, linear_engine.LinearMessages):  # those are never of Z(w) = 0
-            check_possible(engine.log_partition(self.plan, messages), first_row)
-        return messages
-
-    def _soft_chunks(self, log_weights: Tensor, copies: int = 1) -> Iterator[tuple[Evidence, int]]:
-        """Pieces of the evidence in the engine's layout (D, C, B), each with the index of its first row."""
+    def _queries(self, log_weights: Tensor, copies: int = 1) -> Iterator[tuple[Evidence, Any]]:
+        """Pieces of the checked evidence, each with its messages, kept; none of Z(w) = 0."""
+        log_weights, _ = self._checked(log_weights)
         first_row = 0
-        for rows in self.chunks(log_weights, copies):
-            yield Evidence(log_weights=rows.permute(1, 2, 0)), first_row
-            first_row += len(rows)
+        for evidence in self._soft_chunks(log_weights, copies):
+            messages = self.engine.forward(self.plan, self.tables(), evidence, keep=True, tapes=self.tapes)
+            check_possible(messages.log_root, first_row)
+            first_row += len(messages.log_root)
+            yield evidence, messages
+
+    def _soft_chunks(self, log_weights: Tensor, copies: int = 1) -> Iterator[Evidence]:
+        """Pieces of the evidence in the engine's layout (D, C, B)."""
+        return (Evidence(log_weights=rows.permute(1, 2, 0)) for rows in self.chunks(log_weights, copies))
 
     def chunks(self, rows: Tensor, copies: int = 1) -> Iterator[Tensor]:
         """Rows in pieces small enough for the messages to stay within MESSAGE_BYTES."""

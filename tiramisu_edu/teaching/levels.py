@@ -16,9 +16,9 @@ import torch
 from torch import Tensor
 
 from tiramisu_edu.circuits.circuit import Circuit
-from tiramisu_edu.circuits.engines import torch_engine as engine
+from tiramisu_edu.circuits.engines import safe as engine
 from tiramisu_edu.circuits.engines.messages import Evidence
-from tiramisu_edu.circuits.engines.plan import Level
+from tiramisu_edu.circuits.engines.plan import Level, level_weight
 from tiramisu_edu.circuits.evidence_checks import check_log_weights
 from tiramisu_edu.circuits.interchange import to_reference
 from tiramisu_edu.circuits.nodes import children, parameters
@@ -55,7 +55,7 @@ def side_by_side(circuit: Circuit, log_weights: Tensor, region: int | None = Non
     """
     index = _chosen_region(circuit.graph, region)
     row = log_weights.detach().reshape(-1, *log_weights.shape[-2:])
-    check_log_weights(row, circuit.num_variables, circuit.num_categories)
+    check_log_weights(row, circuit.num_variables, circuit.num_categories, circuit.dtype)
     if len(row) != 1:
         raise EvidenceError(f"log_weights must be one row of evidence, not {len(row)}")
     row = row.to(circuit.device, circuit.dtype)
@@ -208,7 +208,7 @@ def _textbook(circuit: Circuit, index: int, log_weights: Tensor) -> Textbook:
 def _tensors(circuit: Circuit, index: int, log_weights: Tensor) -> Tensors:
     """The engine's own passes; every level gets parameters of its own, so that the flows of tied regions stay apart."""
     tables = circuit.tables()
-    weights = [engine.level_weight(level, tables) for level in circuit.plan.levels]
+    weights = [level_weight(level, tables) for level in circuit.plan.levels]
     levels = [
         replace(level, parameter=i, parameter_rows=None, shared_row=None) for i, level in enumerate(circuit.plan.levels)
     ]
@@ -220,9 +220,12 @@ def _tensors(circuit: Circuit, index: int, log_weights: Tensor) -> Tensors:
 
     number, members = next((n, level.regions) for n, level in enumerate(circuit.plan.levels) if index in level.regions)
     row, level = members.index(index), levels[number]
-    x, scale = engine.level_input(level, messages, evidence)
-    theta, units = weights[number][row], level.start + row
-    log_u = messages.log_units[level.num_units][units] + messages.log_scale[level.num_units][units]
+    log_e = messages.products[number][row, :, 0]
+    largest = log_e.max()
+    x, theta = log_e - largest, weights[number][row].double()
+    x = torch.where(log_e < engine.NEVER / 2, -torch.inf, x)
+    scale = largest + log_weights[0].double().amax(-1)[list(circuit.graph.regions[index].scope)].sum()
+    u = theta @ x.exp()
 
     def array(a: Tensor) -> np.ndarray:
         return a.double().cpu().numpy()
@@ -233,10 +236,10 @@ def _tensors(circuit: Circuit, index: int, log_weights: Tensor) -> Tensors:
         (level.num_regions, level.num_units, level.num_products),
         row,
         theta=array(theta),
-        x=array(x[row, :, 0]),
-        scale=float(scale[row, 0, 0]),
-        u=array(theta @ x[row, :, 0].exp()),
-        log_u=array(log_u[:, 0]),
+        x=array(x),
+        scale=float(scale),
+        u=array(u),
+        log_u=array(u.log() + scale),
         flows=array(theta * gradients[number][row]),
     )
 

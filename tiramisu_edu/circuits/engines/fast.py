@@ -1,0 +1,326 @@
+"""The engine of the processor: messages as scaled linear values, without a logarithm.
+
+Per region and sample, with one batched matrix product for all regions of a level:
+
+    forward    p_m = product of the children's u_m,   p = p / s with s = max_m p_m,   u = theta p
+    backward   flow of product m = p_m sum_k theta_km flow_k / u_k
+
+and log Z = log u_root + the logs of all s below it. Several partitions of a region are brought to the scale of the
+largest, and products of many factors are scaled on the way. Units lie innermost in memory, (R, B, K), so that hard
+evidence reads and counts whole rows of units and no message is ever transposed.
+
+Linear values can leave the range of the floats. An underflow loses less than the smallest normal number of a product,
+so u = theta p is exact as long as every u s stays far above that number (`LOWEST`). Samples where it does not (a unit
+that the evidence excludes, children that contradict each other) are computed again in float64, where units that no
+product supports are told from those that underflow; what leaves that range too goes to `safe`, in log space.
+"""
+
+from __future__ import annotations
+
+import sys
+import weakref
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from . import safe
+from .messages import Evidence, Parameters
+from .plan import WIDEST, Plan, level_weight, unit_weight
+from .tape import InputStep, SumStep, Tape, Tapes, by_partition
+
+LOWEST = 0.75  # the smallest unit that is trusted, as a power of the smallest normal number: 4e-29 in float32
+
+
+class Rest(NamedTuple):
+    """The samples that left the range of the floats, and what another pass made of them."""
+
+    samples: Tensor  # (n,) long, which they are
+    engine: ModuleType  # this one or `safe`
+    parameters: Parameters  # in float64
+    evidence: Evidence
+    messages: Any
+
+
+@dataclass(frozen=True)
+class LinearMessages:
+    """What a forward pass leaves: log Z without the constants of the evidence, (B,); the tape; the evidence."""
+
+    log_root: Tensor
+    tape: Tape
+    log_weights: Tensor | None  # soft evidence, (D, C, B)
+    weights: Tensor | None  # the same as weights, (D, B, C), each row summing to one
+    rest: Rest | None
+
+
+def forward(
+    plan: Plan,
+    parameters: Parameters,
+    evidence: Evidence,
+    *,
+    keep: bool = False,
+    tapes: Tapes | None = None,
+    is_careful: bool = False,
+) -> LinearMessages:
+    """Messages of all regions, children before parents.
+
+    Args:
+        keep: what the backward pass needs.
+        tapes: where to take a tape from, and to put it back when the messages are gone; a new tape if None.
+        is_careful: find out which units are impossible, and leave to `safe` what is still out of range.
+    """
+    tapes, batch, is_hard = tapes or Tapes(), evidence.given.shape[-1], evidence.values is not None
+    tape = tapes.take(plan, batch, parameters[0], keep, is_hard)
+    weights = None if evidence.log_weights is None else _normalised(evidence.log_weights, tape)
+    _run(tape, [table.mT for table in parameters], weights, evidence.values, is_careful)
+    log_root, rest = tape.log_root(plan), None
+    if is_careful:
+        _mark_impossible(plan, tape, parameters, evidence)
+    is_lost = ~(tape.lowest() > torch.finfo(tape.dtype).tiny ** LOWEST)
+    if batch and is_lost.any():
+        rest = _computed_again(plan, parameters, evidence, is_lost.nonzero()[:, 0], keep, is_careful)
+        tape.forget(rest.samples)
+        log_root[rest.samples] = rest.messages.log_root
+    messages = LinearMessages(log_root, tape, evidence.log_weights, weights, rest)
+    weakref.finalize(messages, tapes.give_back, tape)
+    return messages
+
+
+def log_partition(plan: Plan, messages: LinearMessages) -> Tensor:
+    """log Z(w) of each sample, (B,) in float64."""
+    log_z = messages.log_root
+    if messages.log_weights is not None and messages.weights is not None:  # add log sum_v w_v of all variables
+        log_z = log_z + messages.log_weights.amax(1).sum(0, dtype=torch.float64)
+        log_z -= messages.weights.amax(-1).log().sum(0, dtype=torch.float64)
+    if rest := messages.rest:
+        log_z[rest.samples] = rest.engine.log_partition(plan, rest.messages)
+    return log_z
+
+
+def backward(
+    plan: Plan,
+    parameters: Parameters,
+    evidence: Evidence,
+    messages: LinearMessages,
+    *,
+    root_flow: Tensor | None = None,
+    gradients: list[Tensor] | None = None,
+    marginals: Tensor | None = None,
+) -> None:
+    """Flows of all regions, from the root down, added to what is asked for.
+
+    Args:
+        messages: what `forward` returned for the same evidence, kept.
+        root_flow: (B,), 1 by default; a sample's flows scale with it, so it carries an upstream gradient or a weight.
+        gradients: per parameter d(sum of log Z)/d theta is added; times theta it is the edge flow.
+        marginals: (D, C, B) zeros, to which the posterior marginals p(X_i = v | w) are written; soft evidence only.
+    """
+    tape = messages.tape
+    for flows in [] if plan.is_tree else tape.flows.values():
+        flows.zero_()
+    tape.flows[1][plan.levels[-1].start, :, 0] = 1.0 if root_flow is None else root_flow
+    for step in reversed(tape.sums):
+        ratio = step.flow.div_(step.units)  # (R, B, K)
+        torch.bmm(ratio, level_weight(step.level, parameters), out=step.product_flow).mul_(step.product)
+        for place in step.targets:
+            place.write(step.part_flow)
+        if gradients is not None:
+            _add_product(step, gradients, ratio, step.product)
+    for inputs in tape.inputs:
+        if messages.weights is None:
+            if gradients is not None:
+                _count(inputs, gradients)
+        elif gradients is not None or marginals is not None:
+            weights, ratio = _weights_of(inputs, messages.weights), inputs.flow.div_(inputs.units)
+            if marginals is not None:
+                _write_marginals(inputs, weights, ratio, level_weight(inputs.level, parameters), marginals)
+            if gradients is not None:
+                _add_product(inputs, gradients, ratio, weights)
+    if messages.rest:
+        _add_rest(plan, messages.rest, root_flow, gradients, marginals)
+
+
+def odds(
+    plan: Plan, parameters: Parameters, messages: LinearMessages, number: int, reached: tuple[Tensor, Tensor, Tensor]
+) -> Tensor:
+    """theta_km p_m up to a factor, (n, M): how likely each product below a unit is; arguments as in `safe`."""
+    region, sample, unit = reached
+    step = messages.tape.steps[number]
+    if isinstance(step, InputStep):
+        assert messages.weights is not None
+        product = _weights_of(step, messages.weights)
+    else:
+        product = step.product
+    found = unit_weight(step.level, parameters, region, unit).mul_(product[region, sample])
+    if rest := messages.rest:
+        place = torch.full((product.shape[1],), -1, device=region.device)
+        place[rest.samples] = torch.arange(len(rest.samples), device=region.device)
+        mine = place[sample] >= 0
+        reached = region[mine], place[sample[mine]], unit[mine]
+        found[mine] = rest.engine.odds(plan, rest.parameters, rest.messages, number, reached).to(found)
+    return found
+
+
+def _run(
+    tape: Tape,
+    columns: list[Tensor],
+    weights: Tensor | None,
+    values: Tensor | None,
+    is_careful: bool,
+    is_support: bool = False,
+) -> None:
+    """Fill the tape from the tables (R, M, K) and the evidence; carefully, no scale is zero.
+
+    Support is made of zeros and ones: a unit is 1 where a product supports it.
+    """
+    for inputs in tape.inputs:
+        if weights is None:
+            assert values is not None
+            _look_up(inputs, columns[inputs.level.parameter], values[inputs.variables])
+        else:
+            torch.bmm(_weights_of(inputs, weights), level_weight(inputs.level, columns), out=inputs.units)
+            if is_support:
+                inputs.units.sign_()
+    for step in tape.sums:
+        if step.log_scale is None:
+            _multiply(step)
+            torch.amax(step.product, -1, keepdim=True, out=step.scale)
+            if is_careful:
+                step.scale.clamp_min_(torch.finfo(tape.dtype).tiny)
+            step.product.div_(step.scale)
+        else:
+            _multiply_apart(step, step.log_scale)
+        torch.bmm(step.product, level_weight(step.level, columns), out=step.units)
+        if is_support:
+            step.units.sign_()
+
+
+def _multiply(step: SumStep) -> None:
+    """p, the product of the children's units."""
+    first, *others = (place.read() for place in step.factors)
+    if not others:
+        step.parts.copy_(first)
+        return
+    torch.mul(first, others[0], out=step.parts)
+    for other in others[1:]:
+        step.parts.mul_(other)
+
+
+def _multiply_apart(step: SumStep, log_scale: Tensor) -> None:
+    """p of children with scales of their own: scaled after every few factors, then all partitions to one scale."""
+    tiny = torch.finfo(step.product.dtype).tiny
+    total, lowest = torch.zeros(()), torch.ones(())
+    for n, (factor, log_factor) in enumerate(zip(step.factors, step.log_factors)):
+        step.parts.mul_(factor.read()) if n else step.parts.copy_(factor.read())
+        total = total + log_factor.read()
+        if n % WIDEST == WIDEST - 1 or n == len(step.factors) - 1:
+            scale = step.parts.amax(-1, keepdim=True).clamp_min_(tiny)
+            step.parts.div_(scale)
+            total, lowest = total + scale.log(), torch.minimum(lowest.to(scale), scale)
+    if step.level.num_partitions > 1:
+        top = total.amax(1, keepdim=True)
+        share = (total - top).exp().to(lowest)
+        step.parts.mul_(share)
+        total, lowest = top[:, 0], (lowest / share).amin(1).clamp_max(1)
+    log_scale.copy_(total)
+    step.scale.copy_(lowest)
+
+
+def _mark_impossible(plan: Plan, tape: Tape, parameters: Parameters, evidence: Evidence) -> None:
+    """Set units to infinity that are zero because no product supports them: their flows become zero."""
+    support = Tape(plan, tape.made_for[0], parameters[0], False, evidence.values is not None)
+    columns = [(table > 0).to(table).mT for table in parameters]
+    weights = None if evidence.log_weights is None else (evidence.log_weights > -torch.inf).to(parameters[0]).mT
+    _run(support, columns, weights, evidence.values, True, is_support=True)
+    for k, units in tape.units.items():
+        units.masked_fill_(support.units[k] == 0, torch.inf)
+
+
+def _computed_again(
+    plan: Plan, parameters: Parameters, evidence: Evidence, samples: Tensor, keep: bool, is_careful: bool
+) -> Rest:
+    """The samples in float64, by this engine if it was not careful before, else by `safe`."""
+    engine = safe if is_careful else sys.modules[__name__]
+    options = {} if is_careful else {"is_careful": True}
+    wide, some = [table.detach().double() for table in parameters], evidence.rows(samples)
+    return Rest(samples, engine, wide, some, engine.forward(plan, wide, some, keep=keep, **options))
+
+
+def _add_rest(
+    plan: Plan, rest: Rest, root_flow: Tensor | None, gradients: list[Tensor] | None, marginals: Tensor | None
+) -> None:
+    """The backward pass of the samples computed again."""
+    flow = None if root_flow is None else root_flow[rest.samples].double()
+    own = None if gradients is None else [torch.zeros_like(table) for table in rest.parameters]
+    found = None if marginals is None else torch.zeros_like(rest.evidence.given)
+    rest.engine.backward(
+        plan, rest.parameters, rest.evidence, rest.messages, root_flow=flow, gradients=own, marginals=found
+    )
+    for total, made in zip(gradients or [], own or []):
+        total += made
+    if marginals is not None and found is not None:
+        marginals[..., rest.samples] = found.to(marginals)
+
+
+def _normalised(log_weights: Tensor, tape: Tape) -> Tensor:
+    """w / sum_v w_v of soft evidence (D, C, B), as (D, B, C); one call that reads and writes memory once."""
+    rows = log_weights.permute(2, 0, 1)
+    if tape.weights is None:
+        tape.weights = torch.empty_like(rows)
+    return torch.softmax(rows, -1, out=tape.weights).transpose(0, 1)
+
+
+def _look_up(step: InputStep, columns: Tensor, values: Tensor) -> None:
+    """u = f_k(x_i), 1 where x_i is missing, for columns (all regions, C, K) and values (R, B)."""
+    _, C, K = columns.shape
+    step.table_rows = (step.parameter_rows[:, None] * C + values.clamp_min(0)).flatten()
+    by_row = step.units.view(-1, K)
+    torch.index_select(columns.reshape(-1, K), 0, step.table_rows, out=by_row)
+    is_missing = (values < 0).flatten()
+    step.is_missing = is_missing if is_missing.any() else None
+    if step.is_missing is not None:
+        by_row[step.is_missing] = 1.0
+
+
+def _weights_of(step: InputStep, weights: Tensor) -> Tensor:
+    """(R, B, C), the soft evidence of the level's variables."""
+    rows = step.level.children[0]
+    return weights[rows] if isinstance(rows, slice) else weights.index_select(0, rows)
+
+
+def _write_marginals(step: InputStep, weights: Tensor, ratio: Tensor, table: Tensor, marginals: Tensor) -> None:
+    """p(X_i = v | w) = w_v sum_k f_k(v) flow_k / u_k, into the variables' rows of (D, C, B)."""
+    rows = step.level.children[0]
+    if not step.level.exclusive:  # several input regions of a variable
+        marginals.index_add_(0, step.variables, torch.bmm(ratio, table).mul_(weights).mT)
+    elif isinstance(rows, slice):
+        torch.bmm(ratio, table, out=marginals[rows].mT).mul_(weights)
+    else:
+        marginals[rows] = torch.bmm(ratio, table).mul_(weights).mT
+
+
+def _count(step: InputStep, gradients: list[Tensor]) -> None:
+    """Add d log Z / d table under hard evidence: flow_k / f_k at the observed value, flow_k everywhere if missing."""
+    assert step.table_rows is not None
+    gradient = gradients[step.level.parameter]
+    K = gradient.shape[1]
+    flow = step.flow.view(-1, K)
+    if step.is_missing is not None:
+        unseen = torch.where(step.is_missing[:, None], flow, 0.0).view_as(step.flow).sum(1)  # (R, K)
+        gradient.index_add_(0, step.parameter_rows, unseen[:, :, None].expand(-1, -1, gradient.shape[2]))
+        flow[step.is_missing] = 0.0
+    by_row = gradient.mT.reshape(-1, K)
+    by_row.index_add_(0, step.table_rows, flow.div_(step.units.view(-1, K)))
+    if by_row.data_ptr() != gradient.data_ptr():  # units not innermost: the sum was made in a copy
+        gradient.copy_(by_row.view_as(gradient.mT).mT)
+
+
+def _add_product(step: SumStep | InputStep, gradients: list[Tensor], ratio: Tensor, product: Tensor) -> None:
+    """Add gradient_km = sum_b p_m flow_k / u_k, (R, K, M)."""
+    level, total = step.level, gradients[step.level.parameter]
+    if level.parameter_rows is None:
+        total.baddbmm_(ratio.mT, product)
+    else:
+        total.index_add_(0, level.parameter_rows, torch.bmm(ratio.mT, product))
