@@ -1,4 +1,4 @@
-"""The engines of the processor: the fast one answers what it can, hands on the samples it cannot, and both are right."""
+"""The engines of the processor: the fast one hands on the samples it cannot compute, and both are right."""
 
 import copy
 import threading
@@ -118,8 +118,8 @@ def test_samples_out_of_range_are_right_beside_the_others(graph, seed, peakednes
         torch.testing.assert_close(ours, theirs, rtol=2e-5, atol=2e-5, equal_nan=True)
 
 
-@pytest.mark.parametrize(("theta", "stage"), [(0.0, "careful"), (1e-36, "wide"), (1e-45, "wide")])
-def test_only_the_samples_that_leave_the_range_are_computed_again(theta, stage):
+@pytest.mark.parametrize("theta", [0.0, 1e-36, 1e-45])
+def test_only_the_samples_that_leave_the_range_are_computed_again(theta):
     """Some units of an input exclude a value, or all but do: the first sample has that value, the second has not."""
     circuit = random_circuit(GRAPHS["tree"], 0, 1.0, torch.float32)
     with torch.no_grad():

@@ -202,8 +202,8 @@ def test_queries_are_those_of_the_safe_engine(request):
         shift = 1e6 * torch.randn(len(weights), circuit.num_variables, 1, generator=g).sign()
         shifted = (8 * weights).round() / 8 + shift  # what float32 holds beside the constant
         plan, tables = circuit.plan, circuit.tables()
-        for given in (weights, shifted):
-            evidence = Evidence(log_weights=given.permute(1, 2, 0).to(DEVICE))
+        for log_weights in (weights, shifted):
+            evidence = Evidence(log_weights=log_weights.permute(1, 2, 0).to(DEVICE))
             ours, theirs = (e.forward(plan, tables, evidence, keep=True) for e in (engine, safe))
             assert close(engine.log_partition(plan, ours), safe.log_partition(plan, theirs))
             marginals = [torch.zeros_like(evidence.log_weights) for _ in range(2)]

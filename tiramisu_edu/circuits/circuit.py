@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..errors import EvidenceError, StructureError
+from ..errors import StructureError
 from . import circuit_file
 from .differentiable import LogPartition
 from .engines import choose, safe, traceback
@@ -148,9 +148,9 @@ class Circuit(nn.Module):
             EvidenceError: as `log_partition`.
         """
         out = []
-        new = torch.empty if self.plan.is_tree else torch.zeros
+        new = torch.empty_like if self.plan.is_tree else torch.zeros_like
         for evidence, messages in self._queries(log_weights):
-            marginals = new(evidence.given.shape, dtype=self.dtype, device=self.device)
+            marginals = new(evidence.given)
             self.engine.backward(self.plan, self.tables(), evidence, messages, marginals=marginals)
             out.append(marginals.permute(2, 0, 1))
         return out[0] if len(out) == 1 else torch.cat(out)
@@ -289,8 +289,9 @@ class Circuit(nn.Module):
         first_row = 0
         for evidence in self._soft_chunks(log_weights, copies):
             messages = self.engine.forward(self.plan, self.tables(), evidence, keep=True, tapes=self.tapes)
-            check_possible(messages.log_root, first_row)
-            first_row += len(messages.log_root)
+            if messages.may_be_impossible:
+                check_possible(messages.log_root, first_row)
+            first_row += evidence.given.shape[-1]
             yield evidence, messages
 
     def _soft_chunks(self, log_weights: Tensor, copies: int = 1) -> Iterator[Evidence]:

@@ -10,7 +10,6 @@ from torch import Tensor
 
 from ..errors import FileError, StructureError
 from ..files import load_safetensors, save_safetensors
-from .inputs import get_family
 from .regions import RegionGraph
 
 KIND, VERSION = "circuit", 1

@@ -20,6 +20,7 @@ from __future__ import annotations
 import sys
 import weakref
 from dataclasses import dataclass
+from functools import cached_property
 from types import ModuleType
 from typing import Any, NamedTuple
 
@@ -29,7 +30,7 @@ from torch import Tensor
 from . import safe
 from .messages import Evidence, Parameters
 from .plan import WIDEST, Plan, level_weight, unit_weight
-from .tape import InputStep, SumStep, Tape, Tapes, by_partition
+from .tape import InputStep, SumStep, Tape, Tapes
 
 LOWEST = 0.75  # the smallest unit that is trusted, as a power of the smallest normal number: 4e-29 in float32
 
@@ -46,13 +47,25 @@ class Rest(NamedTuple):
 
 @dataclass(frozen=True)
 class LinearMessages:
-    """What a forward pass leaves: log Z without the constants of the evidence, (B,); the tape; the evidence."""
+    """What a forward pass leaves: the tape with the messages, the evidence, and the samples computed again."""
 
-    log_root: Tensor
     tape: Tape
     log_weights: Tensor | None  # soft evidence, (D, C, B)
     weights: Tensor | None  # the same as weights, (D, B, C), each row summing to one
     rest: Rest | None
+
+    @property
+    def may_be_impossible(self) -> bool:
+        """Whether Z(w) can be 0 for some sample."""
+        return self.rest is not None
+
+    @cached_property
+    def log_root(self) -> Tensor:
+        """log Z without the constants of the evidence, (B,) in float64."""
+        log_root = self.tape.log_root()
+        if self.rest is not None:
+            log_root[self.rest.samples] = self.rest.messages.log_root
+        return log_root
 
 
 def forward(
@@ -75,15 +88,14 @@ def forward(
     tape = tapes.take(plan, batch, parameters[0], keep, is_hard)
     weights = None if evidence.log_weights is None else _normalised(evidence.log_weights, tape)
     _run(tape, [table.mT for table in parameters], weights, evidence.values, is_careful)
-    log_root, rest = tape.log_root(plan), None
     if is_careful:
         _mark_impossible(plan, tape, parameters, evidence)
     is_lost = ~(tape.lowest() > torch.finfo(tape.dtype).tiny ** LOWEST)
+    rest = None
     if batch and is_lost.any():
         rest = _computed_again(plan, parameters, evidence, is_lost.nonzero()[:, 0], keep, is_careful)
         tape.forget(rest.samples)
-        log_root[rest.samples] = rest.messages.log_root
-    messages = LinearMessages(log_root, tape, evidence.log_weights, weights, rest)
+    messages = LinearMessages(tape, evidence.log_weights, weights, rest)
     weakref.finalize(messages, tapes.give_back, tape)
     return messages
 
@@ -236,6 +248,7 @@ def _mark_impossible(plan: Plan, tape: Tape, parameters: Parameters, evidence: E
     _run(support, columns, weights, evidence.values, True, is_support=True)
     for k, units in tape.units.items():
         units.masked_fill_(support.units[k] == 0, torch.inf)
+    tape.is_impossible = support.sums[-1].units[0, :, 0] == 0
 
 
 def _computed_again(

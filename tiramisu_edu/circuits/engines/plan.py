@@ -17,7 +17,7 @@ from torch import Tensor
 from ..regions import RegionGraph
 
 Rows = slice | Tensor  # a run of rows, or their indices (n,) long
-WIDEST = 16  # factors of a product that are multiplied before the product is scaled again
+WIDEST = 8  # factors of a product that are multiplied before the product is scaled again
 
 
 @dataclass(frozen=True)
@@ -212,3 +212,8 @@ def as_rows(rows: list[int]) -> Rows:
     """A slice where the rows follow one another, else a tensor of them."""
     is_run = rows == list(range(rows[0], rows[0] + len(rows)))
     return slice(rows[0], rows[0] + len(rows)) if is_run else torch.tensor(rows)
+
+
+def indices(rows: Rows) -> Tensor:
+    """The rows one by one, on the CPU."""
+    return torch.arange(rows.start, rows.stop) if isinstance(rows, slice) else rows.cpu()

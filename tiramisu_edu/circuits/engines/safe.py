@@ -35,6 +35,7 @@ class LogMessages:
     products: list[Tensor]  # x of each level, (R, M, B); of an input level under hard evidence empty
     log_theta: list[Tensor]
     log_weights: Tensor
+    may_be_impossible = True
 
 
 def forward(

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from .plan import Level, Plan, Rows, as_rows
+from .plan import Level, Plan, Rows, as_rows, indices
 
 SPARE = 4  # tapes that are kept for later queries
 
@@ -92,6 +92,7 @@ class Tape:
         self.made_for = batch, like.dtype, like.device, keep, is_hard
         self.dtype, self.keep = like.dtype, keep
         self.weights: Tensor | None = None  # (B, D, C), made when soft evidence comes
+        self.is_impossible: Tensor | None = None  # (B,) bool, whether Z(w) = 0, if that was found out
         self.units = {k: like.new_ones(shape) for k, shape in shapes.items()}
         self.scales = {k: like.new_ones(n, batch, 1) for k, (n, _, _) in shapes.items()}
         zeros = {k: torch.zeros_like(scale, dtype=torch.float64) for k, scale in self.scales.items()}
@@ -144,14 +145,15 @@ class Tape:
         lowest = [(self.units[k].amin(-1, keepdim=True) * self.scales[k]).amin((0, 2)) for k in self.units]
         return torch.stack(lowest).amin(0)
 
-    def log_root(self, plan: Plan) -> Tensor:
+    def log_root(self) -> Tensor:
         """log u of the root with all scales put back, (B,), summed in float64."""
-        root = plan.levels[-1].start
-        if plan.is_simple:
+        root = self.sums[-1]
+        if root.log_scale is None:
             log_scale = torch.cat(list(self.scales.values())).log().sum(0, dtype=torch.float64)
         else:
-            log_scale = self.log_scales[1][root]
-        return (self.units[1][root].log() + log_scale)[:, 0]
+            log_scale = root.log_scale[0]
+        log_root = (root.units[0].log() + log_scale)[:, 0]
+        return log_root if self.is_impossible is None else log_root.masked_fill(self.is_impossible, -torch.inf)
 
     def forget(self, samples: Tensor) -> None:
         """Make samples harmless: a later backward pass finds flows of 0 and nothing that is no number."""
@@ -200,25 +202,21 @@ def _order_of_use(plan: Plan) -> dict[int, Tensor]:
     moved = {k: torch.arange(n + 1) for k, n in plan.num_rows.items()}
     sums = [level for level in plan.levels if not level.is_input]
     for level in (level for level in plan.levels if level.is_input):
-        used = torch.cat([_indices(rows) for x in sums if x.child_units == level.num_units for rows in x.children])
+        used = torch.cat([indices(rows) for x in sums if x.child_units == level.num_units for rows in x.children])
         own = torch.arange(level.start, level.start + level.num_regions)
         moved[level.num_units][used[(used >= level.start) & (used <= own[-1])]] = own
     return moved
 
 
 def _moved(rows: Rows, moved: Tensor | None) -> Rows:
-    return rows if moved is None else as_rows(moved[_indices(rows)].tolist())
+    return rows if moved is None else as_rows(moved[indices(rows)].tolist())
 
 
 def _in_order(level: Level, moved: Tensor | None, device: torch.device) -> tuple[Tensor, Tensor]:
     """Variables and parameter rows (R,) of an input level whose message rows are moved."""
-    variables = _indices(level.children[0])
+    variables = indices(level.children[0])
     rows = torch.arange(level.num_regions) if level.parameter_rows is None else level.parameter_rows.cpu()
     if moved is not None:
         order = moved[level.rows].argsort()
         variables, rows = variables[order], rows[order]
     return variables.to(device), rows.to(device)
-
-
-def _indices(rows: Rows) -> Tensor:
-    return torch.arange(rows.start, rows.stop) if isinstance(rows, slice) else rows.cpu()

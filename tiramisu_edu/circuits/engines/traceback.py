@@ -50,7 +50,7 @@ def sample(
 
 
 def draw(odds: Tensor, generator: torch.Generator | None) -> Tensor:
-    """One index per row of non-negative odds (n, M), with probability proportional to them; by the inverse of the sum."""
+    """One index for each row of odds (n, M), with probability proportional to them: the inverse of their sums."""
     sums = odds.cumsum(-1)
     total = sums[:, -1:]
     place = odds.device if generator is None else generator.device

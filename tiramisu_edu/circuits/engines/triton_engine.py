@@ -26,6 +26,7 @@ from torch import Tensor
 from . import triton_kernels as kernels
 from .messages import Evidence, Parameters
 from .plan import Level, Plan, unit_weight
+from .plan import indices as rows_of
 
 
 class Kept(NamedTuple):
@@ -48,6 +49,7 @@ class LogMessages:
     constants: Tensor  # (B,) float64
     weights: Tensor | None  # soft evidence without those, (D, C, B)
     kept: list[Kept] = field(default_factory=list)
+    may_be_impossible = True
 
 
 class Indices(NamedTuple):
@@ -266,8 +268,7 @@ def _indices(plan: Plan, device: torch.device) -> list[Indices]:
 
 def level_indices(level: Level, constant: int, device: torch.device) -> Indices:
     """The rows that a level's kernels read; `constant` is the row of log 1 among the children's messages."""
-    runs = [torch.arange(r.start, r.stop) if isinstance(r, slice) else r.cpu() for r in level.children]
-    children = torch.stack(runs)
+    children = torch.stack([rows_of(rows) for rows in level.children])
     if not level.is_input:
         children = children.masked_fill(children == constant, -1)
     rows = level.parameter_rows
