@@ -17,7 +17,7 @@ from . import circuit_file
 from .differentiable import LogPartition
 from .engines import choose, safe, traceback
 from .engines.messages import Evidence
-from .engines.plan import compile_plan
+from .engines.plan import compile_plan, laid_out
 from .engines.tape import Tapes
 from .evidence_checks import check_log_weights, check_possible, checked_values
 from .inputs import get_family
@@ -56,7 +56,7 @@ class Circuit(nn.Module):
             family = get_family(parameter.family or "categorical")  # sum weights are categorical over their products
             start = family.start(parameter.shape, generator, dtype)
             if parameter.family is not None:
-                start = _laid_out(start)
+                start = laid_out(start)
             self.parameter_list.append(nn.Parameter(start, requires_grad=family.is_learned))
         self.engine_name = engine
         self.tapes = Tapes()  # buffers for queries, at most MESSAGE_BYTES each
@@ -69,6 +69,11 @@ class Circuit(nn.Module):
     @property
     def num_categories(self) -> int:
         return self.graph.num_categories
+
+    @property
+    def families(self) -> list[str | None]:
+        """Per parameter the family of its input regions, None for sums."""
+        return [parameter.family for parameter in self.plan.parameters]
 
     @property
     def device(self) -> torch.device:
@@ -128,9 +133,8 @@ class Circuit(nn.Module):
         """
         log_weights, taken_out = self._checked(log_weights)
         tables, is_recorded = self.tables(), torch.is_grad_enabled()
-        chunks = self.chunks(log_weights)
-        log_z = torch.cat([LogPartition.apply(self, is_recorded, None, rows, *tables) for rows in chunks])
-        log_z = (log_z + taken_out).to(self.dtype)
+        parts = [LogPartition.apply(self, is_recorded, None, rows, *tables) for rows in self.chunks(log_weights)]
+        log_z = (torch.cat(parts) + taken_out).to(self.dtype)
         check_possible(log_z.detach())
         return log_z
 
@@ -194,7 +198,8 @@ class Circuit(nn.Module):
             (B, D) long.
         """
         log_weights, _ = self._checked(log_weights)
-        found = [safe.most_probable(self.plan, self.tables(), evidence) for evidence in self._soft_chunks(log_weights)]
+        evidence = [Evidence(log_weights=rows.permute(1, 2, 0)) for rows in self.chunks(log_weights)]
+        found = [safe.most_probable(self.plan, self.tables(), some) for some in evidence]
         check_possible(torch.cat([log_root for _, log_root in found]))
         return torch.cat([values.T for values, _ in found])
 
@@ -203,7 +208,7 @@ class Circuit(nn.Module):
         self.plan = self.plan.to(self.device)
         for own, parameter in zip(self.parameter_list, self.plan.parameters):
             if parameter.family is not None:
-                own.data = _laid_out(own.data)
+                own.data = laid_out(own.data)
         return self
 
     def forward(self, x: Tensor) -> Tensor:
@@ -212,10 +217,9 @@ class Circuit(nn.Module):
 
     def tables(self) -> list[Tensor]:
         """theta (R, K_out, M) of every level, probabilities that sum to one over M; differentiable."""
-        families = [parameter.family for parameter in self.plan.parameters]
         return [
             own if family is None else get_family(family).table(own, self.num_categories)
-            for own, family in zip(self.parameter_list, families)
+            for own, family in zip(self.parameter_list, self.families)
         ]
 
     def region_table(self, index: int) -> Tensor:
@@ -253,9 +257,7 @@ class Circuit(nn.Module):
         """
         parameters = list(self.parameter_list)
         if half:
-            families = [parameter.family for parameter in self.plan.parameters]
-            is_probability = [family in (None, "categorical") for family in families]
-            parameters = [own.bfloat16() if halve else own for own, halve in zip(parameters, is_probability)]
+            parameters = circuit_file.halved(parameters, self.families)
         circuit_file.write(path, self.graph, parameters, facts)
 
     @staticmethod
@@ -265,12 +267,10 @@ class Circuit(nn.Module):
         Raises:
             FileError: when the file is missing, truncated, or no circuit of this version.
         """
-        graph, tensors, facts = circuit_file.read(path)
-        is_double = any(theta.dtype == torch.float64 for theta in tensors.values())
-        circuit = Circuit(graph, generator=torch.Generator(), dtype=torch.float64 if is_double else torch.float32)
-        own, families = list(circuit.parameter_list), [parameter.family for parameter in circuit.plan.parameters]
+        graph, tensors, dtype, facts = circuit_file.read(path)
+        circuit = Circuit(graph, generator=torch.Generator(), dtype=dtype)
         with torch.no_grad():
-            circuit_file.fill(path, own, families, tensors)
+            circuit_file.fill(path, list(circuit.parameter_list), circuit.families, tensors)
         circuit.facts = facts
         return circuit
 
@@ -279,34 +279,26 @@ class Circuit(nn.Module):
         largest = check_log_weights(log_weights, self.num_variables, self.num_categories, self.dtype)
         if log_weights.dtype == self.dtype:
             return log_weights.to(self.device), 0.0
-        largest = largest.detach()  # a float32 near 1e6 has no digits left for what was a difference in float64
+        largest = largest.detach()  # at 1e6 float32 has no digits left for what was a difference in float64
         shifted = (log_weights - largest[..., None]).to(self.device, self.dtype)
         return shifted, largest.sum(-1, dtype=torch.float64).to(self.device)
 
     def _queries(self, log_weights: Tensor, copies: int = 1) -> Iterator[tuple[Evidence, Any]]:
-        """Pieces of the checked evidence, each with its messages, kept; none of Z(w) = 0."""
+        """Pieces of the evidence, checked, each with its messages, kept; none of Z(w) = 0."""
         log_weights, _ = self._checked(log_weights)
         first_row = 0
-        for evidence in self._soft_chunks(log_weights, copies):
+        for rows in self.chunks(log_weights, copies):
+            evidence = Evidence(log_weights=rows.permute(1, 2, 0))
             messages = self.engine.forward(self.plan, self.tables(), evidence, keep=True, tapes=self.tapes)
             if messages.may_be_impossible:
                 check_possible(messages.log_root, first_row)
-            first_row += evidence.given.shape[-1]
+            first_row += len(rows)
             yield evidence, messages
-
-    def _soft_chunks(self, log_weights: Tensor, copies: int = 1) -> Iterator[Evidence]:
-        """Pieces of the evidence in the engine's layout (D, C, B)."""
-        return (Evidence(log_weights=rows.permute(1, 2, 0)) for rows in self.chunks(log_weights, copies))
 
     def chunks(self, rows: Tensor, copies: int = 1) -> Iterator[Tensor]:
         """Rows in pieces small enough for the messages to stay within MESSAGE_BYTES."""
         sample_bytes = self.plan.floats_per_sample * self.dtype.itemsize * copies
         return iter(rows.split(max(16, MESSAGE_BYTES // sample_bytes)))
-
-
-def _laid_out(table: Tensor) -> Tensor:
-    """An input table (R, K, C), units innermost in memory: hard evidence reads whole rows of them. On a GPU as is."""
-    return table.contiguous() if table.is_cuda else table.mT.contiguous().mT
 
 
 def bits_per_dimension(mean_log_likelihood: float, num_variables: int) -> float:

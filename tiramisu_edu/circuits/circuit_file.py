@@ -13,6 +13,7 @@ from ..files import load_safetensors, save_safetensors
 from .regions import RegionGraph
 
 KIND, VERSION = "circuit", 1
+PROBABILITIES = (None, "categorical")  # sums and inputs whose parameters are probabilities themselves
 FLOATS = (torch.float32, torch.float64, torch.bfloat16)
 
 
@@ -23,8 +24,13 @@ def write(path: str | Path, graph: RegionGraph, parameters: list[Tensor], facts:
     save_safetensors(path, tensors, kind=KIND, version=VERSION, metadata=metadata)
 
 
-def read(path: str | Path) -> tuple[RegionGraph, dict[str, Tensor], dict[str, Any]]:
-    """The graph, the tensors and the facts that `write` wrote.
+def halved(parameters: list[Tensor], families: list[str | None]) -> list[Tensor]:
+    """The parameters with probabilities in bfloat16, half the bytes."""
+    return [own.bfloat16() if family in PROBABILITIES else own for own, family in zip(parameters, families)]
+
+
+def read(path: str | Path) -> tuple[RegionGraph, dict[str, Tensor], torch.dtype, dict[str, Any]]:
+    """The graph, the tensors, the floats of a circuit that holds them, and the facts.
 
     Raises:
         FileError: when the file holds no circuit, or parameters that are no finite floats.
@@ -39,7 +45,8 @@ def read(path: str | Path) -> tuple[RegionGraph, dict[str, Tensor], dict[str, An
             raise FileError(f"{path}: its tensor {name} holds {theta.dtype}, no parameters")
         if not theta.isfinite().all():
             raise FileError(f"{path}: its tensor {name} contains NaN or an infinite number")
-    return graph, tensors, facts
+    is_double = any(theta.dtype == torch.float64 for theta in tensors.values())
+    return graph, tensors, torch.float64 if is_double else torch.float32, facts
 
 
 def fill(path: str | Path, parameters: list[Tensor], families: list[str | None], tensors: dict[str, Tensor]) -> None:
@@ -57,5 +64,5 @@ def fill(path: str | Path, parameters: list[Tensor], families: list[str | None],
         theta.copy_(stored)
         if stored.dtype == torch.bfloat16:
             theta /= theta.sum(-1, keepdim=True)
-        if family in (None, "categorical", "indicator", "bernoulli") and (theta < 0).any():
+        if family in (*PROBABILITIES, "indicator", "bernoulli") and (theta < 0).any():
             raise FileError(f"{path}: its tensor theta.{i} holds negative probabilities")

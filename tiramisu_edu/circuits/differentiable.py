@@ -32,7 +32,7 @@ class LogPartition(torch.autograd.Function):
             asked = {"root_flow": grad, "gradients": gradients, "marginals": marginals}
             ctx.engine.backward(ctx.plan, parameters, ctx.evidence, ctx.messages, **asked)
         to_weights = None if marginals is None else marginals.permute(2, 0, 1)
-        found = to_weights, *(gradients or [None] * len(parameters))
+        found = [to_weights, *([None] * len(parameters) if gradients is None else gradients)]
         return None, None, None, *_Once.apply(grad, log_weights, *parameters, *found)
 
 

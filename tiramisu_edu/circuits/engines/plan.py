@@ -113,6 +113,11 @@ def unit_weight(level: Level, parameters: list[Tensor], region: Tensor, unit: Te
     return parameters[level.parameter][row, unit]
 
 
+def laid_out(table: Tensor) -> Tensor:
+    """An input table (R, K, C), units innermost in memory: hard evidence reads whole rows of them. On a GPU as is."""
+    return table.contiguous() if table.is_cuda else table.mT.contiguous().mT
+
+
 def compile_plan(graph: RegionGraph) -> Plan:
     """Group the regions of a graph into levels, children before parents."""
     stacks = _ordered_stacks(graph)

@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from .messages import Evidence, Parameters
-from .plan import Plan, level_weight, unit_weight
+from .plan import Plan, indices, level_weight, unit_weight
 
 NEVER = -1e30  # log 0, finite so that no gradient is inf - inf
 TERMS = 2**24  # of a level that are held at once
@@ -70,10 +70,8 @@ def forward(
                 units = _look_up(theta, evidence.values[level.children[0]])
             else:
                 below = list(log_weights) if level.is_input else log_u[level.child_units]
-                slots = [
-                    below[rows] if isinstance(rows, slice) else [below[i] for i in rows] for rows in level.children
-                ]
-                x = sum(map(torch.stack, slots), 0.0).view(level.num_regions, level.num_products, -1)
+                slots = [torch.stack([below[i] for i in indices(rows).tolist()]) for rows in level.children]
+                x = torch.stack(slots).sum(0).view(level.num_regions, level.num_products, -1)
                 units = _mixed(theta, x, mix)
             products.append(x)
             log_u[level.num_units][level.rows] = units.unbind(0)

@@ -73,9 +73,7 @@ def forward(
     """Messages of all regions, children before parents; the root's is log Z(w).
 
     Args:
-        plan: the levels.
-        parameters: float32.
-        evidence: soft in float32, or hard.
+        parameters, evidence: in float32.
         keep: what the backward pass needs.
         tapes: of the fast engine; this one needs none.
     """
@@ -113,8 +111,8 @@ def odds(
     """theta_km exp(x_m) up to a factor, (n, M): how likely each product below a unit is; arguments as in `safe`."""
     (region, sample, unit), level = reached, plan.levels[number]
     source = _source(level, messages.weights, messages.log_units, messages.log_scale)
-    log_e = sum(source.units[rows] for rows in level.children)
-    relative = sum(source.scales[rows].double() for rows in level.children)
+    log_e = torch.stack([source.units[rows] for rows in level.children]).sum(0)
+    relative = torch.stack([source.scales[rows] for rows in level.children]).sum(0, dtype=torch.float64)
     size = level.num_regions, level.num_partitions, -1, log_e.shape[-1]
     log_e, relative = log_e.view(size), relative.view(size)
     x = (log_e + (relative - relative.amax(1, keepdim=True)).to(log_e)).flatten(1, 2)  # (R, M, B)
@@ -136,9 +134,6 @@ def backward(
     """Flows of all regions, from the root down, added to what is asked for.
 
     Args:
-        plan: the levels.
-        parameters: as given to `forward`.
-        evidence: as given to `forward`.
         messages: what `forward` returned for the same evidence, kept.
         root_flow: (B,), 1 by default; a sample's flows scale with it, so it carries an upstream gradient or a weight.
         gradients: per parameter d(sum of log Z)/d theta is added; times theta it is the edge flow.
