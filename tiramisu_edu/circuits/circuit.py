@@ -192,10 +192,7 @@ class Circuit(nn.Module):
         choices jointly, so its probability is a lower bound of the maximum.
 
         Args:
-            log_weights: (B, D, C).
-
-        Returns:
-            (B, D) long.
+            log_weights: (B, D, C); the result is (B, D) long.
         """
         log_weights, _ = self._checked(log_weights)
         evidence = [Evidence(log_weights=rows.permute(1, 2, 0)) for rows in self.chunks(log_weights)]
@@ -212,15 +209,13 @@ class Circuit(nn.Module):
         return self
 
     def forward(self, x: Tensor) -> Tensor:
-        """log p(x): as `log_likelihood`, so that `torch.func.functional_call` can put other parameters in."""
+        """As `log_likelihood`, so that `torch.func.functional_call` can put other parameters in."""
         return self.log_likelihood(x)
 
     def tables(self) -> list[Tensor]:
         """theta (R, K_out, M) of every level, probabilities that sum to one over M; differentiable."""
-        return [
-            own if family is None else get_family(family).table(own, self.num_categories)
-            for own, family in zip(self.parameter_list, self.families)
-        ]
+        own = zip(self.parameter_list, self.families)
+        return [theta if name is None else get_family(name).table(theta, self.num_categories) for theta, name in own]
 
     def region_table(self, index: int) -> Tensor:
         """theta (K_out, M) of region `index` of the graph."""
@@ -255,10 +250,8 @@ class Circuit(nn.Module):
         Args:
             half: probabilities in bfloat16, half the bytes; normalised again in float32 when they are read.
         """
-        parameters = list(self.parameter_list)
-        if half:
-            parameters = circuit_file.halved(parameters, self.families)
-        circuit_file.write(path, self.graph, parameters, facts)
+        own = list(self.parameter_list)
+        circuit_file.write(path, self.graph, circuit_file.halved(own, self.families) if half else own, facts)
 
     @staticmethod
     def load(path: str | Path) -> Circuit:

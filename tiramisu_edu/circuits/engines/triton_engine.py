@@ -70,13 +70,7 @@ class Source(NamedTuple):
 def forward(
     plan: Plan, parameters: Parameters, evidence: Evidence, *, keep: bool = False, tapes: object = None
 ) -> LogMessages:
-    """Messages of all regions, children before parents; the root's is log Z(w).
-
-    Args:
-        parameters, evidence: in float32.
-        keep: what the backward pass needs.
-        tapes: of the fast engine; this one needs none.
-    """
+    """Messages of all regions, children before parents; arguments as in `safe`, all in float32."""
     like, batch = parameters[0].detach(), evidence.given.shape[-1]
     constants, weights = torch.zeros(batch, dtype=torch.float64, device=like.device), None
     if evidence.log_weights is not None:
