@@ -57,7 +57,7 @@ def test_a_changed_file_is_named_with_both_digests(data):
 def test_missing_and_unlisted_files_are_told_apart(data):
     stranger = data.with_name("stranger.safetensors")
     stranger.write_bytes(b"?")
-    with pytest.raises(FileError, match=r"not listed in .*tiramisu_edu\.zoo"):
+    with pytest.raises(FileError, match=r"not listed in .*tiramisu_edu\.datafiles"):
         datafiles.verified(stranger)
     expected = sha256(data)
     data.unlink()

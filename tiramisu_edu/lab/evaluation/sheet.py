@@ -36,7 +36,8 @@ def save_sheet(path: str | Path, rows: dict[str, Tensor], title: str) -> Path:
     gap = max(1, H // 16)
     canvas = as_levels(F.pad(pictures, (0, gap, 0, gap), value=1.0))
     canvas = canvas.permute(0, 3, 1, 4, 2).reshape(R * (H + gap), B * (W + gap), 3)[:-gap, :-gap]
-    figure, axis = new_figure(1.9 + 0.75 * B, 0.4 + 0.76 * R)
+    labels = 0.4 + 0.08 * max(map(len, rows))  # inches
+    figure, axis = new_figure(labels + 0.75 * B, 0.4 + 0.76 * R)
     axis.imshow(canvas.numpy(), interpolation="nearest")
     axis.set_yticks([r * (H + gap) + H / 2 - 0.5 for r in range(R)], labels=list(rows), fontsize=9)
     axis.set_xticks([])
