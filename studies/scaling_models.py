@@ -7,7 +7,7 @@ pictures. Each can say how likely a picture is and complete one by itself, witho
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -18,7 +18,7 @@ from tiramisu_edu.circuits.learning import mean_log_likelihood
 from tiramisu_edu.circuits.structures import chow_liu_edges, latent_tree
 from tiramisu_edu.lab.recipes.patch_circuit import PatchRows, PatchSettings, em_round, refine
 from tiramisu_edu.lab.recipes.picture_teacher import teach
-from tiramisu_edu.lab.recipes.tokenizer import TokenizerSettings
+from tiramisu_edu.lab.recipes.tokenizer import TokenizerSettings, train_tokenizer
 from tiramisu_edu.steering.evidence import Observation
 from tiramisu_edu.steering.latent import LatentGuide, covered_fraction, decoded_moments, joint_codes
 from tiramisu_edu.steering.patches import PatchCodebook
@@ -167,6 +167,7 @@ def _train_codes(
     images: Tensor, validation: Tensor, patch: int, s: ModelSettings, generator: torch.Generator
 ) -> CodeModel:
     batch = max(1, s.tokenizer.batch_size * 32**2 // images.shape[-1] ** 2)
+    tokenizer = train_tokenizer(images, replace(s.tokenizer, batch_size=batch, seed=s.seed))
     some = images[: s.teach_images]
     circuit = _tree(some, patch, tokenizer.num_codes, s, generator)
     teach(circuit, tokenizer.encode(some), some, generator)
