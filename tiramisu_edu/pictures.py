@@ -1,5 +1,7 @@
 """Picture files of any kind -> image tensors in [-1, 1], and back."""
 
+import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,6 +14,7 @@ from .errors import ImageError
 from .files import atomic_path
 
 _MODES = {1: "L", 3: "RGB"}
+WRITTEN = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP", ".tif": "TIFF", ".tiff": "TIFF"}
 
 
 class Picture(NamedTuple):
@@ -68,11 +71,11 @@ def load_image(path: str | Path, size: tuple[int, int], channels: int, *, crop: 
 
 
 def save_image(image: Tensor, path: str | Path, *, scale: int = 1) -> None:
-    """Writes one image as PNG, each pixel as a square of `scale` pixels.
+    """Writes one image in the format of its suffix, each pixel as a square of `scale` pixels.
 
     Args:
         image: (C, H, W) or (1, C, H, W) in [-1, 1], C = 1 or 3; values outside are clipped.
-        path: the file; its name ends in .png.
+        path: the file; its name ends in one of WRITTEN.
         scale: how many pixels wide a pixel becomes, >= 1.
 
     Raises:
@@ -86,7 +89,30 @@ def save_image(image: Tensor, path: str | Path, *, scale: int = 1) -> None:
     grid = levels.permute(1, 2, 0).numpy()  # (H, W, C)
     picture = Image.fromarray(grid[..., 0] if pixels.shape[0] == 1 else grid)
     with atomic_path(path) as unfinished:
-        picture.save(unfinished, format="PNG")
+        picture.save(unfinished, format=WRITTEN[Path(path).suffix.lower()])
+
+
+def check_output(path: str | Path, *inputs: str | Path, suffixes: Iterable[str] = WRITTEN) -> None:
+    """Refuses a file that cannot be written, before the work for it begins.
+
+    Args:
+        path: the file to write.
+        inputs: files that are read; none may be overwritten, under any of its names.
+        suffixes: how the name may end.
+
+    Raises:
+        ImageError: for another suffix, a folder, an input, or a place where no file can be made.
+    """
+    path = Path(path)
+    if path.suffix.lower() not in suffixes:
+        raise ImageError(f"{path}: the name must end in {', '.join(suffixes)}, which is the format it is written in")
+    if path.is_dir():
+        raise ImageError(f"{path}: this is a folder; name a file to write")
+    if any(path.exists() and Path(source).exists() and path.samefile(source) for source in inputs):
+        raise ImageError(f"{path}: this file is read and would be overwritten; choose another name")
+    place = next(parent for parent in Path(os.path.realpath(path)).parents if parent.exists())
+    if not place.is_dir() or not os.access(place, os.W_OK | os.X_OK):
+        raise ImageError(f"{path}: no file can be made here ({place} is no folder that may be written to)")
 
 
 def open_picture(path: str | Path) -> Image.Image:

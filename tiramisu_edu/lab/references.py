@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..errors import ImageError, TiramisuError
+from ..errors import ImageError, unknown_name
 from ..pictures import load_image, open_picture
 from ..steering.layouts import LAYOUTS, NOTHING, layout
 from ..world import World
@@ -42,7 +42,7 @@ def read_regions(name: str, size: tuple[int, int]) -> Tensor:
     if name in LAYOUTS:
         return layout(name, *size)
     if not Path(name).is_file():
-        raise TiramisuError(f"unknown regions {name!r}: choose one of {', '.join(LAYOUTS)}, or a label picture")
+        raise unknown_name("regions", name, [*LAYOUTS, "a label picture"])
     levels = torch.from_numpy(np.array(open_picture(name).convert("L"))).long()
     if tuple(levels.shape) != size:
         raise ImageError(f"{name}: the label picture is {tuple(levels.shape)}, the world's pictures are {size}")
