@@ -232,13 +232,8 @@ def strings():
             if isinstance(node, ast.Constant) and isinstance(node.value, str):
                 yield path, node.value
             elif isinstance(node, ast.JoinedStr):
-                yield (
-                    path,
-                    "".join(
-                        str(getattr(part, "value", "")) if isinstance(part, ast.Constant) else "NAME"
-                        for part in node.values
-                    ),
-                )
+                parts = (part.value if isinstance(part, ast.Constant) else "NAME" for part in node.values)
+                yield path, "".join(parts)
 
 
 def test_messages_name_only_commands_and_modules_that_exist():

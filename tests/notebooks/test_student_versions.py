@@ -136,8 +136,7 @@ def test_a_teacher_grades_what_the_student_wrote_and_nothing_else(tmp_path, caps
 
 HOSTILE = {
     "exit": "import os\nos._exit(0)",
-    "loop": "def sum_value(theta, values):\n    while True:\n        pass",
-    "memory": "def sum_value(theta, values):\n    return bytearray(1 << 40)",
+    "loop": "def forward(*rest):\n    return bytearray(1 << 40)\n\n\ndef sum_value(theta, values):\n    while True:\n        pass",
     "checker": "check_sum_value.report = lambda answer: None\nsum_value = 0",
     "solution": "sum_value = check_sum_value.solution",
     "getattr": "sum_value = globals()['check_sum_value']",
@@ -161,7 +160,7 @@ def test_a_class_is_graded_whatever_one_of_them_hands_in(tmp_path, capsys, monke
     found = dict(zip(names, (line.partition(".ipynb: ")[2] for line in lines), strict=True))
     assert found["empty"].startswith("0 of 5; not run whole:")
     assert found["exit"] == "1 of 5; not run whole: its process ended before the notebook did"
-    assert found["loop"] == "1 of 5" and found["memory"] == "1 of 5"
+    assert found["loop"] == "1 of 5"
     assert all(found[name].startswith("0 of 5; flagged") for name in ("checker", "solution", "getattr"))
 
 
