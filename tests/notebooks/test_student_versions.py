@@ -136,7 +136,7 @@ def test_a_teacher_grades_what_the_student_wrote_and_nothing_else(tmp_path, caps
 
 HOSTILE = {
     "exit": "import os\nos._exit(0)",
-    "loop": "def forward(*rest):\n    return bytearray(1 << 40)\n\n\ndef sum_value(theta, values):\n    while True:\n        pass",
+    "loop": "def sum_value(theta, values):\n    while True:\n        bytearray(1 << 40 if theta is None else 1)",
     "checker": "check_sum_value.report = lambda answer: None\nsum_value = 0",
     "solution": "sum_value = check_sum_value.solution",
     "getattr": "sum_value = globals()['check_sum_value']",

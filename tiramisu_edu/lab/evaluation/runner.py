@@ -19,7 +19,6 @@ from ...errors import TiramisuError
 from ..zoo import load
 from .cells import Cell, CellResult, load_cell, run_cell, save_cell
 
-
 SILENCE = 1800.0  # seconds without a new cell, after which the other ranks count as dead
 
 
