@@ -206,8 +206,8 @@ def _strokes(name: str, brush: Brush, height: int, width: int, generator: torch.
 
 def _draw(brush: Brush, height: int, width: int, generator: torch.Generator) -> Tensor:
     """(H, W) bool: one drawing on the 256 canvas, read at the pixel centres."""
-    rows = (torch.arange(height) + 0.5)[:, None] * CANVAS / height
-    cols = (torch.arange(width) + 0.5)[None, :] * CANVAS / width
+    rows = (torch.arange(height, dtype=torch.float32) + 0.5)[:, None] * CANVAS / height
+    cols = (torch.arange(width, dtype=torch.float32) + 0.5)[None, :] * CANVAS / width
     pixel = CANVAS / min(height, width)  # no stroke is thinner than a pixel
 
     drawn = torch.zeros(height, width, dtype=torch.bool)
@@ -246,4 +246,4 @@ def _integer(low: int, high: int, generator: torch.Generator) -> int:
 
 def _uniform(generator: torch.Generator) -> float:
     """A uniform number in [0, 1)."""
-    return torch.rand((), generator=generator).item()
+    return torch.rand((), generator=generator, dtype=torch.float32).item()

@@ -26,8 +26,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .errors import FileError, ImageError, TiramisuError
-from .files import load_safetensors, save_safetensors
+from .errors import ImageError, TiramisuError
+from .files import load_safetensors, reading, save_safetensors, with_weights
 
 KIND, VERSION = "tokenizer", 1
 PATCH = 4  # pixels along the side of a patch
@@ -160,14 +160,10 @@ class Tokenizer(nn.Module):
             FileError: for a file that is missing, damaged or of another kind.
         """
         weights, metadata = load_safetensors(path, kind=KIND, version=VERSION)
-        try:
-            with torch.device("meta"):  # no initial weights, hence no draw from the global generator
-                tokenizer = cls(**metadata["config"])
-            tokenizer.load_state_dict({name: value.float() for name, value in weights.items()}, assign=True)
-        except (KeyError, TypeError, RuntimeError) as reason:
-            raise FileError(f"{path} does not describe a tokenizer: {reason}") from None
-        tokenizer.facts = metadata["facts"]
-        return tokenizer.eval().requires_grad_(False)
+        with reading(path):
+            tokenizer = with_weights(lambda: cls(**metadata["config"]), weights)
+            tokenizer.facts = dict(metadata["facts"])
+        return tokenizer
 
     def _distances(self, features: Tensor) -> Tensor:
         """d, (N, n, V), in units of the usual rounding error, from features (N, n, D)."""
@@ -181,8 +177,9 @@ def _with_place(grid: Tensor) -> Tensor:
     On an 8 x 8 grid these are a basis: a linear layer makes any table of places from them, and reads it off between
     its entries on a finer grid.
     """
+    waves = torch.arange(WAVES, dtype=torch.float32)
     down, across = (
-        torch.cos(math.pi / n * torch.arange(WAVES)[:, None] * (torch.arange(n) + 0.5)) for n in grid.shape[2:]
+        torch.cos(math.pi / n * waves[:, None] * (torch.arange(n, dtype=torch.float32) + 0.5)) for n in grid.shape[2:]
     )
     place = torch.einsum("kh,lw->klhw", down, across).flatten(0, 1)
     return torch.cat([grid, place.to(grid).expand(len(grid), -1, -1, -1)], dim=1)

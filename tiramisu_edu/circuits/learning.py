@@ -127,7 +127,7 @@ def _identity(circuit: Circuit, train: Rows, validation: Rows | None) -> dict[st
     identity: dict[str, Any] = {"graph": circuit.graph.to_json(), "dtype": str(circuit.dtype)}
     for name, data in (("train", train), ("validation", validation)):
         if data is not None and len(data):
-            some = torch.linspace(0, len(data) - 1, min(len(data), 64)).long()
+            some = torch.linspace(0, len(data) - 1, min(len(data), 64), dtype=torch.float32).long()
             identity[name] = [len(data), tensor_digest({"rows": _rows(data, some)})]
     return identity
 

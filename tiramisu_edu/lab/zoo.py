@@ -9,7 +9,6 @@ A model is read when it is first asked for, and checked against its SHA-256, so 
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cached_property
 from pathlib import Path
 
 from torch import Tensor
@@ -18,7 +17,7 @@ from ..circuits.circuit import Circuit
 from ..errors import TiramisuError
 from ..names import FOLDER, WEAK
 from ..steering.evidence import PixelCodebook
-from ..world import World
+from ..world import World, once
 from .recipes.pixel_circuit import independent_pixels
 from .worlds import digits
 from .worlds.folder import FolderWorld
@@ -32,16 +31,16 @@ class DigitsWorld(World):
 
     parts = ("images", "circuit", "denoiser", "judge")
 
-    @cached_property
+    @once
     def codebook(self) -> PixelCodebook:
         return PixelCodebook.grey_levels(digits.NUM_LEVELS)
 
-    @cached_property
+    @once
     def judge(self) -> Judge:
         """Images -> log-probabilities of the digits; trained apart from the models it judges."""
         return Judge.load(self.file("judge"))
 
-    @cached_property
+    @once
     def independent_circuit(self) -> Circuit:
         return independent_pixels().to(self.device)
 
@@ -65,7 +64,7 @@ class SceneWorld(World):
         "judge",
     )
 
-    @cached_property
+    @once
     def judge(self) -> Judge:
         """Images -> log-probabilities of the factors; trained apart from the models it judges."""
         return Judge.load(self.file("judge"))
@@ -81,7 +80,7 @@ class SceneWorld(World):
             self._drawn[split] = self.scene.images(split)
         return self._drawn[split]
 
-    @cached_property
+    @once
     def _drawn(self) -> dict[str, tuple[Tensor, Tensor]]:
         return {}
 

@@ -76,7 +76,8 @@ class LatentGuide(Guide):
         log_q = self.tokenizer.log_probabilities(torch.where(step.known, step.image, step.prediction.x_0))
         known = covered_fraction(step.known, log_q.shape[1]).to(log_q)
         painted = decoded_moments(self.tokenizer, self.sample_codes(log_q, known))
-        self.cost.update({"encodes": 1, "circuit passes": 1, "decodes": self.samples})
+        for what, times in (("encodes", 1), ("circuit passes", 1), ("decodes", self.samples)):
+            self.count(what, times)
         self.circuit_mean = torch.where(step.known, step.image, painted.mean)
         return torch.where(step.known, step.image, self.mix(step, painted, alpha).to(step.x_t))
 

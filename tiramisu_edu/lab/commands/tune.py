@@ -32,7 +32,7 @@ class Options:
 
 def run(options: Options) -> int:
     """Try all candidates, print them, and write samplers.json or guides.json beside the world's models."""
-    from ...datafiles import data_root
+    from ...datafiles import data_root, write_checksums
     from ...errors import TiramisuError
     from ...masks import MASKS
     from ..common import chosen_device
@@ -57,6 +57,8 @@ def run(options: Options) -> int:
         found = tune(world, name, options.masks, measure_name=options.measure, **shared)
         path = folder / ("guides.json" if name in options.guides else "samplers.json")
         save_tuned(path, {name: found})  # after each name: a stopped run keeps what it found
+        if options.out is None:
+            write_checksums()
         for candidate, value in found["tried"]:
             mark = "<-" if candidate == found["options"] else ""
             print(f"{name:17} {MEASURES[options.measure].title} {value:.4f}  {candidate} {mark}", flush=True)
