@@ -9,12 +9,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .errors import TiramisuError
+from .errors import ImageError, TiramisuError
 
 
 def integer(name: str, value: Any, low: int = 0, high: float = math.inf) -> int:
     """The value as an int, once it is a whole number in low ... high; True and False are none."""
-    if isinstance(value, bool) or not isinstance(value, Integral) or not low <= value <= high:
+    if isinstance(value, bool) or not (isinstance(value, Integral) and low <= int(value) <= high):
         within = f"in {low} ... {high}" if high < math.inf else f"of at least {low}"
         raise TiramisuError(f"{name} must be a whole number {within}, not {value!r}")
     return int(value)
@@ -27,9 +27,11 @@ def positive_integer(name: str, value: Any) -> int:
 
 def number(name: str, value: Any, low: float, high: float = math.inf) -> float:
     """The value as a float, once it is a number in [low, high], and finite."""
-    if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(value) or not low <= value <= high:
+    if isinstance(value, bool) or not (
+        isinstance(value, Real) and math.isfinite(value) and low <= float(value) <= high
+    ):
         within = f"in [{low:g}, {high:g}]" if high < math.inf else f"of at least {low:g}"
-        raise TiramisuError(f"{name} must be a number {within}, not {value!r}")
+        raise TiramisuError(f"{name} must {'lie' if high < math.inf else 'be a number'} {within}, not {value!r}")
     return float(value)
 
 
@@ -40,10 +42,19 @@ def instance(name: str, value: Any, *kinds: type) -> None:
         raise TiramisuError(f"{name} must be a {expected}, not {_found(value)}")
 
 
-def generator(name: str, value: Any) -> None:
+def is_generator(name: str, value: Any) -> None:
     """Whether the value is a random generator; a seed is none."""
     if not isinstance(value, torch.Generator):
         raise TiramisuError(f"{name} must be torch.Generator().manual_seed(0), not {_found(value)}")
+
+
+def check_images(name: str, value: Any, *, finite: bool = True) -> None:
+    """Whether the value is images (B, C, H, W) of floating point, and finite ones where asked."""
+    instance(name, value, Tensor)
+    if value.ndim != 4 or 0 in value.shape or not value.is_floating_point():
+        raise ImageError(f"{name} must be float (B, C, H, W), not {value.dtype} {tuple(value.shape)}")
+    if finite and not bool(value.isfinite().all()):
+        raise ImageError(f"{name} must be finite numbers; some are NaN or infinite")
 
 
 def _found(value: Any) -> str:

@@ -17,6 +17,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from .checks import is_generator, positive_integer
 from .errors import ImageError, TiramisuError, unknown_name
 from .pictures import open_picture
 
@@ -106,6 +107,10 @@ def mask(name: str, height: int, width: int, *, generator: torch.Generator | Non
     """
     if name not in MASKS:
         raise unknown_name("mask", name, MASKS)
+    positive_integer("height", height)
+    positive_integer("width", width)
+    if generator is not None:
+        is_generator("generator", generator)
     layout = PAPER_COLUMNS.get(name, name)
     known = (
         inside_boxes(BOXES[layout], height, width)

@@ -26,6 +26,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .checks import check_images, instance, positive_integer
 from .errors import ImageError, TiramisuError
 from .files import load_safetensors, reading, save_safetensors, with_weights
 
@@ -49,7 +50,8 @@ class Tokenizer(nn.Module):
 
     def __init__(self, *, num_codes: int = 256, code_size: int = 8, width: int = 96, channels: int = 3) -> None:
         super().__init__()
-        self.config = {"num_codes": num_codes, "code_size": code_size, "width": width, "channels": channels}
+        sizes = {"num_codes": num_codes, "code_size": code_size, "width": width, "channels": channels}
+        self.config = {name: positive_integer(name, size) for name, size in sizes.items()}
         self.facts: dict[str, Any] = {}
         self.encoder = nn.Sequential(
             nn.Conv2d(channels * PATCH**2 + WAVES**2, width, 1),
@@ -84,7 +86,8 @@ class Tokenizer(nn.Module):
             ImageError: for images of other channels, that are not square, or whose sides are no multiples of 4.
         """
         channels = self.config["channels"]
-        if images.dim() != 4 or images.shape[1] != channels or images.shape[2] != images.shape[3]:
+        check_images("images", images)
+        if images.shape[1] != channels or images.shape[2] != images.shape[3]:
             raise ImageError(f"expected square images (N, {channels}, H, H), not {tuple(images.shape)}")
         if images.shape[3] % PATCH:
             raise ImageError(f"{images.shape[3]} pixels are no multiple of {PATCH}: crop or resize the images")
@@ -97,6 +100,9 @@ class Tokenizer(nn.Module):
         Raises:
             TiramisuError: where n is no square.
         """
+        instance("features", features, Tensor)
+        if features.ndim != 3 or not features.is_floating_point():
+            raise TiramisuError(f"features must be float (N, n, D), not {features.dtype} {tuple(features.shape)}")
         side = math.isqrt(features.shape[1])
         if side**2 != features.shape[1]:
             raise TiramisuError(f"{features.shape[1]} codes do not fill a square grid")
@@ -109,6 +115,11 @@ class Tokenizer(nn.Module):
 
     def decode(self, codes: Tensor) -> Tensor:
         """Images (N, C, H, W) in [-1, 1] of codes (N, n) long in 0..V-1. Raises: as `generate`."""
+        instance("codes", codes, Tensor)
+        if codes.dtype != torch.long or codes.ndim != 2 or not bool(((codes >= 0) & (codes < self.num_codes)).all()):
+            raise TiramisuError(
+                f"codes must be (N, n) long in 0 ... {self.num_codes - 1}, not {codes.dtype} {tuple(codes.shape)}"
+            )
         return self.generate(self.codebook[codes]).clamp(-1, 1)
 
     def log_probabilities(self, images: Tensor, temperature: float | Tensor = 1.0) -> Tensor:

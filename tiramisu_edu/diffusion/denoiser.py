@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import pixel_shuffle, pixel_unshuffle
 
-from ..checks import instance, positive_integer
+from ..checks import check_images, instance, integer, positive_integer
 from ..errors import FileError, ImageError, TiramisuError
 from ..files import load_safetensors, reading, save_safetensors, with_weights
 from .schedule import Schedule, signal_and_noise
@@ -99,6 +99,18 @@ class Denoiser(nn.Module):
         Raises:
             ImageError: the images cannot be cut into patches.
         """
+        check_images("x_t", x_t, finite=False)
+        self.check_channels(x_t)
+        if not isinstance(i, Tensor):
+            integer("i", i, 0, len(self.schedule) - 1)
+        elif (
+            i.dtype != torch.long
+            or i.shape not in ((), (len(x_t),))
+            or not bool(((i >= 0) & (i < len(self.schedule))).all())
+        ):
+            raise TiramisuError(
+                f"i must be times (B,) long in 0 ... {len(self.schedule) - 1}, not {i.dtype} {tuple(i.shape)}"
+            )
         if x_t.shape[-2] % self.patch or x_t.shape[-1] % self.patch:
             raise ImageError(f"images of {x_t.shape[-2]} x {x_t.shape[-1]} pixels do not divide into {self.patch}s")
         t = torch.as_tensor(i, device=x_t.device).expand(len(x_t))
@@ -107,6 +119,13 @@ class Denoiser(nn.Module):
         output = self.network(blocks, t)
         output = output if isinstance(output, Tensor) else output.sample
         return pixel_shuffle(output[:, : blocks.shape[1]], self.patch).to(x_t.dtype)
+
+    def check_channels(self, images: Tensor) -> None:
+        """Whether images (B, C, H, W) have the channels of the network, where it states them."""
+        channels = getattr(getattr(self.network, "config", None), "in_channels", None)
+        if channels not in (None, images.shape[1] * self.patch**2):
+            found, expected = tuple(images.shape), channels // self.patch**2
+            raise ImageError(f"the network takes {expected} channels, the images {found} have others")
 
     def target(self, x_0: Tensor, noise: Tensor, i: int | Tensor) -> Tensor:
         """What a perfect network outputs for x_t = sqrt(alpha_bar) x_0 + sqrt(1 - alpha_bar) noise, (B, C, H, W)."""
@@ -183,16 +202,19 @@ class Denoiser(nn.Module):
             options |= {"use_safetensors": True, "low_cpu_mem_usage": False, "output_loading_info": True}
             with torch.inference_mode(False):
                 network, found = UNet2DModel.from_pretrained(source, subfolder=unet, **options)
+            _check_scheduler(source, config)
+            schedule = Schedule.from_diffusers(config)
         except TiramisuError:
             raise
         except Exception as error:
             raise FileError(f"cannot read a UNet2DModel and its scheduler from {source}: {error}") from error
         if odd := [name for kind in ("missing_keys", "unexpected_keys", "mismatched_keys") for name in found[kind]]:
             raise FileError(f"the weights in {source} are not those of its network: {len(odd)} differ, first {odd[0]}")
-        _check_scheduler(source, config)
-        predicts = config.get("prediction_type", "epsilon") if config.get("predict_epsilon", True) else "sample"
+        if not all(bool(weight.isfinite().all()) for weight in network.state_dict().values()):
+            raise FileError(f"the weights in {source} are not all finite")
+        predicts: Any = config.get("prediction_type", "epsilon") if config.get("predict_epsilon", True) else "sample"
         facts = {"source": str(source), "revision": revision}
-        return cls(network, Schedule.from_diffusers(config), predicts, facts).eval().requires_grad_(False)
+        return cls(network, schedule, predicts, facts).eval().requires_grad_(False)
 
 
 def network_config(network: nn.Module) -> dict[str, Any]:

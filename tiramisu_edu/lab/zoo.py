@@ -13,6 +13,7 @@ from pathlib import Path
 
 from torch import Tensor
 
+from ..checks import instance, positive_integer
 from ..circuits.circuit import Circuit
 from ..errors import TiramisuError
 from ..names import FOLDER, WEAK
@@ -46,6 +47,7 @@ class DigitsWorld(World):
 
     def images(self, split: str, count: int | None = None) -> tuple[Tensor, Tensor]:
         images, states = digits.images(split)
+        count = None if count is None else positive_integer("count", count)
         return images[:count], states[:count]
 
 
@@ -101,6 +103,9 @@ def load(world_name: str, *, size: int | None = None, models: str | Path | None 
         TiramisuError: for an unknown name.
         ImageError: for a folder without pictures.
     """
+    instance("world_name", world_name, str)
+    if size is not None:
+        positive_integer("size", size)
     if world_name.startswith(FOLDER):
         return FolderWorld(world_name, size=size, models=models)
     if size is not None or models is not None:

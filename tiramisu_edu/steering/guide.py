@@ -15,10 +15,11 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from ..checks import number
 from ..circuits.circuit import Circuit
 from ..diffusion.noise import Generators
 from ..diffusion.step import Step
-from ..errors import TiramisuError
+from ..errors import ImageError, TiramisuError
 from .evidence import Codebook, Observation
 
 _COUNTING = threading.Lock()
@@ -42,8 +43,7 @@ class Guide(ABC):
     cost: Counter[str]
 
     def __post_init__(self) -> None:
-        if not 0 <= self.fraction <= 1:
-            raise TiramisuError(f"the guided fraction must lie in [0, 1], not {self.fraction}")
+        number("the guided fraction", self.fraction, 0, 1)
         self.cost = Counter()
         self._of_thread = threading.local()  # what one step leaves for later: another thread has steps of its own
 
@@ -105,9 +105,19 @@ class CircuitGuide(Guide):
         image, known, log_w = getattr(self._of_thread, "known", (None, None, None))
         if image is not seen.image or known is not seen.known or log_w is None:
             log_w = self.codebook.log_known(seen._replace(image=seen.image.double()))
+            check_size(seen.image, log_w, self.circuit)
             log_w = (log_w - log_w.amax(-1, keepdim=True)).to(seen.x_t)
             self._of_thread.known = seen.image, seen.known, log_w
         return log_w
+
+
+def check_size(image: Tensor, log_weights: Tensor, circuit: Circuit) -> None:
+    """Whether the evidence of images is about the circuit's variables."""
+    found, expected = tuple(log_weights.shape[1:]), (circuit.num_variables, circuit.num_categories)
+    if found != expected:
+        raise ImageError(
+            f"image {tuple(image.shape[1:])} is evidence on {found}, the guide's circuit is about {expected}"
+        )
 
 
 def observed(step: Step) -> Observation:

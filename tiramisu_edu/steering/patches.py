@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ..checks import positive_integer
+from ..checks import check_images, instance, is_generator, positive_integer
 from ..circuits.clustering import kmeans
 from ..errors import EvidenceError, ImageError
 from ..files import load_safetensors, reading, save_safetensors
@@ -74,6 +74,10 @@ class PatchCodebook(Codebook):
         Raises:
             ImageError: when the patches do not tile the images.
         """
+        check_images("images", images)
+        positive_integer("patch", patch)
+        positive_integer("num_codes", num_codes)
+        is_generator("generator", generator)
         shape = (int(images.shape[1]), int(images.shape[2]), int(images.shape[3]))
         points = to_patches(images, patch).transpose(0, 1)  # (D, N, P)
         label = "patch codes" if progress else ""
@@ -211,6 +215,11 @@ class PatchCodebook(Codebook):
 
     def _cut(self, images: Tensor) -> Tensor:
         """(B, C, H, W) -> (D, B, P)."""
+        instance("images", images, Tensor)
+        if tuple(images.shape[1:]) != tuple(self.shape):
+            raise ImageError(
+                f"images must have the codebook's shape (B, C, H, W) = (B, *{self.shape}), not {tuple(images.shape)}"
+            )
         return to_patches(images, self.patch).transpose(0, 1)
 
     def _join(self, patches: Tensor) -> Tensor:
