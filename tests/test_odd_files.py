@@ -1,4 +1,4 @@
-"""Whatever stands in a file, reading it gives the object or one FileError: flipped bytes, and odd contents under a seal."""
+"""Whatever stands in a file, reading it gives the object or one FileError: flips, and odd contents under a seal."""
 
 import json
 import random

@@ -91,7 +91,7 @@ class Tokenizer(nn.Module):
             raise ImageError(f"expected square images (N, {channels}, H, H), not {tuple(images.shape)}")
         if images.shape[3] % PATCH:
             raise ImageError(f"{images.shape[3]} pixels are no multiple of {PATCH}: crop or resize the images")
-        patches = F.pixel_unshuffle(images, PATCH)  # (N, 16 C, H / 4, W / 4)
+        patches = F.pixel_unshuffle(images.to(self.codebook.dtype), PATCH)  # (N, 16 C, H / 4, W / 4)
         return self.encoder(_with_place(patches)).flatten(2).mT
 
     def generate(self, features: Tensor) -> Tensor:
@@ -111,6 +111,7 @@ class Tokenizer(nn.Module):
     @torch.no_grad()
     def encode(self, images: Tensor) -> Tensor:
         """The nearest code of every patch: images (N, C, H, W) in [-1, 1] -> (N, n) long. Raises: as `embed`."""
+        check_images("images", images)
         return torch.cat([self._distances(self.embed(part)).argmin(-1) for part in images.split(512)])
 
     def decode(self, codes: Tensor) -> Tensor:
