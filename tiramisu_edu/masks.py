@@ -16,6 +16,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from .checks import is_generator, positive_integer
 from .errors import ImageError, TiramisuError, unknown_name
 from .pictures import open_grey
 
@@ -105,6 +106,10 @@ def mask(name: str, height: int, width: int, *, generator: torch.Generator | Non
     """
     if name not in MASKS:
         raise unknown_name("mask", name, MASKS)
+    positive_integer("height", height)
+    positive_integer("width", width)
+    if generator is not None:
+        is_generator("generator", generator)
     layout = PAPER_COLUMNS.get(name, name)
     known = (
         inside_boxes(BOXES[layout], height, width)
