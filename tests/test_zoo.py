@@ -28,13 +28,13 @@ def test_tuned_options_are_checked_against_the_list(monkeypatch, tmp_path):
     (tmp_path / "digits" / "samplers.json").write_text('{"ddim": {"options": {"eta": 0.5}}}')
     monkeypatch.setenv("TIRAMISU_DATA", str(tmp_path))
     datafiles.write_checksums()
-    assert load("digits").sampler_options == {"ddim": {"eta": 0.5}} and load("digits").guide_options == {}
+    assert zoo.load("digits").sampler_options == {"ddim": {"eta": 0.5}} and zoo.load("digits").guide_options == {}
     (tmp_path / "digits" / "samplers.json").write_text('{"ddim": {"options": {"eta": 0.6}}}')
     with pytest.raises(FileError, match="not the published file"):
-        load("digits").sampler_options  # noqa: B018
+        zoo.load("digits").sampler_options  # noqa: B018
     (tmp_path / "digits" / "samplers.json").unlink()
     with pytest.raises(FileError, match="is missing"):
-        load("digits").sampler_options  # noqa: B018
+        zoo.load("digits").sampler_options  # noqa: B018
 
 
 def test_checksums_are_in_the_format_of_sha256sum_and_complete():
