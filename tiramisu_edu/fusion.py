@@ -8,7 +8,9 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor
 
+from .checks import instance, number, positive_integer
 from .circuits.circuit import Circuit
+from .diffusion.noise import check_generators
 from .errors import ImageError, TiramisuError
 from .inpainting import inpaint
 from .methods import code_models
@@ -77,13 +79,13 @@ def fuse(
         EvidenceError: for demands of probability zero.
         TiramisuError: for too many references, a coherence outside [0, 1], or a world without the models.
     """
+    instance("world", world, World)
     references = _checked_references(world, references)
     split = check_regions(regions, len(references), (references.shape[2], references.shape[3])).to(references.device)
-    if not 0 <= coherence <= 1:
-        raise TiramisuError(f"coherence must lie in [0, 1], not {coherence}")
-    if num_images < 1:
-        raise TiramisuError(f"num_images must be at least 1, not {num_images}")
+    number("coherence", coherence, 0, 1)
+    positive_integer("num_images", num_images)
     generator = generator if generator is not None else torch.Generator().manual_seed(0)
+    check_generators(generator, num_images)
 
     options: dict[str, Any] = {} if guided_fraction is None else {"fraction": guided_fraction}
     model = model or ("pixels" if world.tokenizer is None else "codes")
@@ -125,14 +127,16 @@ def _of_codes(
 def _checked_references(world: World, references: Tensor | Sequence[Tensor]) -> Tensor:
     """References as (R, C, H, W) of the size of the world's images."""
     expected = tuple(world.images("test", 1)[0].shape[1:])
-    for number, reference in enumerate(references):
+    instance("references", references, Tensor, list, tuple)
+    for index, reference in enumerate(references):
+        instance(f"reference {index}", reference, Tensor)
         if tuple(reference.shape) != expected or not reference.is_floating_point():
             raise ImageError(
-                f"reference {number} is {reference.dtype} {tuple(reference.shape)}, expected float {expected}: open "
+                f"reference {index} is {reference.dtype} {tuple(reference.shape)}, expected float {expected}: open "
                 f"pictures with load_image(path, {expected[1:]}, {expected[0]})"
             )
         if not bool((reference.abs() <= 1).all()):
-            raise ImageError(f"reference {number} must hold numbers in [-1, 1]")
+            raise ImageError(f"reference {index} must hold numbers in [-1, 1]")
     if not 1 <= len(references) <= MOST_REFERENCES:
         raise TiramisuError(f"fusion takes 1 to {MOST_REFERENCES} references, not {len(references)}")
     return references if isinstance(references, Tensor) else torch.stack(list(references))

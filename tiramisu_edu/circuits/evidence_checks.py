@@ -10,18 +10,18 @@ from torch import Tensor
 from ..errors import EvidenceError
 
 
-def checked_values(x: Tensor, num_variables: int, num_categories: int) -> Tensor:
+def checked_values(x: Tensor, num_variables: int, num_categories: int, name: str = "x") -> Tensor:
     """x as torch.long; raise EvidenceError unless it is (B, D) of integers in -1 … C - 1."""
     if x.ndim != 2 or x.shape[1] != num_variables:
-        raise EvidenceError(f"x must have shape (B, {num_variables}), not {tuple(x.shape)}")
-    if x.dtype.is_floating_point or x.dtype == torch.bool:
-        raise EvidenceError(f"x must hold integer categories (torch.long), not {x.dtype}")
+        raise EvidenceError(f"{name} must have shape (B, {num_variables}), not {tuple(x.shape)}")
+    if x.dtype.is_floating_point or x.dtype == torch.bool or x.dtype.is_complex:
+        raise EvidenceError(f"{name} must hold integer categories (torch.long), not {x.dtype}")
     x = x.long()
     wrong = (x < -1) | (x >= num_categories)
     if wrong.any():
         row, variable = wrong.nonzero()[0].tolist()
         raise EvidenceError(
-            f"x[{row}, {variable}] = {int(x[row, variable])} is not a category: "
+            f"{name}[{row}, {variable}] = {int(x[row, variable])} is not a category: "
             f"use 0 … {num_categories - 1}, or -1 for a missing value"
         )
     return x

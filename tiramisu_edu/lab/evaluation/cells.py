@@ -53,7 +53,7 @@ class Method:
         Raises:
             TiramisuError: not of this form, or no such sampler or guide.
         """
-        found = re.fullmatch(r"([a-z-]+)(?:\+([a-z-]+)(?:@([0-9.]+))?)?", text.strip())
+        found = re.fullmatch(r"([a-z-]+)(?:\+([a-z-]+)(?:@(0(?:\.[0-9]+)?|1(?:\.0+)?))?)?", text.strip())
         if found is None:
             raise TiramisuError(f"cannot read the method {text!r}: write sampler, sampler+guide or sampler+guide@0.2")
         sampler, guide, fraction = found.groups()
@@ -210,7 +210,11 @@ def digest(cell: Cell, root: Path) -> str:
     """
     world = cell.world.partition("-")[0]
     unread = tuple(f"{world}/{prefix}" for prefix, guide in READ_BY.items() if not cell.method.guide.startswith(guide))
-    files = {n: sha for n, sha in checksums().items() if n.startswith(f"{world}/") and not n.startswith(unread)}
+    files = {
+        n: sha
+        for n, sha in checksums().items()
+        if n.startswith(f"{world}/") and not n.startswith(unread) and n.endswith(".safetensors")
+    }
     own = [_tuned(root / world / "samplers.json", cell.method.sampler)]
     if guide := _tuned(root / world / "guides.json", cell.method.guide):
         own.append(guide)
