@@ -28,19 +28,21 @@ def test_tuned_options_are_checked_against_the_list(monkeypatch, tmp_path):
     (tmp_path / "digits" / "samplers.json").write_text('{"ddim": {"options": {"eta": 0.5}}}')
     monkeypatch.setenv("TIRAMISU_DATA", str(tmp_path))
     datafiles.write_checksums()
-    assert load("digits").sampler_options == {"ddim": {"eta": 0.5}} and load("digits").guide_options == {}
+    assert zoo.load("digits").sampler_options == {"ddim": {"eta": 0.5}} and zoo.load("digits").guide_options == {}
     (tmp_path / "digits" / "samplers.json").write_text('{"ddim": {"options": {"eta": 0.6}}}')
     with pytest.raises(FileError, match="not the published file"):
-        load("digits").sampler_options  # noqa: B018
+        zoo.load("digits").sampler_options  # noqa: B018
     (tmp_path / "digits" / "samplers.json").unlink()
     with pytest.raises(FileError, match="is missing"):
-        load("digits").sampler_options  # noqa: B018
+        zoo.load("digits").sampler_options  # noqa: B018
 
 
 def test_checksums_are_in_the_format_of_sha256sum_and_complete():
     root = datafiles.data_root()
     listed = datafiles.checksums()
-    assert set(listed) == {file.relative_to(root).as_posix() for file in root.rglob("*.safetensors")}
+    assert set(listed) == {
+        file.relative_to(root).as_posix() for kind in datafiles.KINDS for file in root.rglob(f"*{kind}")
+    }
     for name in listed:
         assert datafiles.verified(datafiles.data_path(name)) == datafiles.data_path(name)
     if shutil.which("sha256sum") is None:
@@ -71,7 +73,7 @@ def test_a_changed_file_is_named_with_both_digests(data):
 def test_missing_and_unlisted_files_are_told_apart(data):
     stranger = data.with_name("stranger.safetensors")
     stranger.write_bytes(b"?")
-    with pytest.raises(FileError, match=r"not listed in .*tiramisu_edu\.zoo"):
+    with pytest.raises(FileError, match=r"not listed in .*tiramisu_edu\.datafiles"):
         datafiles.verified(stranger)
     expected = sha256(data)
     data.unlink()
