@@ -55,3 +55,13 @@ def check_images(name: str, value: Any, *, finite: bool = True) -> None:
         raise ImageError(f"{name} must be float (B, C, H, W), not {value.dtype} {tuple(value.shape)}")
     if finite and not bool(value.isfinite().all()):
         raise ImageError(f"{name} must be finite numbers; some are NaN or infinite")
+
+
+def check_rows(name: str, value: Any) -> None:
+    """Whether the value is a tensor or an array with rows, and at least one."""
+    if isinstance(value, (str, bytes, list, tuple)) or not (
+        hasattr(value, "__len__") and hasattr(value, "__getitem__")
+    ):
+        raise TiramisuError(f"{name} must be a tensor or an array with rows, not a {type(value).__name__}")
+    if len(value) == 0:
+        raise TiramisuError(f"the {name} data is empty: give it at least one row")
