@@ -9,12 +9,13 @@ import torch
 from torch import Tensor
 
 from .checks import instance, number, positive_integer
+from .circuits.circuit import Circuit
 from .diffusion.noise import check_generators
 from .errors import ImageError, TiramisuError
 from .inpainting import inpaint
 from .methods import code_models
 from .steering.beyond.difference import DifferenceGuide
-from .steering.fusion import CodeFusionGuide, code_demands, pixel_demands, weigh
+from .steering.fusion import CodeFusionGuide, Demands, code_demands, pixel_demands, weigh
 from .steering.guide import Guide, own_generator
 from .steering.latent import covered_fraction
 from .steering.layouts import MOST_REFERENCES, check_regions
@@ -89,31 +90,38 @@ def fuse(
     options: dict[str, Any] = {} if guided_fraction is None else {"fraction": guided_fraction}
     model = model or ("pixels" if world.tokenizer is None else "codes")
     if model == "pixels":
-        circuit, codebook = world.circuit, world.codebook
-        demands = pixel_demands(codebook, references, split, coherence)
-        guide: Guide = DifferenceGuide(circuit, codebook, demand=demands.joint, consistent_noise=True, **options)
+        circuit, demands, guide = _of_pixels(world, references, split, coherence, **options)
     elif model == "codes":
-        circuit, tokenizer = code_models(world, structure)
-        demands = code_demands(tokenizer, references, split, coherence)
-        ruled = covered_fraction(split, len(demands.joint)).sum(0)
-        options["generator"] = own_generator(generator)
-        guide = CodeFusionGuide(circuit, tokenizer, demand=demands.joint, ruled=ruled, **options)
+        options |= {"structure": structure, "generator": own_generator(generator)}
+        circuit, demands, guide = _of_codes(world, references, split, coherence, **options)
     else:
         raise TiramisuError(f"unknown model {model!r} for fusion: choose codes or pixels")
     log_z, each = weigh(circuit, demands)
 
     nothing = torch.zeros(num_images, *references.shape[1:], dtype=references.dtype, device=references.device)
-    found = inpaint(
-        world,
-        nothing,
-        torch.zeros_like(nothing[:, :1], dtype=torch.bool),
-        sampler=sampler,
-        guide=guide,
-        num_inference_steps=num_inference_steps,
-        eta=eta,
-        generator=generator,
-    )
+    unknown = torch.zeros_like(nothing[:, :1], dtype=torch.bool)
+    sampling: dict[str, Any] = {"sampler": sampler, "num_inference_steps": num_inference_steps, "eta": eta}
+    found = inpaint(world, nothing, unknown, guide=guide, generator=generator, **sampling)
     return FusionResult(found.images, log_z, tuple(each), sum(each) - log_z, found.seconds)
+
+
+def _of_pixels(
+    world: World, references: Tensor, split: Tensor, coherence: float, **options: Any
+) -> tuple[Circuit, Demands, Guide]:
+    """The circuit over pixels or patches, what the references demand of it, and the guide that meets the demands."""
+    demands = pixel_demands(world.codebook, references, split, coherence)
+    options |= {"demand": demands.joint, "consistent_noise": True}
+    return world.circuit, demands, DifferenceGuide(world.circuit, world.codebook, **options)
+
+
+def _of_codes(
+    world: World, references: Tensor, split: Tensor, coherence: float, structure: str | None, **options: Any
+) -> tuple[Circuit, Demands, Guide]:
+    """The same with the circuit over codes."""
+    circuit, tokenizer = code_models(world, structure)
+    demands = code_demands(tokenizer, references, split, coherence)
+    ruled = covered_fraction(split, len(demands.joint)).sum(0)
+    return circuit, demands, CodeFusionGuide(circuit, tokenizer, demand=demands.joint, ruled=ruled, **options)
 
 
 def _checked_references(world: World, references: Tensor | Sequence[Tensor]) -> Tensor:

@@ -16,6 +16,7 @@ import nbclient
 import nbformat
 import pytest
 
+from tiramisu_edu.course import progress as progress_module
 from tiramisu_edu.course.lesson import notebook_paths, read_lesson
 from tiramisu_edu.course.notebooks import BEGIN, END, student
 from tiramisu_edu.course.progress import grade, main, progress
@@ -125,18 +126,54 @@ def test_a_teacher_grades_what_the_student_wrote_and_nothing_else(tmp_path, caps
     four.source = "p_bright = 1 / 0"
     five.source = "smooth_root = [None]\ncheck_smooth_root(smooth_root)"
     nbformat.write(notebook, handed_in)
-    main([str(HAND), str(handed_in)])
+    assert main([str(HAND), str(handed_in)]) == 0
     printed = capsys.readouterr().out
     assert printed.startswith(f"{handed_in}: 1 of 5\n")
     assert "sum_value: not yet" in printed and "product_value" not in printed
-    assert "forward: not tried yet" in printed and "p_bright: not tried yet" in printed
+    assert "forward: nothing here yet" in printed and "p_bright: nothing here yet" in printed
     assert "smooth_root: not yet" in printed
+
+
+HOSTILE = {
+    "exit": "import os\nos._exit(0)",
+    "loop": "def sum_value(theta, values):\n    while True:\n        bytearray(1 << 40 if theta is None else 1)",
+    "checker": "check_sum_value.report = lambda answer: None\nsum_value = 0",
+    "solution": "sum_value = check_sum_value.solution",
+    "getattr": "sum_value = globals()['check_sum_value']",
+}
+
+
+@quiet
+def test_a_class_is_graded_whatever_one_of_them_hands_in(tmp_path, capsys, monkeypatch):
+    """A line per student; the right first answer counts but where the checker was touched; the exit code says so."""
+    monkeypatch.setattr(progress_module, "CELL_SECONDS", 2)
+    for name, second in HOSTILE.items():
+        notebook = nbformat.read(student(HAND, tmp_path), as_version=4)
+        one, two, *_ = (cell for cell in notebook.cells if "# your code here" in cell.source)
+        one.source = "def product_value(values):\n    return math.prod(values)"
+        two.source = second
+        nbformat.write(notebook, tmp_path / f"{name}.ipynb")
+    (tmp_path / "empty.ipynb").write_text("")
+    names = ["empty", *HOSTILE]
+    assert main([str(HAND), *(str(tmp_path / f"{name}.ipynb") for name in names)]) == 1
+    lines = [line for line in capsys.readouterr().out.splitlines() if not line.startswith(" ")]
+    found = dict(zip(names, (line.partition(".ipynb: ")[2] for line in lines), strict=True))
+    assert found["empty"].startswith("0 of 5; not run whole:")
+    assert found["exit"] == "1 of 5; not run whole: its process ended before the notebook did"
+    assert found["loop"] == "1 of 5"
+    assert all(found[name].startswith("0 of 5; flagged") for name in ("checker", "solution", "getattr"))
+
+
+@quiet
+def test_a_process_that_goes_on_is_killed(tmp_path, monkeypatch):
+    monkeypatch.setattr(progress_module, "TOTAL_SECONDS", 0.3)
+    found = grade(read_lesson(HAND), HAND)
+    assert found.failure == "stopped after 0.3 s" and not any(found.solved.values()) and len(found.solved) == 5
 
 
 def test_what_is_no_notebook_is_named(tmp_path):
     broken = tmp_path / "bob.ipynb"
     broken.write_text("<html>")
-    with pytest.raises(FileError, match=r"bob\.ipynb is no notebook"):
-        grade(read_lesson(HAND), broken)
+    assert "bob.ipynb is no notebook" in grade(read_lesson(HAND), broken).failure
     with pytest.raises(FileError, match="notebook 99 has no exercises"):
         progress(99)

@@ -264,9 +264,9 @@ def expected_counts(
 @torch.no_grad()
 def accumulate(circuit: Circuit, tables: list[Tensor], rows: Tensor, gradients: list[Tensor]) -> Tensor:
     """One batch of the E-step: log p(x) or log Z(w) of the rows, (B,); d log Z / d table is added to `gradients`."""
-    evidence = Evidence(rows.permute(1, 2, 0)) if rows.is_floating_point() else Evidence(values=rows.T)
+    evidence = Evidence(log_weights=rows.permute(1, 2, 0)) if rows.is_floating_point() else Evidence(values=rows.T)
     engine = circuit.engine
-    messages = engine.forward(circuit.plan, tables, evidence, keep=True, workspace=circuit.workspace)
+    messages = engine.forward(circuit.plan, tables, evidence, keep=True, tapes=circuit.tapes)
     engine.backward(circuit.plan, tables, evidence, messages, gradients=gradients)
     return engine.log_partition(circuit.plan, messages)
 
@@ -288,7 +288,7 @@ def _rows(data: Rows, index: Tensor) -> Tensor:
 
 def _checked(circuit: Circuit, rows: Tensor) -> Tensor:
     if rows.is_floating_point():
-        check_log_weights(rows, circuit.num_variables, circuit.num_categories)
+        check_log_weights(rows, circuit.num_variables, circuit.num_categories, circuit.dtype)
         return rows.to(circuit.device, circuit.dtype)
     return checked_values(rows, circuit.num_variables, circuit.num_categories).to(circuit.device)
 

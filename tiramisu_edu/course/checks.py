@@ -85,22 +85,25 @@ class Exercise:
 
     def report(self, answer: Any) -> Report:
         """Try the answer on every case; the first case that fails is reported."""
-        if answer is None or answer is ...:
-            return self._unsolved()
-        if self.cases and not callable(answer):
+        if self.cases and answer is not None and answer is not ... and not callable(answer):
             return Report(False, f"{self.name}: expected a function, got {show_value(answer)}")
-        results = self._results(answer)
+        return self.verdict(self.results(answer))
+
+    def verdict(self, results: Mapping[str, Any]) -> Report:
+        """Compare the results of an answer, label of the case -> value, with those of the solution."""
         if all(result is None or result is ... for result in results.values()):
             return self._unsolved()
-        expected = self._results(self.solution)
-        for case in results:
-            if not same(results[case], expected[case], self.tolerance):
-                return Report(False, self._explain(case, results, expected))
+        expected = self.results(self.solution)
+        for case in expected:
+            if case not in results or not same(results[case], expected[case], self.tolerance):
+                return Report(False, self._explain(case, {case: None, **results}, expected))
         return Report(True, f"{self.name}: correct" + (f" in all {len(results)} cases" if self.cases else ""))
 
-    def _results(self, answer: Any) -> dict[str, Any]:
-        """The viewed result of each case, or a Failure."""
+    def results(self, answer: Any) -> dict[str, Any]:
+        """The viewed result of each case, or a Failure; none for an empty answer."""
         results: dict[str, Any] = {}
+        if answer is None or answer is ...:
+            return results
         for case, arguments in (self.cases or NO_CASES).items():
             try:
                 result = answer(*copy.deepcopy(arguments)) if self.cases else answer
@@ -130,7 +133,7 @@ class Exercise:
     def _likely(self, results: dict[str, Any]) -> str | None:
         """The hint of the listed wrong answer that gives the same results as the student's."""
         for hint, wrong in self.mistakes.items():
-            theirs = self._results(wrong)
+            theirs = self.results(wrong)
             if all(same(results[case], theirs[case], self.tolerance) for case in results):
                 return hint
         return None
@@ -194,6 +197,11 @@ def coloured(code: str, **options: Any) -> str:
     """Python as HTML, its colours in the text itself; `options` are those of Pygments' `HtmlFormatter`."""
     formatter = HtmlFormatter(noclasses=True, style="default", **options)
     return highlight(code, PythonLexer(stripnl=False, ensurenl=False), formatter)
+
+
+def as_array(value: Any) -> np.ndarray | None:
+    """Numbers and truth values as an array; None for anything else."""
+    return _array(value) if _is_numeric(value) else None
 
 
 def _array(value: Any) -> np.ndarray:

@@ -16,7 +16,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from ..errors import TiramisuError
+from ..errors import unknown_name
 from .copaint import copaint, copaint_tt
 from .denoiser import Prediction
 from .particles import resampling
@@ -282,5 +282,5 @@ def get_sampler(name: str) -> Sampler:
         TiramisuError: there is none.
     """
     if name not in SAMPLERS:
-        raise TiramisuError(f"unknown sampler {name!r}: expected {', '.join(SAMPLERS)}")
+        raise unknown_name("sampler", name, SAMPLERS)
     return SAMPLERS[name]

@@ -237,5 +237,5 @@ def plot_bench(path: Path, limits: Sequence[Row], growth: Sequence[Growth], fact
     axes[2].set_yscale("log", base=2)
     for axis, title in zip(axes, (None, None, "K against K²")):
         axis.legend(frameon=False, title=title)
-    figure.suptitle(facts, fontsize=7)
+    figure.suptitle(facts, fontsize=7, parse_math=False)
     return save_figure(figure, path)

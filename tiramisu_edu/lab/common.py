@@ -5,12 +5,16 @@ from __future__ import annotations
 import json
 import os
 import platform
+from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from ..errors import TiramisuError
 from ..files import atomic_path
+from ..pictures import check_output
 
 
 def chosen_device(name: str) -> torch.device:
@@ -21,10 +25,47 @@ def chosen_device(name: str) -> torch.device:
     """
     try:
         device = torch.device(name)
-        torch.empty(1, device=device)
+        torch.zeros(1, device=device).item()  # a device without memory, such as meta, fails here
     except (RuntimeError, AssertionError, NotImplementedError):
         raise TiramisuError(f"device {name!r} is not available here: use --device cpu") from None
     return device
+
+
+def check_outputs(options: Any) -> None:
+    """Refuse results that could not be written, or that would replace a file that is read; nothing is made yet.
+
+    Args:
+        options: of a command; the fields with `writes` are its results, all others may name what it reads.
+
+    Raises:
+        TiramisuError: a folder where a file is due or the reverse, a place that may not be written to, a name that is
+            taken by an input or another result.
+        ImageError: a picture of a format that cannot be written.
+    """
+    inputs: list[Path] = []
+    for f in fields(options):
+        value = getattr(options, f.name)
+        if "writes" not in f.metadata:
+            named = value if isinstance(value, tuple) else (value,)
+            inputs += [Path(each) for each in named if isinstance(each, (str, Path)) and Path(each).is_file()]
+    for f in fields(options):
+        if "writes" in f.metadata and getattr(options, f.name) is not None:
+            check_place(getattr(options, f.name), f.metadata["writes"], inputs)
+            inputs.append(getattr(options, f.name))
+
+
+def check_place(path: Path, kind: str, inputs: Sequence[Path] = ()) -> None:
+    """Refuse one result: a "picture", "file" or "folder"; see `check_outputs`."""
+    if any(each.resolve() == path.resolve() for each in inputs):
+        raise TiramisuError(f"{path} is read, or written, by the same command: choose another name for the result")
+    if kind == "folder":
+        place = next(each for each in (path, *path.absolute().parents) if each.exists())
+        if not place.is_dir() or not os.access(place, os.W_OK | os.X_OK):
+            raise TiramisuError(f"{path} cannot be a folder of results: {place} is no folder that may be written to")
+    elif kind == "picture":
+        check_output(path, *inputs)
+    elif path.is_dir() or path.is_file() or not path.exists():  # no device or pipe
+        check_output(path, *inputs, suffixes=[path.suffix.lower()])
 
 
 def write_text(path: str | Path, text: str) -> None:

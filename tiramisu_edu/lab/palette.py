@@ -59,7 +59,7 @@ def new_figure(width: float, height: float, rows: int = 1, columns: int = 1, **o
 
 
 def save_figure(figure: Figure, path: str | Path, *, grid: bool = True, legend: Any = None) -> Path:
-    """Write a figure as PNG, atomically; returns the path.
+    """Write a figure in the format of its suffix (PNG without one), atomically; returns the path.
 
     Args:
         figure: from `new_figure`.
@@ -74,5 +74,5 @@ def save_figure(figure: Figure, path: str | Path, *, grid: bool = True, legend: 
         handles, labels = legend.get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=min(4, len(labels)), frameon=False, fontsize=8)
     with atomic_path(path) as unfinished:
-        figure.savefig(unfinished, format="png")
+        figure.savefig(unfinished, format=Path(path).suffix[1:].lower() or "png")
     return Path(path)

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from ..errors import TiramisuError
+from ..errors import unknown_name
 from ..masks import MASKS, load_mask, mask_batch
 from ..pictures import load_image
 from ..steering.evidence import PixelCodebook
 from ..world import World
+from .common import check_place
 from .evaluation.comparison import Cases, Completed, make_cases
 from .evaluation.measures import MEASURES
 from .evaluation.sheet import damaged
@@ -33,7 +35,7 @@ def repair_cases(world: World, mask: str, batch: int, *, image: Path | None, see
     example = world.images("test", 1)[0]
     (height, width), is_layout = example.shape[-2:], mask in MASKS
     if not is_layout and not Path(mask).exists():
-        raise TiramisuError(f"unknown mask {mask!r}: choose one of {', '.join(MASKS)}, or a picture file")
+        raise unknown_name("mask", mask, [*MASKS, "a picture file"])
     if image is None:
         cases = make_cases(world, [mask if is_layout else "left"], batch, seed=seed)
         drawn = cases.known if is_layout else load_mask(mask, height, width).expand_as(cases.known)
@@ -46,6 +48,16 @@ def repair_cases(world: World, mask: str, batch: int, *, image: Path | None, see
     number = min(batch, COLUMNS)
     nothing = torch.zeros(number, dtype=torch.long)
     return Cases(pixels.repeat(number, 1, 1, 1), nothing, known.repeat(number, 1, 1, 1), nothing), False
+
+
+def result_paths(options: Any, number: int) -> list[Path]:
+    """Where the completions of a picture of one's own go: beside the sheet, named after both, in the world's size."""
+    out, image = options.out, options.image
+    suffix = out.suffix or ".png"
+    paths = [out.with_name(f"{out.stem}_{image.stem}_{n}{suffix}") for n in range(1, number + 1)]
+    for path in paths:
+        check_place(path, "picture", [each for each in (image, Path(options.mask), options.json) if each is not None])
+    return paths
 
 
 def own_picture(world: World, path: Path, shape: torch.Size) -> Tensor:

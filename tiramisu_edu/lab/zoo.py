@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ..checks import instance, positive_integer
 from ..circuits.circuit import Circuit
-from ..errors import TiramisuError
+from ..errors import TiramisuError, unknown_name
 from ..names import FOLDER, WEAK
 from ..steering.evidence import PixelCodebook
 from ..world import World, once
@@ -112,5 +112,6 @@ def load(world_name: str, *, size: int | None = None, models: str | Path | None 
         raise TiramisuError(f"size and models are for folders, such as {FOLDER}PATH, not for {world_name!r}")
     kind = WORLDS.get(world_name.removesuffix(WEAK))
     if kind is None or (world_name.endswith(WEAK) and kind is not SceneWorld):
-        raise TiramisuError(f"unknown world {world_name!r}; choose one of {', '.join(WORLDS)}, {FOLDER}PATH")
+        weak = [name + WEAK for name, found in WORLDS.items() if found is SceneWorld]
+        raise unknown_name("world", world_name, [*WORLDS, *weak, f"{FOLDER}PATH"])
     return kind(world_name)

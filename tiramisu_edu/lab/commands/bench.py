@@ -20,7 +20,7 @@ class Options:
     quick: bool = option(False, "small shapes, seconds instead of minutes: to see it work")
     threads: int = option(0, "of the processor; 0: as PyTorch chooses")
     device: str = option("cpu", "cpu, cuda, cuda:1")
-    out: Path = option(Path("out/bench"), "folder for the tables and the figure")
+    out: Path = option(Path("out/bench"), "folder for the tables and the figure", writes="folder")
 
 
 def run(options: Options) -> int:

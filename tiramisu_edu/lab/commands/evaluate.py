@@ -19,9 +19,9 @@ class Options:
     worlds: tuple[str, ...] = option(("digits",), f"of {', '.join(WORLDS)}", metavar="A,B")
     masks: tuple[str, ...] = option(PAPER_MASKS, "mask layouts", metavar="A,B")
     methods: tuple[str, ...] = option(METHODS, "sampler, sampler+guide, sampler+guide@0.2", metavar="A,B")
-    steps: tuple[int, ...] = option((25,), "denoising steps; several give a frontier", metavar="T,T", minimum=1)
+    steps: tuple[int, ...] = option((25,), "denoising steps; several give a frontier", metavar="T,T")
     images: int = option(64, "held-out images, each under each mask")
-    seeds: int = option(3, "repetitions with other noise", minimum=1)
+    seeds: int = option(3, "repetitions with other noise")
     seed: int = option(0, "the first of them")
     eta: float | None = option(None, "0: deterministic, 1: the noise of DDPM; None: the sampler's own")
     split: str = option("test", "tune on validation only", choices=("validation", "test"))
@@ -30,7 +30,7 @@ class Options:
     workers: int = option(1, "processes that share the cells; or use torchrun")
     device: str = option("cpu", "cpu, cuda, cuda:1, mps")
     threads: int = option(1, "of the processor; 0: as PyTorch chooses")
-    out: Path = option(Path("out/evaluation"), "folder; a stopped run goes on there")
+    out: Path = option(Path("out/evaluation"), "folder; a stopped run goes on there", writes="folder")
 
 
 def run(options: Options) -> int:

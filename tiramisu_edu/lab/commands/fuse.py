@@ -23,15 +23,15 @@ class Options:
     regions: str = option("left-right", "a layout, or a label picture", metavar="NAME|FILE")
     coherence: tuple[float, ...] = option((0.1, 0.3, 0.5, 0.7, 0.9), "0: ignore, 1: obey exactly", metavar="X,X")
     model: str | None = option(None, "None: codes where there are some", choices=("codes", "pixels"))
-    pairs: int = option(1, "how many held-out pairs", minimum=1)
-    images: int = option(1, "completions per pair and level", minimum=1)
+    pairs: int = option(1, "how many held-out pairs")
+    images: int = option(1, "completions per pair and level")
     sampler: str = option("ddim", "that carries the guide")
     num_inference_steps: int = option(25, "denoising steps", metavar="T")
     seed: int = option(0, "of pairs and noise")
     device: str = option("cpu", "cpu, cuda, cuda:1, mps")
     threads: int = option(1, "of the processor; 0: as PyTorch chooses")
-    json: Path | None = option(None, "also write the numbers to FILE", metavar="FILE")
-    out: Path = option(Path("out/fuse.png"), "the PNG to write")
+    json: Path | None = option(None, "also write the numbers to FILE", metavar="FILE", writes="file")
+    out: Path = option(Path("out/fuse.png"), "the picture to write; its suffix is its format", writes="picture")
 
 
 def run(options: Options) -> int:

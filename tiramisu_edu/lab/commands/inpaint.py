@@ -28,23 +28,24 @@ class Options:
     seed: int = option(0, "of image choice, noise and intervals")
     device: str = option("cpu", "cpu, cuda, cuda:1, mps")
     threads: int = option(1, "of the processor; 0: as PyTorch chooses")
-    json: Path | None = option(None, "also write the numbers to FILE", metavar="FILE")
+    json: Path | None = option(None, "also write the numbers to FILE", metavar="FILE", writes="file")
     image: Path | None = option(None, "a picture; default: held-out images", metavar="FILE")
     mask: str = option("left", "a layout or a picture, white = fill in", metavar="NAME|FILE")
     sampler: str = option("replacement", f"one of {', '.join(SAMPLERS)}")
-    batch: int = option(64, "how many held-out images, or completions of FILE", minimum=1)
-    out: Path = option(Path("out/inpaint.png"), "the PNG to write")
+    batch: int = option(64, "how many held-out images, or completions of FILE")
+    out: Path = option(Path("out/inpaint.png"), "the picture to write; its suffix is its format", writes="picture")
 
 
 def run(options: Options) -> int:
     """Complete the images with the plain and the steered sampler and with the circuit alone; print and draw it all."""
     from ...diffusion.samplers import get_sampler
     from ...methods import make_guide
+    from ...pictures import save_image
     from ..common import chosen_device, write_json
     from ..evaluation.comparison import Completed, circuit_samples, run_method
     from ..evaluation.measures import measure
     from ..evaluation.sheet import save_sheet
-    from ..repair import comparison, repair_cases, sheet_rows
+    from ..repair import comparison, repair_cases, result_paths, sheet_rows
     from ..zoo import load
 
     get_sampler(options.sampler)
@@ -52,6 +53,7 @@ def run(options: Options) -> int:
     world = load(options.world, size=options.size).to(device)
     make_guide(options.guide, world)  # what is missing or damaged shows before the work
     cases, has_truth = repair_cases(world, options.mask, options.batch, image=options.image, seed=options.seed)
+    completed = result_paths(options, len(cases.images)) if options.image else []
     print(f"world {options.world}, seed {options.seed}, {len(cases.images)} images, mask {options.mask}")
 
     shared = ("sampler", "num_inference_steps", "guided_fraction", "eta", "seed")
@@ -74,5 +76,9 @@ def run(options: Options) -> int:
         report["guide_share"] = {"as_run": share, "at_20_percent": fifth}
     title = f"{options.world}, mask {Path(options.mask).name}, {options.num_inference_steps} steps, seed {options.seed}"
     print(f"picture: {save_sheet(options.out, sheet_rows(cases, methods, measured), title)}")
+    for path, image in zip(completed, methods[name if steered else options.sampler].images):
+        save_image(image, path)
+    if completed:
+        print("completed: " + ", ".join(map(str, completed)))
     write_json(options.json, report)
     return 0

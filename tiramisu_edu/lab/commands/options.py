@@ -1,57 +1,106 @@
 """A command's options as the fields of one dataclass: the parser, the help and the values are made from it.
 
-A field without a default is an argument by place. A list is written with commas between its parts. The smallest
-number that is allowed is a field's `minimum`.
+A field without a default is an argument by place. A list is written with commas between its parts. Every number has
+bounds, by the name of its option.
 """
 
 import argparse
+import re
 from dataclasses import MISSING, field, fields
+from pathlib import Path
 from types import NoneType
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any, NoReturn, get_args, get_origin, get_type_hints
 
 from ...errors import TiramisuError
 
 WORDS = {int: "whole numbers", float: "numbers"}
+NUMBER = {int: r"[+-]?\d{1,18}", float: r"[+-]?(\d{1,18}(\.\d*)?|\.\d+)(e[+-]?\d{1,3})?"}
+BOUNDS: dict[str, tuple[float, float]] = {
+    "seed": (0, 2**32 - 1),  # seeds of single images are multiples of it, and must stay below 2^63
+    "seeds": (1, 1000),
+    "threads": (0, 1024),
+    "workers": (1, 1024),
+    "steps": (1, 1000),
+    "num_inference_steps": (1, 1000),
+    "images": (1, 10_000),
+    "batch": (1, 10_000),
+    "pairs": (1, 1000),
+    "size": (8, 1024),
+    "eta": (0, 1),
+    "guided_fraction": (0, 1),
+    "coherence": (0, 1),
+}
+OWN = ("writes", "may_be_empty")  # what a field says of itself that argparse does not know
+
+
+class Parser(argparse.ArgumentParser):
+    """Mistakes are a TiramisuError, so that all are told in the same way."""
+
+    def error(self, message: str) -> NoReturn:
+        raise TiramisuError(f"{message} ({self.prog} --help lists all options)")
 
 
 def option(default: Any = MISSING, help: str = "", **more: Any) -> Any:
-    """A field of a dataclass of options; `more`: choices, metavar and nargs of argparse, and `minimum`."""
+    """A field of a dataclass of options.
+
+    Args:
+        default: its value where it is not given.
+        help: for the parser.
+        more: choices, metavar and nargs of argparse; writes = "picture", "file" or "folder", for a path of the
+            results; may_be_empty, for a list.
+    """
     return field(default=default, metadata={"help": help, **more})
 
 
 def add_options(parser: argparse.ArgumentParser, kind: type) -> None:
-    """Give a parser the options of a dataclass."""
-    for f, element, is_list in _typed(kind):
-        more = {key: value for key, value in f.metadata.items() if key != "minimum"}
-        flag = "--" + f.name.replace("_", "-")
+    """Give a parser the options of a dataclass; their texts are read by `read_options`."""
+    for f, element, _ in _typed(kind):
+        more = {key: value for key, value in f.metadata.items() if key not in OWN}
         default = ",".join(map(str, f.default)) if isinstance(f.default, tuple) else f.default
         if f.default is MISSING:
             parser.add_argument(f.name, **more)
         elif element is bool:
-            parser.add_argument(flag, action="store_true", **more)
+            parser.add_argument(_flag(f), action="store_true", **more)
         else:
-            parser.add_argument(flag, default=default, type=str if is_list and "nargs" not in more else element, **more)
+            parser.add_argument(_flag(f), default=default, **more)
 
 
 def read_options(kind: type, found: argparse.Namespace) -> Any:
     """The dataclass with the values that were given.
 
     Raises:
-        TiramisuError: for a list of other parts, or a number that is too small.
+        TiramisuError: for an empty list, no number where one is due, or a number that is out of bounds.
     """
     values = {}
     for f, element, is_list in _typed(kind):
-        value, flag = getattr(found, f.name), "--" + f.name.replace("_", "-")
-        if is_list and isinstance(value, str):
-            try:
-                value = tuple(dict.fromkeys(element(part.strip()) for part in value.split(",") if part.strip()))
-            except ValueError:
-                raise TiramisuError(f"{flag} takes {WORDS[element]} with commas between them, not {value!r}") from None
-        for number in value if isinstance(value, tuple) else (value,):
-            if "minimum" in f.metadata and number < f.metadata["minimum"]:
-                raise TiramisuError(f"{flag} must be at least {f.metadata['minimum']}, not {number}")
+        value = getattr(found, f.name)
+        if is_list and value is not None:
+            parts = value if isinstance(value, list) else [part.strip() for part in value.split(",") if part.strip()]
+            value = tuple(dict.fromkeys(_parsed(f, element, part) for part in parts))
+            if not value and not f.metadata.get("may_be_empty"):
+                raise TiramisuError(f"{_flag(f)} is an empty list: give at least one")
+        elif isinstance(value, str):
+            value = _parsed(f, element, value)
         values[f.name] = value
     return kind(**values)
+
+
+def _parsed(f: Any, element: type, text: str) -> Any:
+    """One value of a field from its text."""
+    if element not in WORDS:
+        if element is Path and not text:
+            raise TiramisuError(f"{_flag(f)} needs a path, not an empty text")
+        return element(text)
+    if not re.fullmatch(NUMBER[element], text.strip(), re.ASCII | re.IGNORECASE):
+        raise TiramisuError(f"{_flag(f)} takes {WORDS[element]}, not {text[:40]!r}")
+    low, high = BOUNDS[f.name]
+    if not low <= element(text) <= high:
+        raise TiramisuError(f"{_flag(f)} must lie in [{low:,}, {high:,}], not {text[:40]}")
+    return element(text)
+
+
+def _flag(f: Any) -> str:
+    return "--" + f.name.replace("_", "-")
 
 
 def _typed(kind: type) -> list[tuple[Any, Any, bool]]:

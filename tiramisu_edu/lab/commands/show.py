@@ -22,7 +22,7 @@ class Options:
     worlds: tuple[str, ...] = option(("faces",), f"of {', '.join(WORLDS)}", metavar="A,B")
     seed: int = option(0, "of samples and noise")
     threads: int = option(1, "of the processor; 0: as PyTorch chooses")
-    out: Path | None = option(None, "the PNG; None: in out/, named after what it shows")
+    out: Path | None = option(None, "the picture; None: in out/, named after what it shows", writes="picture")
 
 
 def run(options: Options) -> int:

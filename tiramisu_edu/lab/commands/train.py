@@ -25,13 +25,17 @@ class Options:
     size: int | None = option(None, "of a folder's pictures: 32, 64, 128, ...; None: 64")
     threads: int = option(1, "of the processor; 0: as PyTorch chooses")
     out: Path | None = option(
-        None, "folder to write to; None: the package's data folder, or PATH-models-SIZE beside a folder"
+        None,
+        "folder to write to; None: the package's data folder, or PATH-models-SIZE beside a folder",
+        writes="folder",
     )
 
 
 def run(options: Options) -> int:
     """Train the parts asked for, each from its checkpoint where it was stopped, and renew the checksums."""
+    from ..common import chosen_device
     from ..recipes.parts import Request, make
 
+    chosen_device(options.device)
     make(Request(options.world, options.scale, options.seed, options.device, options.size, options.out), options.part)
     return 0

@@ -18,8 +18,10 @@ class Options:
     """Of `tiramisu-edu tune`."""
 
     world: str = option(help=f"one of {', '.join(WORLDS)}")
-    samplers: tuple[str, ...] = option(TUNED, "each with eight tries", metavar="A,B")
-    guides: tuple[str, ...] = option((), "latent, difference-kernel; eight tries each too", metavar="A,B")
+    samplers: tuple[str, ...] = option(TUNED, "each with eight tries", metavar="A,B", may_be_empty=True)
+    guides: tuple[str, ...] = option(
+        (), "latent, difference-kernel; eight tries each too", metavar="A,B", may_be_empty=True
+    )
     masks: tuple[str, ...] = option(PAPER_MASKS, "mask layouts", metavar="A,B")
     steps: int = option(12, "denoising steps")
     images: int = option(16, "validation images, each under each mask")
@@ -27,17 +29,18 @@ class Options:
     seed: int = option(0, "of image choice and noise")
     device: str = option("cpu", "cpu, cuda, cuda:1, mps")
     threads: int = option(1, "of the processor; 0: as PyTorch chooses")
-    out: Path | None = option(None, "folder for WORLD/samplers.json; None: the data folder")
+    out: Path | None = option(None, "folder for WORLD/samplers.json; None: the data folder", writes="folder")
 
 
 def run(options: Options) -> int:
     """Try all candidates, print them, and write samplers.json or guides.json beside the world's models."""
+    from ...checkpoint import Checkpoint
     from ...datafiles import data_root, write_checksums
-    from ...errors import TiramisuError
+    from ...errors import TiramisuError, unknown_name
     from ...masks import MASKS
-    from ..common import chosen_device
+    from ..common import check_place, chosen_device
     from ..evaluation.measures import MEASURES
-    from ..evaluation.tuning import CANDIDATES, GRIDS, GUIDE_GRIDS, save_tuned, tune
+    from ..evaluation.tuning import CANDIDATES, GRIDS, GUIDE_GRIDS, save_tuned, tune, tuning_request
     from ..zoo import load
 
     asked = [
@@ -46,21 +49,29 @@ def run(options: Options) -> int:
         ("mask", options.masks, MASKS),
     ]
     for what, names, allowed in [*asked, ("measure", (options.measure,), MEASURES)]:
-        if unknown := [name for name in names if name not in allowed]:
-            raise TiramisuError(f"cannot tune with {what} {unknown[0]!r}: choose from {', '.join(allowed)}")
+        for name in names:
+            if name not in allowed:
+                raise unknown_name(f"{what} to tune" if allowed in (GRIDS, GUIDE_GRIDS) else what, name, allowed)
+    if not options.samplers + options.guides:
+        raise TiramisuError("--samplers and --guides are both empty: name one to tune")
     device = chosen_device(options.device)
     world, folder = load(options.world).to(device), (options.out or data_root()) / options.world
+    check_place(folder, "folder")
     shared: dict[str, Any] = {name: getattr(options, name) for name in ("steps", "images", "seed")} | {"device": device}
+    kept = shared["checkpoint"] = Checkpoint(folder / ".tune.checkpoint", tuning_request(options, world))
     many = f"{options.images} validation images x {len(options.masks)} masks, {options.steps} steps"
-    print(f"{many}, {CANDIDATES} tries each")
+    print(f"{many}, {CANDIDATES} tries each; a stopped run goes on where it was")
+    found = {}
     for name in options.samplers + options.guides:
-        found = tune(world, name, options.masks, measure_name=options.measure, **shared)
-        path = folder / ("guides.json" if name in options.guides else "samplers.json")
-        save_tuned(path, {name: found})  # after each name: a stopped run keeps what it found
-        if options.out is None:
-            write_checksums()
-        for candidate, value in found["tried"]:
-            mark = "<-" if candidate == found["options"] else ""
+        found[name] = tune(world, name, options.masks, measure_name=options.measure, **shared)
+        for candidate, value in found[name]["tried"]:
+            mark = "<-" if candidate == found[name]["options"] else ""
             print(f"{name:17} {MEASURES[options.measure].title} {value:.4f}  {candidate} {mark}", flush=True)
-        print(f"written: {path}")
+    for path, names in ((folder / "samplers.json", options.samplers), (folder / "guides.json", options.guides)):
+        if names:  # at the end, so that a guide is tuned on the same sampler however often the run was stopped
+            save_tuned(path, {name: found[name] for name in names})
+            print(f"written: {path}")
+    if options.out is None:
+        write_checksums()
+    kept.remove()
     return 0

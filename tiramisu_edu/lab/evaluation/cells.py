@@ -53,7 +53,7 @@ class Method:
         Raises:
             TiramisuError: not of this form, or no such sampler or guide.
         """
-        found = re.fullmatch(r"([a-z-]+)(?:\+([a-z-]+)(?:@([0-9.]+))?)?", text.strip())
+        found = re.fullmatch(r"([a-z-]+)(?:\+([a-z-]+)(?:@(0(?:\.[0-9]+)?|1(?:\.0+)?))?)?", text.strip())
         if found is None:
             raise TiramisuError(f"cannot read the method {text!r}: write sampler, sampler+guide or sampler+guide@0.2")
         sampler, guide, fraction = found.groups()

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 import torch
 
-from ...errors import TiramisuError
+from ...errors import TiramisuError, unknown_name
 from ...masks import MASKS
 from ..common import machine_facts, write_text
 from ..table import Table
@@ -33,10 +33,10 @@ def planned_cells(options: Any) -> list[Cell]:
         TiramisuError: an unknown world, mask, method or measure, or a number that is too small.
     """
     methods = [Method.parse(text) for text in options.methods]
-    if unknown := [mask for mask in options.masks if mask not in MASKS]:
-        raise TiramisuError(f"unknown mask {unknown[0]!r}; choose from {', '.join(MASKS)}")
-    if options.measure not in MEASURES:
-        raise TiramisuError(f"unknown measure {options.measure!r}; choose one of {', '.join(MEASURES)}")
+    for kind, names, known in (("mask", options.masks, MASKS), ("measure", (options.measure,), MEASURES)):
+        for name in names:
+            if name not in known:
+                raise unknown_name(kind, name, known)
     for name in options.worlds:
         available = len(load(name).images(options.split)[0])
         if not 2 <= options.images <= available:  # intervals are over images

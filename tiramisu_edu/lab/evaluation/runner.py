@@ -19,6 +19,8 @@ from ...errors import TiramisuError
 from ..zoo import load
 from .cells import Cell, CellResult, load_cell, run_cell, save_cell
 
+SILENCE = 1800.0  # seconds without a new cell, after which the other ranks count as dead
+
 
 def run_cells(
     cells: Sequence[Cell], folder: str | Path, *, device: str = "cpu", workers: int = 1, progress: bool = True
@@ -35,7 +37,7 @@ def run_cells(
         progress: show a progress bar with the time left.
 
     Raises:
-        TiramisuError: fewer than one worker, a worker that failed, or a result that another rank left damaged.
+        TiramisuError: fewer than one worker, a worker that failed, or another rank that died or left a damaged result.
     """
     if workers < 1:
         raise TiramisuError(f"workers must be at least 1, not {workers}")
@@ -45,17 +47,14 @@ def run_cells(
         device = f"cuda:{os.environ.get('LOCAL_RANK', 0)}"
     todo = [cell for cell in cells if load_cell(folder, cell) is None]
     mine = [cell for cell in _share(cells, rank, ranks) if cell in todo]  # the same shares however late a rank starts
+    started = time.monotonic()
     with tqdm(total=len(cells), initial=len(cells) - len(todo), desc="cells", disable=not progress) as bar:
         if workers == 1:
             for _ in _work(mine, folder, device):
                 bar.update()
         else:
             _spawn(mine, folder, device, workers, bar)
-        while missing := [cell for cell in todo if not (folder / cell.name).is_file()]:  # of the other ranks
-            bar.n = len(cells) - len(missing)
-            bar.refresh()
-            time.sleep(2)
-        bar.n = len(cells)
+        _wait(todo, folder, bar, max(SILENCE, time.monotonic() - started))
     results = [load_cell(folder, cell) for cell in cells]
     if None in results:
         raise TiramisuError(f"{folder / cells[results.index(None)].name} is damaged: run the same command again")
@@ -65,6 +64,27 @@ def run_cells(
 def _share(cells: Sequence[Cell], rank: int, ranks: int) -> list[Cell]:
     """Every n-th cell, neighbours (which cost about the same) going to different workers; one world at a time."""
     return sorted(cells, key=lambda cell: cell.world)[rank::ranks]
+
+
+def _wait(cells: Sequence[Cell], folder: Path, bar: tqdm, patience: float) -> None:
+    """Until the other ranks have written their cells, which take them about as long as this one needed for its own.
+
+    Raises:
+        TiramisuError: no new cell for `patience` seconds.
+    """
+    left, since = len(cells) + 1, time.monotonic()
+    while missing := [cell for cell in cells if not (folder / cell.name).is_file()]:
+        if len(missing) < left:
+            left, since = len(missing), time.monotonic()
+        elif time.monotonic() - since > patience:
+            raise TiramisuError(
+                f"{left} cells are missing, and another rank has written none for {patience:.0f} s: it seems to be "
+                "dead; the same command goes on where this run was"
+            )
+        bar.n = bar.total - left
+        bar.refresh()
+        time.sleep(min(2.0, patience))
+    bar.n = bar.total
 
 
 def _work(cells: Sequence[Cell], folder: Path, device: str) -> Iterator[Cell]:
@@ -94,6 +114,9 @@ def _spawn(cells: Sequence[Cell], folder: Path, device: str, workers: int, bar: 
         try:
             running = not context.join(timeout=1)
         except multiprocessing.ProcessRaisedException as error:
-            raise TiramisuError(f"a worker failed, and finished cells are kept in {folder}:\n{error.msg}") from error
+            cause = error.msg.strip().splitlines()[-1]
+            raise TiramisuError(f"a worker failed, and finished cells are kept in {folder}: {cause}") from error
+        except multiprocessing.ProcessExitedException as error:
+            raise TiramisuError(f"a worker died ({error}), and finished cells are kept in {folder}") from error
         bar.n = before + sum((folder / cell.name).is_file() for cell in cells)
         bar.refresh()

@@ -17,6 +17,8 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from ...checkpoint import Checkpoint
+from ...datafiles import checksums
 from ...diffusion.samplers import get_sampler
 from ...files import atomic_path
 from ...methods import make_guide
@@ -59,6 +61,7 @@ def tune(
     seed: int,
     measure_name: str,
     device: torch.device,
+    checkpoint: Checkpoint | None = None,
 ) -> dict[str, Any]:
     """Try all candidates of a sampler or guide.
 
@@ -71,6 +74,7 @@ def tune(
         seed: of image choice and noise.
         measure_name: decides which candidate is best; see `MEASURES`.
         device: where the world's models are.
+        checkpoint: of what was tried, for one name or several; written after each candidate.
 
     Returns:
         "options": the best candidate, "tried": [(candidate, mean of the measure), ...], and the arguments "steps",
@@ -78,12 +82,22 @@ def tune(
     """
     cases = make_cases(world, masks, images, split="validation", seed=seed)
     best = min if MEASURES[measure_name].lower_is_better else max
-    tried = []
-    for candidate in tqdm((GRIDS | GUIDE_GRIDS)[name], desc=name, unit="candidate"):
+    kept, grid = checkpoint or Checkpoint(None, {}), (GRIDS | GUIDE_GRIDS)[name]
+    state = kept.load() or {}
+    tried = [(candidate, value) for candidate, value in state.get(name, [])]
+    for candidate in tqdm(grid[len(tried) :], desc=name, unit="candidate", initial=len(tried), total=len(grid)):
         completed = _completed(world, cases, name, candidate, steps=steps, seed=seed, device=device)
         tried.append((candidate, measure(world, completed, cases)[measure_name].nanmean().item()))
+        kept.save({**state, name: tried})
     facts = {"steps": steps, "images": images, "masks": list(masks), "seed": seed, "measure": measure_name}
     return {"options": best(tried, key=lambda pair: pair[1])[0], "tried": tried} | facts
+
+
+def tuning_request(options: Any, world: World) -> dict[str, Any]:
+    """What identifies a run of `tiramisu-edu tune`: its settings, all candidates, and the world's models."""
+    asked = {name: getattr(options, name) for name in ("world", "masks", "steps", "images", "seed", "measure")}
+    models = {name: digest for name, digest in checksums().items() if name.startswith(f"{world.family}/")}
+    return asked | {"candidates": GRIDS | GUIDE_GRIDS, "base": world.sampler_options.get(BASE, {}), "models": models}
 
 
 def _completed(

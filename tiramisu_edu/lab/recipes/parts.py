@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ...datafiles import data_root, write_checksums
-from ...errors import TiramisuError
+from ...errors import TiramisuError, unknown_name
 from ...names import FOLDER
+from ..common import check_place
 from ..worlds.digits import build_images
 from ..worlds.folder import FolderWorld
 from ..worlds.scenes import SCENES
@@ -42,8 +43,9 @@ def make(request: Request, part: str = "all") -> None:
         TiramisuError: for an unknown world, or a part or scale that the world does not have.
     """
     folder, makers = plan(request)
+    check_place(folder, "folder")
     if part != "all" and part not in makers:
-        raise TiramisuError(f"{request.world} has no part {part!r}; choose one of {', '.join(makers)}, all")
+        raise unknown_name(f"part of {request.world}", part, [*makers, "all"])
     for name in makers if part == "all" else [part]:
         start = time.perf_counter()
         path = folder / f"{name}.safetensors"
@@ -92,7 +94,7 @@ def _of_scene(request: Request) -> dict[str, Maker]:
     Only the denoisers grow beyond the scale laptop: the other parts have two sizes, toy and what ships.
     """
     if request.world not in SCENES:
-        raise TiramisuError(f"unknown world {request.world!r}; choose one of digits, {', '.join(SCENES)}, {FOLDER}PATH")
+        raise unknown_name("world", request.world, ["digits", *SCENES, f"{FOLDER}PATH"])
     scene, seed, toy = SCENES[request.world], request.seed, request.scale == "toy"
 
     def judge(path: Path) -> None:
