@@ -103,16 +103,15 @@ def fit_em(
     instance("circuit", circuit, Circuit)
     integer("epochs", epochs)
     number("pseudocount", pseudocount, 0)
-    for name, value, low in (("batch_size", batch_size, 1), ("patience", patience, 0)):
-        if value is not None:
-            integer(name, value, low)
-    if generator is not None:
-        is_generator("generator", generator)
+    integer("batch_size", 1 if batch_size is None else batch_size, 1)
+    integer("patience", 0 if patience is None else patience)
+    generator = torch.Generator().manual_seed(0) if generator is None else generator
+    is_generator("generator", generator)
     check_rows("train", train)
     check_rows("validation", train if validation is None else validation)
     settings = {"epochs": epochs, "pseudocount": pseudocount, "batch_size": batch_size, "patience": patience}
     file = Checkpoint(checkpoint, {} if checkpoint is None else settings | _identity(circuit, train, validation))
-    run = _Run(circuit, settings, generator or torch.Generator().manual_seed(0))
+    run = _Run(circuit, settings, generator)
     if (state := file.load()) is not None:
         with reading(file.path or ""):
             run.restore(state)
