@@ -40,7 +40,9 @@ def test_tuned_options_are_checked_against_the_list(monkeypatch, tmp_path):
 def test_checksums_are_in_the_format_of_sha256sum_and_complete():
     root = datafiles.data_root()
     listed = datafiles.checksums()
-    assert set(listed) == {file.relative_to(root).as_posix() for file in root.rglob("*.safetensors")}
+    assert set(listed) == {
+        file.relative_to(root).as_posix() for kind in datafiles.KINDS for file in root.rglob(f"*{kind}")
+    }
     for name in listed:
         assert datafiles.verified(datafiles.data_path(name)) == datafiles.data_path(name)
     if shutil.which("sha256sum") is None:

@@ -39,13 +39,13 @@ def instance(name: str, value: Any, *kinds: type) -> None:
     """Whether the value is of one of these classes."""
     if not isinstance(value, kinds):
         expected = " or ".join(kind.__name__ for kind in kinds)
-        raise TiramisuError(f"{name} must be a {expected}, not {_found(value)}")
+        raise TiramisuError(f"{name} must be a {expected}, not {type(value).__name__}")
 
 
 def is_generator(name: str, value: Any) -> None:
     """Whether the value is a random generator; a seed is none."""
     if not isinstance(value, torch.Generator):
-        raise TiramisuError(f"{name} must be torch.Generator().manual_seed(0), not {_found(value)}")
+        raise TiramisuError(f"{name} must be torch.Generator().manual_seed(0), not {value!r}")
 
 
 def check_images(name: str, value: Any, *, finite: bool = True) -> None:
@@ -57,5 +57,11 @@ def check_images(name: str, value: Any, *, finite: bool = True) -> None:
         raise ImageError(f"{name} must be finite numbers; some are NaN or infinite")
 
 
-def _found(value: Any) -> str:
-    return repr(value) if isinstance(value, (str, int, float, type(None))) else type(value).__name__
+def check_rows(name: str, value: Any) -> None:
+    """Whether the value is a tensor or an array with rows, and at least one."""
+    if isinstance(value, (str, bytes, list, tuple)) or not (
+        hasattr(value, "__len__") and hasattr(value, "__getitem__")
+    ):
+        raise TiramisuError(f"{name} must be a tensor or an array with rows, not a {type(value).__name__}")
+    if len(value) == 0:
+        raise TiramisuError(f"the {name} data is empty: give it at least one row")

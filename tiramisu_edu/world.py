@@ -169,8 +169,8 @@ class World:
 
     def _tuned(self, what: str) -> Mapping[str, Mapping[str, Any]]:
         path = self.models / f"{what}.json"
-        is_published = self.listed and f"{self.family}/{what}.json" in checksums()
-        return load_tuned(verified(path) if is_published or (self.listed and path.is_file()) else path)
+        is_checked = self.listed and (path.is_file() or f"{self.family}/{what}.json" in checksums())
+        return load_tuned(verified(path) if is_checked else path)
 
     def _denoiser(self, part: str) -> Denoiser:
         return Denoiser.load(self.file(part)).to(self.device)

@@ -5,7 +5,7 @@ import torch
 
 from tiramisu_edu.circuits import structures
 from tiramisu_edu.circuits.regions import Region, RegionGraph
-from tiramisu_edu.errors import StructureError
+from tiramisu_edu.errors import StructureError, TiramisuError
 
 
 def leaf(variable, units=2):
@@ -85,7 +85,7 @@ def test_what_is_no_circuit_is_refused_by_name(regions, message):
     ],
 )
 def test_impossible_sizes_are_refused(build, message):
-    with pytest.raises(StructureError, match=message):
+    with pytest.raises(TiramisuError, match=message):
         build()
 
 

@@ -20,7 +20,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from ..checkpoint import Checkpoint, is_distributed, process_rank
-from ..checks import instance, integer, is_generator, number
+from ..checks import check_rows, instance, integer, is_generator, number
 from ..errors import TiramisuError
 from ..files import reading, tensor_digest
 from .circuit import Circuit, bits_per_dimension
@@ -103,17 +103,15 @@ def fit_em(
     instance("circuit", circuit, Circuit)
     integer("epochs", epochs)
     number("pseudocount", pseudocount, 0)
-    for name, value, low in (("batch_size", batch_size, 1), ("patience", patience, 0)):
-        if value is not None:
-            integer(name, value, low)
-    if generator is not None:
-        is_generator("generator", generator)
-    _check_data("train", train)
-    if validation is not None:
-        _check_data("validation", validation)
+    integer("batch_size", 1 if batch_size is None else batch_size, 1)
+    integer("patience", 0 if patience is None else patience)
+    generator = torch.Generator().manual_seed(0) if generator is None else generator
+    is_generator("generator", generator)
+    check_rows("train", train)
+    check_rows("validation", train if validation is None else validation)
     settings = {"epochs": epochs, "pseudocount": pseudocount, "batch_size": batch_size, "patience": patience}
     file = Checkpoint(checkpoint, {} if checkpoint is None else settings | _identity(circuit, train, validation))
-    run = _Run(circuit, settings, generator or torch.Generator().manual_seed(0))
+    run = _Run(circuit, settings, generator)
     if (state := file.load()) is not None:
         with reading(file.path or ""):
             run.restore(state)
@@ -127,13 +125,6 @@ def fit_em(
     file.save(run.state())
     run.finish(train, validation)
     return run.history
-
-
-def _check_data(name: str, data: Rows) -> None:
-    if isinstance(data, (str, bytes, list, tuple)) or not (hasattr(data, "__len__") and hasattr(data, "__getitem__")):
-        raise TiramisuError(f"{name} must be a tensor or an array with rows, not a {type(data).__name__}")
-    if len(data) == 0:
-        raise TiramisuError(f"the {name} data is empty: give it at least one row")
 
 
 def _identity(circuit: Circuit, train: Rows, validation: Rows | None) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from tests.steering.fakes import FlatTokenizer, code_circuit, toy_world
+from tiramisu_edu.datafiles import write_checksums
 from tiramisu_edu.errors import FileError
 from tiramisu_edu.inpainting import inpaint
 from tiramisu_edu.lab.cli import main
@@ -53,16 +54,19 @@ def test_a_guide_is_tuned_on_its_base_sampler(tmp_path, capsys, monkeypatch):
 def test_what_was_tuned_is_the_default_and_no_more(tmp_path, monkeypatch):
     monkeypatch.setenv("TIRAMISU_DATA", str(tmp_path))
     models = {"tokenizer": FlatTokenizer(), "code_circuits": {"hclt": code_circuit()}}
+    write_checksums()
     assert make_guide("latent", toy_world(**models)).tau_hidden == 1.0
     for options in ({"settings": {"tau_hidden": 3.0}}, {"tau_hidden": 3.0}):
         save_tuned(tmp_path / "toy" / "guides.json", {"latent": {"options": options}})
+        write_checksums()
         world = toy_world(**models)
         tuned = make_guide("latent", world, fraction=0.5)
         assert (tuned.tau_hidden, tuned.tau_known, tuned.fraction) == (3.0, 0.01, 0.5)
     assert make_guide("latent", world, tau_hidden=2.0).tau_hidden == 2.0
     assert make_guide("latent-published", world).tau_hidden == 0.1
     (tmp_path / "toy" / "guides.json").write_text('{"latent": {}}')
-    with pytest.raises(FileError, match=r"guides\.json does not hold tuned options"):
+    write_checksums()
+    with pytest.raises(FileError, match=r"guides\.json is truncated or damaged"):
         make_guide("latent", toy_world(**models))
 
 
