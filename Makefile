@@ -32,8 +32,11 @@ $(INSTALLED): pyproject.toml
 	$(BIN)/python -m pip install --quiet $(PIP_OPTIONS) -e '.[notebooks,test,data]'
 	touch $@
 
+# A process for each core, each with one thread: the models are small, and threads of one test slow the next.
+SHARED = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile
+
 test: lint
-	$(BIN)/python -m pytest
+	$(SHARED)
 	$(MAKE) notebooks
 
 lint: $(INSTALLED)
@@ -43,8 +46,7 @@ lint: $(INSTALLED)
 
 # Strict: every stored output is compared with what the cell prints now.
 notebooks: $(INSTALLED)
-	$(if $(NOTEBOOKS),$(BIN)/python -m pytest --nbval --nbval-current-env \
-		--nbval-sanitize-with notebooks/sanitize.cfg $(NOTEBOOKS),@echo 'no notebooks yet')
+	$(SHARED) --nbval --nbval-current-env --nbval-sanitize-with notebooks/sanitize.cfg $(NOTEBOOKS)
 
 # The cells and their assertions at laptop scale; stored outputs are those of toy scale, so they are not compared.
 test-laptop: $(INSTALLED)

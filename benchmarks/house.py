@@ -178,7 +178,7 @@ def starts_command(module: Module, found: Import) -> bool:
     if module.name == "tiramisu_edu.lab.doctor":
         return found.function is not None
     command = module.name == "tiramisu_edu.lab.cli" or module.name.startswith("tiramisu_edu.lab.commands.")
-    return command and found.function is not None and found.function.startswith(("main", "run_"))
+    return command and found.function is not None and found.function in ("main", "run")
 
 
 def _above(room: str) -> set[str]:

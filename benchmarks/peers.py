@@ -8,7 +8,7 @@ A peer that is not installed is absent. The adapters copy the parameters of our 
 `log_likelihood` is the same numbers everywhere: a benchmark can check what it compares.
 
     name          region graph                         beyond log_likelihood and forward_backward
-    readable      any                                  marginals (gradient of log Z)
+    safe          any                                  marginals (this package in log space)
     cirkit        without ties                         e_step (its EM optimiser, with a step of size 0)
     spflow        without ties                         -
     simple-einet  binary, D a power of two             -
@@ -21,9 +21,10 @@ models do. simple-einet is not on PyPI; it is used when it can be imported. ON_C
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -33,7 +34,7 @@ from torch import Tensor
 
 from tiramisu_edu.circuits import structures
 from tiramisu_edu.circuits.circuit import Circuit
-from tiramisu_edu.circuits.engines import linear_engine
+from tiramisu_edu.circuits.engines import fast
 from tiramisu_edu.circuits.engines.messages import Evidence
 from tiramisu_edu.circuits.learning import expected_counts
 from tiramisu_edu.circuits.regions import RegionGraph
@@ -165,7 +166,7 @@ def _our_calls(problem: Problem) -> Calls:
         "e_step": lambda: expected_counts(circuit, x),
     }
     levels = [level for level in circuit.plan.levels if level.is_input]
-    if len(levels) == 1 and circuit.plan.is_scalable:
+    if len(levels) == 1 and circuit.plan.is_simple:
         calls["smoothing"] = lambda: _states(circuit, x)
     return calls
 
@@ -174,29 +175,23 @@ def _our_calls(problem: Problem) -> Calls:
 def _states(circuit: Circuit, x: Tensor) -> Tensor:
     """Posterior of the unit reached at each variable's input, (B, D, K): of an HMM its smoothed states."""
     evidence, tables = Evidence(values=x.T), circuit.tables()
-    messages = linear_engine.forward(circuit.plan, tables, evidence, keep=True, workspace=circuit.workspace)
-    linear_engine.backward(circuit.plan, tables, evidence, messages)
-    assert isinstance(messages, linear_engine.LinearMessages)
+    messages = fast.forward(circuit.plan, tables, evidence, keep=True, tapes=circuit.tapes)
+    fast.backward(circuit.plan, tables, evidence, messages)
     (inputs,) = messages.tape.inputs
     return inputs.flow[inputs.variables.argsort()].transpose(0, 1)
 
 
-def _readable_calls(problem: Problem) -> Calls:
-    from benchmarks.readable import Readable
-
-    model = Readable(problem.circuit)
-    weights = problem.log_weights.clone().requires_grad_()
-    return {
-        "log_likelihood": torch.no_grad()(lambda: model(problem.x)),
-        "forward_backward": lambda: differentiate(lambda: model(problem.x), model),
-        "marginals": lambda: torch.autograd.grad(model.log_partition(weights).sum(), weights)[0],
-    }
+def _safe_calls(problem: Problem) -> Calls:
+    circuit = copy.deepcopy(problem.circuit)
+    circuit.engine_name = "safe"
+    calls = _our_calls(replace(problem, circuit=circuit))
+    return {name: calls[name] for name in ("log_likelihood", "forward_backward", "marginals")}
 
 
 _UNTIED = tuple(name for name in STRUCTURES if name != "tied_hmm")
 _ADAPTERS: tuple[tuple[str, str, str, tuple[str, ...], str], ...] = (
     # name, module to import, distribution, structures, adapter in this package
-    ("readable", "torch", "torch", STRUCTURES, "peers:_readable_calls"),
+    ("safe", "torch", "torch", STRUCTURES, "peers:_safe_calls"),
     ("cirkit", "cirkit", "libcirkit", _UNTIED, "peer_cirkit:calls"),
     ("spflow", "spflow.modules.sums", "spflow", _UNTIED, "peer_spflow:calls"),
     ("simple-einet", "simple_einet.einet", "simple-einet", ("binary",), "peer_simple_einet:calls"),

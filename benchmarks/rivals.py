@@ -8,7 +8,7 @@ from tqdm.auto import tqdm
 from benchmarks.peers import ON_CUDA, available_peers, ours
 from tiramisu_edu.lab.bench import Row, alternate
 
-GOALS = {"readable": 30.0, "cirkit": 10.0, "spflow": 30.0, "simple-einet": 30.0, "dynamax": 1.0, "pyjuice": 2.0}
+GOALS = {"safe": 30.0, "cirkit": 10.0, "spflow": 30.0, "simple-einet": 30.0, "dynamax": 1.0, "pyjuice": 2.0}
 HIGHER = {("pyjuice", "marginals"): 10.0}
 CPU = torch.device("cpu")
 CASES = (("quad", 64), ("latent_tree", 64), ("tied_hmm", 64))  # structure, variables

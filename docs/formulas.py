@@ -62,7 +62,7 @@ FORMULAS = (
     Formula(
         "Eq. 4",
         r"\prod_i q(x_t^i \mid \tilde x_0^i)\,1[\tilde x_0^k = x_0^k]",
-        "steering.evidence:PixelCodebook.log_weights",
+        "steering.evidence:PixelCodebook.log_noisy",
         "levels) ** 2) / (2 * (1 - ",
         (6, 8),
     ),
@@ -140,7 +140,7 @@ FORMULAS = (
         "Section 5",
         r"w_j(z) \propto q_j(z)^{1/\tau}",
         "steering.latent:LatentGuide.evidence",
-        "sharpened(log_p, tau)",
+        "torch.log_softmax(log_q / tau",
         (9,),
     ),
     Formula(

@@ -100,7 +100,7 @@ def test_a_fault_is_found(tmp_path, fault):
         "tiramisu_edu/steering/a.py": "from ..circuits.b import x\n",
         "tiramisu_edu/course/b.py": "from ..lab.b import x\n",
         "tiramisu_edu/lab/b.py": "",
-        "tiramisu_edu/lab/commands/show.py": "def run_show():\n    from studies import b\n",
+        "tiramisu_edu/lab/commands/show.py": "def run():\n    from studies import b\n",
         "studies/b.py": "from tiramisu_edu.lab.b import x\n",
     }
     write(tmp_path, files)

@@ -23,6 +23,20 @@ def data(tmp_path, monkeypatch):
     return file
 
 
+def test_tuned_options_are_checked_against_the_list(monkeypatch, tmp_path):
+    (tmp_path / "digits").mkdir()
+    (tmp_path / "digits" / "samplers.json").write_text('{"ddim": {"options": {"eta": 0.5}}}')
+    monkeypatch.setenv("TIRAMISU_DATA", str(tmp_path))
+    datafiles.write_checksums()
+    assert zoo.load("digits").sampler_options == {"ddim": {"eta": 0.5}} and zoo.load("digits").guide_options == {}
+    (tmp_path / "digits" / "samplers.json").write_text('{"ddim": {"options": {"eta": 0.6}}}')
+    with pytest.raises(FileError, match="not the published file"):
+        zoo.load("digits").sampler_options  # noqa: B018
+    (tmp_path / "digits" / "samplers.json").unlink()
+    with pytest.raises(FileError, match="is missing"):
+        zoo.load("digits").sampler_options  # noqa: B018
+
+
 def test_checksums_are_in_the_format_of_sha256sum_and_complete():
     root = datafiles.data_root()
     listed = datafiles.checksums()
@@ -57,7 +71,7 @@ def test_a_changed_file_is_named_with_both_digests(data):
 def test_missing_and_unlisted_files_are_told_apart(data):
     stranger = data.with_name("stranger.safetensors")
     stranger.write_bytes(b"?")
-    with pytest.raises(FileError, match=r"not listed in .*tiramisu_edu\.zoo"):
+    with pytest.raises(FileError, match=r"not listed in .*tiramisu_edu\.datafiles"):
         datafiles.verified(stranger)
     expected = sha256(data)
     data.unlink()

@@ -25,7 +25,7 @@ import torch
 from torch import Tensor
 
 from .errors import FileError
-from .files import load_safetensors, save_safetensors
+from .files import load_safetensors, reading, save_safetensors
 
 KIND, VERSION = "checkpoint", 1
 
@@ -55,13 +55,15 @@ class Checkpoint:
         if self.path is None or not self.path.is_file():
             return None
         tensors, metadata = load_safetensors(self.path, kind=KIND, version=VERSION)
-        found = metadata["request"]
-        keys = sorted(found.keys() | self.request.keys())
-        if different := [key for key in keys if found.get(key) != self.request.get(key)]:
-            raise FileError(
-                f"{self.path} is the checkpoint of another run (different: {', '.join(different)}): remove or rename it"
-            )
-        return _joined(metadata["state"], tensors)
+        with reading(self.path):
+            found = metadata["request"]
+            keys = sorted(found.keys() | self.request.keys())
+            if different := [key for key in keys if found.get(key) != self.request.get(key)]:
+                names = ", ".join(different)
+                raise FileError(
+                    f"{self.path} is the checkpoint of another run (different: {names}): remove or rename it"
+                )
+            return dict(_joined(metadata["state"], tensors))
 
     def due(self) -> bool:
         """Whether `every` seconds have passed since the last save, or since the start."""

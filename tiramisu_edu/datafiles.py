@@ -12,6 +12,7 @@ from .errors import FileError
 from .files import atomic_path, sha256
 
 CHECKSUMS = "checksums.txt"
+KINDS = (".safetensors", ".json")
 
 
 def data_path(name: str) -> Path:
@@ -73,9 +74,10 @@ def checksums() -> dict[str, str]:
 
 
 def write_checksums() -> Path:
-    """Writes data/checksums.txt for every .safetensors file below the data folder; returns its path."""
+    """Writes data/checksums.txt for every .safetensors and .json file below the data folder; returns its path."""
     root = data_root()
-    lines = [f"{sha256(file)}  {file.relative_to(root).as_posix()}\n" for file in sorted(root.rglob("*.safetensors"))]
+    files = sorted(file for kind in KINDS for file in root.rglob(f"*{kind}"))
+    lines = [f"{sha256(file)}  {file.relative_to(root).as_posix()}\n" for file in files]
     with atomic_path(root / CHECKSUMS) as unfinished:
         unfinished.write_text("".join(lines), encoding="utf-8", newline="\n")
     return root / CHECKSUMS

@@ -26,6 +26,6 @@ class ImageError(TiramisuError):
 
 def unknown_name(kind: str, name: str, names: Iterable[str]) -> TiramisuError:
     """The error for a name that is not among `names`; it suggests the nearest one."""
-    near = get_close_matches(name, list(names), 1)
+    near = get_close_matches(str(name), list(names), 1)
     suggestion = f"did you mean {near[0]!r}? Choose" if near else "choose"
     return TiramisuError(f"unknown {kind} {name!r}: {suggestion} one of {', '.join(names)}")

@@ -14,20 +14,21 @@ import secrets
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from safetensors import safe_open
 from safetensors.torch import save
-from torch import Tensor
+from torch import Tensor, nn
 
-from .errors import FileError, TiramisuError
+from .errors import FileError
 
 PACKAGE = "tiramisu_edu"
 HEADER = {"package", "kind", "version", "digest", "metadata"}
 STALE_SECONDS = 3600
+Network = TypeVar("Network", bound=nn.Module)
 
 
 @contextlib.contextmanager
@@ -147,14 +148,36 @@ def load_safetensors(path: str | Path, *, kind: str, version: int) -> tuple[dict
 
 @contextlib.contextmanager
 def reading(path: str | Path) -> Iterator[None]:
-    """Turns whatever fails while the contents of a file are read into one FileError that names the file."""
+    """Turns whatever fails while the contents of a file are read into one FileError that names the file.
+
+    Tensors made within are ordinary ones, also inside `torch.inference_mode()`.
+    """
     try:
-        yield
-    except TiramisuError:
+        with torch.inference_mode(False):
+            yield
+    except FileError:
         raise
     except Exception as error:
         what = f"{type(error).__name__}: {error}".split("\n")[0]
         raise FileError(f"{path} is truncated or damaged ({what}): restore it or train it again") from error
+
+
+def with_weights(build: Callable[[], Network], weights: Mapping[str, Tensor]) -> Network:
+    """A network for use: float32, in evaluation mode, without gradients. Nothing is drawn for initial weights.
+
+    Raises:
+        ValueError, RuntimeError: the weights are of other names, shapes or types than the network's, or not finite.
+    """
+    for name, weight in weights.items():
+        if not (weight.is_floating_point() and bool(weight.isfinite().all())):
+            raise ValueError(f"weights {name!r} of {weight.dtype} are not finite floats")
+    with torch.device("meta"):
+        network = build()
+    # Fresh copies: weights left where the file was read may be misaligned, which changes last digits.
+    network.load_state_dict(
+        {name: weight.to(torch.float32, copy=True) for name, weight in weights.items()}, assign=True
+    )
+    return network.eval().requires_grad_(False)
 
 
 def _seal(header: Mapping[str, str]) -> str:

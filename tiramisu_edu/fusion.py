@@ -8,11 +8,14 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor
 
+from .checks import instance, number, positive_integer
+from .circuits.circuit import Circuit
+from .diffusion.noise import check_generators
 from .errors import ImageError, TiramisuError
 from .inpainting import inpaint
 from .methods import code_models
 from .steering.beyond.difference import DifferenceGuide
-from .steering.fusion import CodeFusionGuide, code_demands, pixel_demands, weigh
+from .steering.fusion import CodeFusionGuide, Demands, code_demands, pixel_demands, weigh
 from .steering.guide import Guide, own_generator
 from .steering.latent import covered_fraction
 from .steering.layouts import MOST_REFERENCES, check_regions
@@ -76,55 +79,64 @@ def fuse(
         EvidenceError: for demands of probability zero.
         TiramisuError: for too many references, a coherence outside [0, 1], or a world without the models.
     """
+    instance("world", world, World)
     references = _checked_references(world, references)
     split = check_regions(regions, len(references), (references.shape[2], references.shape[3])).to(references.device)
-    if not 0 <= coherence <= 1:
-        raise TiramisuError(f"coherence must lie in [0, 1], not {coherence}")
-    if num_images < 1:
-        raise TiramisuError(f"num_images must be at least 1, not {num_images}")
+    number("coherence", coherence, 0, 1)
+    positive_integer("num_images", num_images)
     generator = generator if generator is not None else torch.Generator().manual_seed(0)
+    check_generators(generator, num_images)
 
     options: dict[str, Any] = {} if guided_fraction is None else {"fraction": guided_fraction}
     model = model or ("pixels" if world.tokenizer is None else "codes")
     if model == "pixels":
-        circuit, codebook = world.circuit, world.codebook
-        demands = pixel_demands(codebook, references, split, coherence)
-        guide: Guide = DifferenceGuide(circuit, codebook, demand=demands.joint, consistent_noise=True, **options)
+        circuit, demands, guide = _of_pixels(world, references, split, coherence, **options)
     elif model == "codes":
-        circuit, tokenizer = code_models(world, structure)
-        demands = code_demands(tokenizer, references, split, coherence)
-        ruled = covered_fraction(split, len(demands.joint)).sum(0)
-        options["generator"] = own_generator(generator)
-        guide = CodeFusionGuide(circuit, tokenizer, demand=demands.joint, ruled=ruled, **options)
+        options |= {"structure": structure, "generator": own_generator(generator)}
+        circuit, demands, guide = _of_codes(world, references, split, coherence, **options)
     else:
         raise TiramisuError(f"unknown model {model!r} for fusion: choose codes or pixels")
     log_z, each = weigh(circuit, demands)
 
     nothing = torch.zeros(num_images, *references.shape[1:], dtype=references.dtype, device=references.device)
-    found = inpaint(
-        world,
-        nothing,
-        torch.zeros_like(nothing[:, :1], dtype=torch.bool),
-        sampler=sampler,
-        guide=guide,
-        num_inference_steps=num_inference_steps,
-        eta=eta,
-        generator=generator,
-    )
+    unknown = torch.zeros_like(nothing[:, :1], dtype=torch.bool)
+    sampling: dict[str, Any] = {"sampler": sampler, "num_inference_steps": num_inference_steps, "eta": eta}
+    found = inpaint(world, nothing, unknown, guide=guide, generator=generator, **sampling)
     return FusionResult(found.images, log_z, tuple(each), sum(each) - log_z, found.seconds)
+
+
+def _of_pixels(
+    world: World, references: Tensor, split: Tensor, coherence: float, **options: Any
+) -> tuple[Circuit, Demands, Guide]:
+    """The circuit over pixels or patches, what the references demand of it, and the guide that meets the demands."""
+    demands = pixel_demands(world.codebook, references, split, coherence)
+    options |= {"demand": demands.joint, "consistent_noise": True}
+    return world.circuit, demands, DifferenceGuide(world.circuit, world.codebook, **options)
+
+
+def _of_codes(
+    world: World, references: Tensor, split: Tensor, coherence: float, structure: str | None, **options: Any
+) -> tuple[Circuit, Demands, Guide]:
+    """The same with the circuit over codes."""
+    circuit, tokenizer = code_models(world, structure)
+    demands = code_demands(tokenizer, references, split, coherence)
+    ruled = covered_fraction(split, len(demands.joint)).sum(0)
+    return circuit, demands, CodeFusionGuide(circuit, tokenizer, demand=demands.joint, ruled=ruled, **options)
 
 
 def _checked_references(world: World, references: Tensor | Sequence[Tensor]) -> Tensor:
     """References as (R, C, H, W) of the size of the world's images."""
     expected = tuple(world.images("test", 1)[0].shape[1:])
-    for number, reference in enumerate(references):
+    instance("references", references, Tensor, list, tuple)
+    for index, reference in enumerate(references):
+        instance(f"reference {index}", reference, Tensor)
         if tuple(reference.shape) != expected or not reference.is_floating_point():
             raise ImageError(
-                f"reference {number} is {reference.dtype} {tuple(reference.shape)}, expected float {expected}: open "
+                f"reference {index} is {reference.dtype} {tuple(reference.shape)}, expected float {expected}: open "
                 f"pictures with load_image(path, {expected[1:]}, {expected[0]})"
             )
         if not bool((reference.abs() <= 1).all()):
-            raise ImageError(f"reference {number} must hold numbers in [-1, 1]")
+            raise ImageError(f"reference {index} must hold numbers in [-1, 1]")
     if not 1 <= len(references) <= MOST_REFERENCES:
         raise TiramisuError(f"fusion takes 1 to {MOST_REFERENCES} references, not {len(references)}")
     return references if isinstance(references, Tensor) else torch.stack(list(references))

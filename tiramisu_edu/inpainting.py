@@ -5,10 +5,11 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from .checks import instance
 from .diffusion.noise import Generators, check_generators
 from .diffusion.samplers import get_sampler
 from .diffusion.step import Step
-from .diffusion.walk import Cost, clock
+from .diffusion.walk import Cost, check_masked, clock
 from .methods import make_guide
 from .steering.beyond.start import circuit_start
 from .steering.beyond.twisted import twisted
@@ -94,6 +95,9 @@ def inpaint(
         TiramisuError: for an unknown sampler or guide, or a number out of range.
         ImageError: for images or masks of a wrong shape, type or range.
     """
+    instance("world", world, World)
+    check_masked(image, known)
+    instance("sampler", sampler, str)
     generator = torch.Generator().manual_seed(0) if generator is None else generator
     check_generators(generator, len(image))
     options: dict[str, Any] = {**world.sampler_options.get(sampler, {}), **({} if eta is None else {"eta": eta})}

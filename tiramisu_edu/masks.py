@@ -9,16 +9,16 @@ stroke counts, widths and lengths of LaMa (Suvorov et al. 2022), from which the 
 """
 
 import math
+import warnings
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
+from .checks import is_generator, positive_integer
 from .errors import ImageError, TiramisuError, unknown_name
-from .pictures import open_picture
+from .pictures import open_grey
 
 CANVAS = 256
 
@@ -106,6 +106,10 @@ def mask(name: str, height: int, width: int, *, generator: torch.Generator | Non
     """
     if name not in MASKS:
         raise unknown_name("mask", name, MASKS)
+    positive_integer("height", height)
+    positive_integer("width", width)
+    if generator is not None:
+        is_generator("generator", generator)
     layout = PAPER_COLUMNS.get(name, name)
     known = (
         inside_boxes(BOXES[layout], height, width)
@@ -130,6 +134,9 @@ def load_mask(path: str | Path, height: int, width: int) -> Tensor:
 
     known[0, i, j] = 1 where picture[i, j] < 128.
 
+    Programs save boolean arrays with 1 as white, too. Where no level exceeds 1 of 255, 1 is therefore read as white:
+    any other reading leaves nothing to fill in. A Python warning tells this, as all else that was decided in reading.
+
     Args:
         path: a picture of exactly H x W pixels, grey or with equal red, green and blue.
         height, width: the size of the image that the mask belongs to. A mask is never resized silently,
@@ -142,36 +149,25 @@ def load_mask(path: str | Path, height: int, width: int) -> Tensor:
         ImageError: for a file that is missing, no picture, coloured, see-through, of another size, all white or all
             black.
     """
-    picture = open_picture(path)
-    if picture.size != (width, height):
-        found_width, found_height = picture.size
+    levels, notices = open_grey(path)
+    if levels.shape != (height, width):
+        found_height, found_width = levels.shape
         raise ImageError(
             f"{path}: the mask is {found_width} x {found_height} pixels (width x height) and the image "
             f"{width} x {height}; save the mask at {width} x {height} without smoothing "
             "(in Pillow: Image.open(file).resize((width, height), Image.Resampling.NEAREST))"
         )
-    known = _grey_levels(picture, path) < 128
+    if levels.max() == 1:
+        levels = 255 * levels
+        notices.append("no level exceeds 1 of 255, and 1 is read as white")
+    known, how = levels < 128, f" ({'; '.join(notices)})" if notices else ""
     if known.all():
-        raise ImageError(f"{path}: the mask is black everywhere: nothing is to be filled in; paint that white")
+        raise ImageError(f"{path}: the mask is black everywhere: nothing is to be filled in; paint that white{how}")
     if not known.any():
-        raise ImageError(f"{path}: the mask is white everywhere: no pixel is known; paint what to keep black")
+        raise ImageError(f"{path}: the mask is white everywhere: no pixel is known; paint what to keep black{how}")
+    if how:
+        warnings.warn(f"{path} is a mask{how}", stacklevel=2)
     return known[None]
-
-
-def _grey_levels(picture: Image.Image, path: str | Path) -> Tensor:
-    """The picture's one channel, (H, W) uint8, refusing colours and transparency."""
-    values = torch.from_numpy(np.array(picture.convert("RGBA")))  # (H, W, 4)
-    if (values[..., 3] != 255).any():
-        raise ImageError(
-            f"{path}: the mask has a see-through (alpha) channel, and a mask needs one channel of black "
-            "and white; flatten it and save it as a greyscale picture"
-        )
-    if (values[..., :3] != values[..., :1]).any():
-        raise ImageError(
-            f"{path}: the mask has colours in its 3 channels, and a mask needs one channel of black and "
-            "white; save it as a greyscale picture"
-        )
-    return values[..., 0]
 
 
 def inside_boxes(boxes: tuple[Box, ...], height: int, width: int) -> Tensor:
@@ -206,8 +202,8 @@ def _strokes(name: str, brush: Brush, height: int, width: int, generator: torch.
 
 def _draw(brush: Brush, height: int, width: int, generator: torch.Generator) -> Tensor:
     """(H, W) bool: one drawing on the 256 canvas, read at the pixel centres."""
-    rows = (torch.arange(height) + 0.5)[:, None] * CANVAS / height
-    cols = (torch.arange(width) + 0.5)[None, :] * CANVAS / width
+    rows = (torch.arange(height, dtype=torch.float32) + 0.5)[:, None] * CANVAS / height
+    cols = (torch.arange(width, dtype=torch.float32) + 0.5)[None, :] * CANVAS / width
     pixel = CANVAS / min(height, width)  # no stroke is thinner than a pixel
 
     drawn = torch.zeros(height, width, dtype=torch.bool)
@@ -246,4 +242,4 @@ def _integer(low: int, high: int, generator: torch.Generator) -> int:
 
 def _uniform(generator: torch.Generator) -> float:
     """A uniform number in [0, 1)."""
-    return torch.rand((), generator=generator).item()
+    return torch.rand((), dtype=torch.float32, generator=generator).item()

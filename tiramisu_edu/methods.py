@@ -7,9 +7,10 @@ from typing import Any
 
 from torch import Tensor
 
+from .checks import instance
 from .circuits.circuit import Circuit
 from .datafiles import data_path, verified
-from .diffusion.noise import Generators
+from .diffusion.noise import Generators, check_generators
 from .errors import TiramisuError, unknown_name
 from .names import GUIDES
 from .steering.beyond.difference import DifferenceGuide, WeightTable
@@ -71,6 +72,9 @@ def make_guide(
         TiramisuError: for an unknown name, part or option, a fraction outside [0, 1], or a world without the models
             that the guide needs.
     """
+    instance("world", world, World)
+    if generator is not None:
+        check_generators(generator)
     kind, *words = check_guide_name(name or "none").split("-")
     if kind == "none":
         return None

@@ -1,20 +1,37 @@
-"""Picture files of any kind -> image tensors in [-1, 1], and back."""
+"""Picture files of any kind -> image tensors in [-1, 1], grey levels or labels, and back.
+
+A file is read for what it means, or the notice says how it is read, or it is refused:
+
+    1, L, LA, P, PA, RGB, RGBA     as they are; transparency is laid on white
+    YCbCr, CMYK, LAB               turned into red, green and blue
+    16-bit grey                    white is 65535 (4095 in 12-bit TIFF files), and 1 where nothing exceeds 1
+    32-bit integers, floats        white is the first of 1, 255, 65535 (floats: 1, 255) that nothing exceeds
+    signed bytes, negative numbers, NaN, and what exceeds every white      refused
+"""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image, ImageChops, ImageOps
 from torch import Tensor
 
 from .errors import ImageError
 from .files import atomic_path
 
+WRITTEN = {".jpeg": "JPEG", ".jpg": "JPEG", ".png": "PNG", ".tif": "TIFF", ".tiff": "TIFF", ".webp": "WEBP"}
+"""How the name of a saved picture ends -> its format."""
+FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+"""What is read. Not all that Pillow knows: it reads PostScript by starting another program."""
+MAX_PIXELS = 2**26
+"""More are not decoded: a file of a few kB can claim gigabytes of memory."""
+
 _MODES = {1: "L", 3: "RGB"}
-WRITTEN = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP", ".tif": "TIFF", ".tiff": "TIFF"}
+_BITS, _PHOTOMETRIC, _SAMPLE_FORMAT = 258, 262, 339  # tags of TIFF files
 
 
 class Picture(NamedTuple):
@@ -34,7 +51,7 @@ def load_image(path: str | Path, size: tuple[int, int], channels: int, *, crop: 
     shrinks, bicubic when it grows).
 
     Args:
-        path: a PNG, JPEG or other file that Pillow reads.
+        path: a BMP, GIF, JPEG, PNG, PPM, TIFF or WEBP file.
         size: (height, width) in pixels.
         channels: 1 (grey) or 3 (red, green, blue).
         crop: first cut the largest piece of the right proportions out of the middle.
@@ -43,18 +60,14 @@ def load_image(path: str | Path, size: tuple[int, int], channels: int, *, crop: 
         Picture(image (1, C, H, W), notice).
 
     Raises:
-        ImageError: for a missing file, a file that is no picture, or channels other than 1 and 3.
+        ImageError: as `open_picture`, and for channels other than 1 and 3.
     """
     if channels not in _MODES:
         raise ImageError(f"channels must be 1 (grey) or 3 (red, green, blue), not {channels}")
-    picture, notices = open_picture(path), []
-
-    flat = _on_white(picture)
-    if flat is not picture:
-        notices.append("its transparency is laid on white")
-    if channels == 1 and _has_colours(flat):
+    picture, notices = _read(path)
+    if channels == 1 and _has_colours(picture):
         notices.append("its colours are turned into grey levels")
-    flat = flat.convert(_MODES[channels])
+    flat = picture.convert(_MODES[channels])
 
     height, width = size
     if crop and flat.width * height != flat.height * width:
@@ -71,25 +84,26 @@ def load_image(path: str | Path, size: tuple[int, int], channels: int, *, crop: 
 
 
 def save_image(image: Tensor, path: str | Path, *, scale: int = 1) -> None:
-    """Writes one image in the format of its suffix, each pixel as a square of `scale` pixels.
+    """Writes one image in the format that the file's name says, each pixel as a square of `scale` pixels.
 
     Args:
         image: (C, H, W) or (1, C, H, W) in [-1, 1], C = 1 or 3; values outside are clipped.
-        path: the file; its name ends in one of WRITTEN.
+        path: the file; its name ends in one of WRITTEN. JPEG changes the values a little, the others do not.
         scale: how many pixels wide a pixel becomes, >= 1.
 
     Raises:
-        ImageError: for another shape.
+        ImageError: for another shape, and as `check_output`.
     """
     pixels = image.detach().squeeze(0) if image.dim() == 4 else image.detach()
     if pixels.dim() != 3 or pixels.shape[0] not in _MODES:
         raise ImageError(f"one image of shape (C, H, W) with C = 1 or 3 is expected, not {tuple(image.shape)}")
+    check_output(path)
     levels = ((pixels.float().cpu().clamp(-1.0, 1.0) + 1.0) * 127.5).round().to(torch.uint8)
     levels = levels.repeat_interleave(scale, dim=1).repeat_interleave(scale, dim=2)
     grid = levels.permute(1, 2, 0).numpy()  # (H, W, C)
     picture = Image.fromarray(grid[..., 0] if pixels.shape[0] == 1 else grid)
     with atomic_path(path) as unfinished:
-        picture.save(unfinished, format=WRITTEN[Path(path).suffix.lower()])
+        picture.save(unfinished, format=WRITTEN[Path(path).suffix.lower()], quality=95, lossless=True)
 
 
 def check_output(path: str | Path, *inputs: str | Path, suffixes: Iterable[str] = WRITTEN) -> None:
@@ -116,52 +130,134 @@ def check_output(path: str | Path, *inputs: str | Path, suffixes: Iterable[str] 
 
 
 def open_picture(path: str | Path) -> Image.Image:
-    """Opens and decodes a picture file, turned upright.
+    """A picture file in red, green and blue, turned upright, transparency laid on white.
 
     Raises:
-        ImageError: for a file that is missing, a folder, not a picture, or damaged.
+        ImageError: for a file that is missing, no regular file, not a picture, damaged, larger than MAX_PIXELS, or
+            with numbers whose white is not known.
     """
+    return _read(path)[0]
+
+
+def open_grey(path: str | Path) -> tuple[Tensor, list[str]]:
+    """The one channel of a picture file, (H, W) uint8, and how it was read.
+
+    Raises:
+        ImageError: as `open_picture`, and for colours or transparency.
+    """
+    with _opened(path) as (picture, notices):
+        return torch.from_numpy(np.array(_one_channel(_eight_bits(picture, notices)))), notices
+
+
+def open_labels(path: str | Path) -> tuple[Tensor, list[str]]:
+    """The whole numbers of a label picture as they are stored, (H, W) long, and how they were read.
+
+    They are the numbers of a palette, whatever its colours, integers, whole floats, or grey levels.
+
+    Raises:
+        ImageError: as `open_picture`, and for colours without a palette, transparency, or fractions.
+    """
+    with _opened(path) as (picture, notices):
+        if len(picture.getbands()) > 1:
+            picture = _one_channel(_eight_bits(picture, notices))
+        numbers = np.asarray(picture)
+        if not (np.abs(numbers) < 2**31).all() or (numbers % 1 != 0).any():
+            raise ImageError("its numbers are no whole numbers; save the labels as integers")
+        return torch.from_numpy(numbers.astype(np.int64)), notices
+
+
+def _read(path: str | Path) -> tuple[Image.Image, list[str]]:
+    """`open_picture`, and what was decided on the way."""
+    with _opened(path) as (stored, notices):
+        picture = _eight_bits(stored, notices)
+        if picture.mode == "RGB":
+            return picture, notices
+        notices.append("its transparency is laid on white")
+        flat = Image.new("RGB", picture.size, "white")
+        flat.paste(picture, mask=picture)
+        return flat, notices
+
+
+@contextmanager
+def _opened(path: str | Path) -> Iterator[tuple[Image.Image, list[str]]]:
+    """The picture as it is stored, turned upright, and a list for notices; any failure becomes one ImageError."""
     try:
-        with Image.open(path) as opened:
+        if Path(path).exists() and not Path(path).is_file():
+            raise ImageError("this is a folder or a device; name one picture file")
+        with Image.open(path, formats=FORMATS) as opened:
+            if opened.width * opened.height > MAX_PIXELS:
+                raise Image.DecompressionBombError
+            if opened.mode == "L" and getattr(opened, "tag_v2", {}).get(_SAMPLE_FORMAT, [1])[0] == 2:
+                raise ImageError("its bytes are signed; save it with numbers from 0 to 255")
+            several = getattr(opened, "is_animated", False) and opened.format != "MPO"  # a photo with its preview
+            notices = ["the first of its frames is taken"] if several else []
             opened.load()
-            return ImageOps.exif_transpose(_eight_bits(opened))
-    except FileNotFoundError:
-        raise ImageError(f"{path}: there is no such file; check the path") from None
-    except IsADirectoryError:
-        raise ImageError(f"{path}: this is a folder; name one picture file in it") from None
-    except PermissionError:
-        raise ImageError(f"{path}: the file may not be read; change its permissions") from None
-    except Image.DecompressionBombError as reason:
-        raise ImageError(f"{path}: the picture is too large to open ({reason}); make it smaller first") from None
-    except (OSError, SyntaxError, ValueError, EOFError) as reason:
-        raise ImageError(
-            f"{path}: this is not a picture that can be read ({reason}); save it again as PNG or JPEG"
-        ) from None
+            _turn_upright(opened, notices)
+            yield opened, notices
+    except ImageError as reason:
+        raise ImageError(f"{path}: {reason}") from None
+    except (FileNotFoundError, PermissionError) as reason:
+        raise ImageError(f"{path}: {str(reason.strerror).lower()}; check the path") from None
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        raise ImageError(f"{path}: the picture has more than {MAX_PIXELS} pixels; make it smaller first") from None
+    except Exception as reason:
+        what = f"this is not a picture that can be read ({type(reason).__name__}: {reason})"
+        raise ImageError(f"{path}: {what}; save it again as PNG or JPEG") from None
 
 
-def _eight_bits(picture: Image.Image) -> Image.Image:
-    """16-bit grey pictures at 8 bits; Pillow's own conversion clips them instead of scaling."""
-    if not picture.mode.startswith("I"):
-        return picture
-    levels = (np.asarray(picture).astype(np.int64).clip(0, 65535) / 257).round().astype(np.uint8)
-    return Image.fromarray(levels)
+def _turn_upright(picture: Image.Image, notices: list[str]) -> None:
+    """Turns the picture as the camera's EXIF data say, if they can be read."""
+    try:
+        picture.getexif()  # kept by the picture
+        picture.info.pop("exif", None)  # so that damaged parts are not written again
+        ImageOps.exif_transpose(picture, in_place=True)
+    except Exception:
+        notices.append("its damaged EXIF data are dropped: it may lie on its side")
 
 
-def _on_white(picture: Image.Image) -> Image.Image:
-    """The picture laid on white where it is see-through; the same object where it is not."""
-    if not picture.has_transparency_data:
-        return picture
-    layered = picture.convert("RGBA")
-    if layered.getchannel("A").getextrema() == (255, 255):
-        return picture
-    white = Image.new("RGBA", layered.size, (255, 255, 255, 255))
-    return Image.alpha_composite(white, layered).convert("RGB")
+def _eight_bits(picture: Image.Image, notices: list[str]) -> Image.Image:
+    """The picture in RGB, or in RGBA where any pixel is see-through."""
+    if picture.mode[0] in "IF":
+        picture = _scaled(picture, notices)
+    if picture.mode == "La":  # grey levels multiplied by their opacity
+        picture = picture.convert("LA")
+    if picture.has_transparency_data:
+        picture = picture.convert("RGBA")
+        if picture.getchannel("A").getextrema() != (255, 255):
+            return picture
+    return picture if picture.mode == "RGB" else picture.convert("RGB")
+
+
+def _scaled(picture: Image.Image, notices: list[str]) -> Image.Image:
+    """Integers and floats as grey levels of 8 bits; Pillow's own conversion clips them."""
+    numbers, tags = np.asarray(picture, dtype=np.float32), getattr(picture, "tag_v2", {})
+    whites = {"I": (1, 255, 65535), "F": (1, 255)}.get(picture.mode, (1, 2 ** tags.get(_BITS, [16])[0] - 1))
+    whites = (65535,) if picture.mode == "I" and picture.format == "PPM" else whites  # Pillow has scaled it
+    low, high = numbers.min(), numbers.max()
+    white = next((white for white in whites if 0 <= low <= high <= white), None)
+    if white is None:
+        raise ImageError(f"its numbers run from {low:g} to {high:g}: which is white? Save it with 8 or 16 bits")
+    notices.append(f"its numbers, {low:g} to {high:g}, are read with 0 as black and {white} as white")
+    levels = (numbers * (255 / white) + 0.5).astype(np.uint8)
+    inverted = tags.get(_PHOTOMETRIC) == 0  # 0 is white, which Pillow heeds in pictures of 8 bits only
+    grey = Image.fromarray(255 - levels if inverted else levels)
+    if "transparency" in picture.info:
+        grey.putalpha(Image.fromarray(numbers != picture.info["transparency"]).convert("L"))
+    return grey
+
+
+def _one_channel(picture: Image.Image) -> Image.Image:
+    """The grey levels of a mask or label picture in RGB."""
+    if picture.mode == "RGBA" or _has_colours(picture):
+        fault = "a see-through (alpha) channel" if picture.mode == "RGBA" else "colours in its 3 channels"
+        raise ImageError(f"it has {fault}, and a mask or label picture needs one channel; save it as greyscale")
+    return picture.getchannel(0)
 
 
 def _has_colours(picture: Image.Image) -> bool:
     """Whether any pixel's red, green and blue differ."""
-    red, green, blue = picture.convert("RGB").split()
-    return red.tobytes() != green.tobytes() or green.tobytes() != blue.tobytes()
+    red, green, blue = picture.split()
+    return any(ImageChops.difference(red, other).getbbox() for other in (green, blue))
 
 
 def _middle(picture: Image.Image, width: int, height: int) -> Image.Image:

@@ -26,8 +26,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .errors import FileError, ImageError, TiramisuError
-from .files import load_safetensors, save_safetensors
+from .checks import check_images, instance, positive_integer
+from .errors import ImageError, TiramisuError
+from .files import load_safetensors, reading, save_safetensors, with_weights
 
 KIND, VERSION = "tokenizer", 1
 PATCH = 4  # pixels along the side of a patch
@@ -49,7 +50,8 @@ class Tokenizer(nn.Module):
 
     def __init__(self, *, num_codes: int = 256, code_size: int = 8, width: int = 96, channels: int = 3) -> None:
         super().__init__()
-        self.config = {"num_codes": num_codes, "code_size": code_size, "width": width, "channels": channels}
+        sizes = {"num_codes": num_codes, "code_size": code_size, "width": width, "channels": channels}
+        self.config = {name: positive_integer(name, size) for name, size in sizes.items()}
         self.facts: dict[str, Any] = {}
         self.encoder = nn.Sequential(
             nn.Conv2d(channels * PATCH**2 + WAVES**2, width, 1),
@@ -84,11 +86,12 @@ class Tokenizer(nn.Module):
             ImageError: for images of other channels, that are not square, or whose sides are no multiples of 4.
         """
         channels = self.config["channels"]
-        if images.dim() != 4 or images.shape[1] != channels or images.shape[2] != images.shape[3]:
+        check_images("images", images)
+        if images.shape[1] != channels or images.shape[2] != images.shape[3]:
             raise ImageError(f"expected square images (N, {channels}, H, H), not {tuple(images.shape)}")
         if images.shape[3] % PATCH:
             raise ImageError(f"{images.shape[3]} pixels are no multiple of {PATCH}: crop or resize the images")
-        patches = F.pixel_unshuffle(images, PATCH)  # (N, 16 C, H / 4, W / 4)
+        patches = F.pixel_unshuffle(images.to(self.codebook.dtype), PATCH)  # (N, 16 C, H / 4, W / 4)
         return self.encoder(_with_place(patches)).flatten(2).mT
 
     def generate(self, features: Tensor) -> Tensor:
@@ -97,6 +100,9 @@ class Tokenizer(nn.Module):
         Raises:
             TiramisuError: where n is no square.
         """
+        instance("features", features, Tensor)
+        if features.ndim != 3 or not features.is_floating_point():
+            raise TiramisuError(f"features must be float (N, n, D), not {features.dtype} {tuple(features.shape)}")
         side = math.isqrt(features.shape[1])
         if side**2 != features.shape[1]:
             raise TiramisuError(f"{features.shape[1]} codes do not fill a square grid")
@@ -105,10 +111,16 @@ class Tokenizer(nn.Module):
     @torch.no_grad()
     def encode(self, images: Tensor) -> Tensor:
         """The nearest code of every patch: images (N, C, H, W) in [-1, 1] -> (N, n) long. Raises: as `embed`."""
+        check_images("images", images)
         return torch.cat([self._distances(self.embed(part)).argmin(-1) for part in images.split(512)])
 
     def decode(self, codes: Tensor) -> Tensor:
         """Images (N, C, H, W) in [-1, 1] of codes (N, n) long in 0..V-1. Raises: as `generate`."""
+        instance("codes", codes, Tensor)
+        if codes.dtype != torch.long or codes.ndim != 2 or not bool(((codes >= 0) & (codes < self.num_codes)).all()):
+            raise TiramisuError(
+                f"codes must be (N, n) long in 0 ... {self.num_codes - 1}, not {codes.dtype} {tuple(codes.shape)}"
+            )
         return self.generate(self.codebook[codes]).clamp(-1, 1)
 
     def log_probabilities(self, images: Tensor, temperature: float | Tensor = 1.0) -> Tensor:
@@ -160,14 +172,10 @@ class Tokenizer(nn.Module):
             FileError: for a file that is missing, damaged or of another kind.
         """
         weights, metadata = load_safetensors(path, kind=KIND, version=VERSION)
-        try:
-            with torch.device("meta"):  # no initial weights, hence no draw from the global generator
-                tokenizer = cls(**metadata["config"])
-            tokenizer.load_state_dict({name: value.float() for name, value in weights.items()}, assign=True)
-        except (KeyError, TypeError, RuntimeError) as reason:
-            raise FileError(f"{path} does not describe a tokenizer: {reason}") from None
-        tokenizer.facts = metadata["facts"]
-        return tokenizer.eval().requires_grad_(False)
+        with reading(path):
+            tokenizer = with_weights(lambda: cls(**metadata["config"]), weights)
+            tokenizer.facts = dict(metadata["facts"])
+        return tokenizer
 
     def _distances(self, features: Tensor) -> Tensor:
         """d, (N, n, V), in units of the usual rounding error, from features (N, n, D)."""
@@ -181,8 +189,9 @@ def _with_place(grid: Tensor) -> Tensor:
     On an 8 x 8 grid these are a basis: a linear layer makes any table of places from them, and reads it off between
     its entries on a finer grid.
     """
+    waves = torch.arange(WAVES, dtype=torch.float32)
     down, across = (
-        torch.cos(math.pi / n * torch.arange(WAVES)[:, None] * (torch.arange(n) + 0.5)) for n in grid.shape[2:]
+        torch.cos(math.pi / n * waves[:, None] * (torch.arange(n, dtype=torch.float32) + 0.5)) for n in grid.shape[2:]
     )
     place = torch.einsum("kh,lw->klhw", down, across).flatten(0, 1)
     return torch.cat([grid, place.to(grid).expand(len(grid), -1, -1, -1)], dim=1)

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from .errors import FileError
+from .files import reading
 
 Options = dict[str, Any]
 
@@ -20,18 +20,11 @@ def load_tuned(path: str | Path) -> dict[str, Options]:
     path = Path(path)
     if not path.is_file():
         return {}
-    try:
+    with reading(path):
         found = json.loads(path.read_text(encoding="utf-8"))
-        options = {name: dict(entry["options"]) for name, entry in found.items()}
-        return {
-            name: chosen | chosen.pop("settings", {}) for name, chosen in options.items()
-        }  # "settings": older files
-    except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
-        raise FileError(
-            f"{path} does not hold tuned options: {error!r}; make it again with tiramisu-edu tune"
-        ) from None
+        return {name: _flat(dict(entry["options"])) for name, entry in found.items()}
 
 
 def _flat(options: Options) -> Options:
     """Keyword arguments; some files keep a part of them under "settings"."""
-    return {key: value for key, value in options.items() if key != "settings"} | options.get("settings", {})
+    return options | dict(options.pop("settings", {}))

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from threading import RLock
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -22,6 +23,17 @@ from .tokenizer import Tokenizer
 from .tuned import load_tuned
 
 _RENAMED = {"denoiser_weak": "weak_denoiser", "circuit_independent": "independent_circuit"}  # part -> attribute
+
+_Value = TypeVar("_Value")
+_MAKING = RLock()
+
+
+class once(cached_property[_Value]):
+    """A cached property made by one thread, of ordinary tensors also inside `torch.inference_mode()`."""
+
+    def __get__(self, instance: Any, owner: type[Any] | None = None) -> _Value:  # type: ignore[override]
+        with _MAKING, torch.inference_mode(False):
+            return super().__get__(instance, owner)
 
 
 class World:
@@ -49,17 +61,17 @@ class World:
         """The name without "-weak", which is the name of the folder of its files."""
         return self.name.removesuffix(WEAK)
 
-    @cached_property
+    @once
     def models(self) -> Path:
         """The folder of the models."""
         return data_path(self.family)
 
-    @cached_property
+    @once
     def denoiser(self) -> Denoiser:
         """p_DM: (x_t, t) -> clean prediction and noise."""
         return self.weak_denoiser if self.name != self.family else self._denoiser("denoiser")
 
-    @cached_property
+    @once
     def weak_denoiser(self) -> Denoiser:
         """The same network after a tenth of the training."""
         return self._denoiser("denoiser_weak")
@@ -69,40 +81,40 @@ class World:
         """The denoiser's full schedule; respace it for fewer steps."""
         return self.denoiser.schedule
 
-    @cached_property
+    @once
     def circuit(self) -> Circuit:
         """p_PC over the categories of the pixels or patches."""
         return self._circuit("circuit")
 
-    @cached_property
+    @once
     def independent_circuit(self) -> Circuit:
         """The control: the same categories, all independent."""
         return self._circuit("circuit_independent")
 
-    @cached_property
+    @once
     def codebook(self) -> PixelCodebook | PatchCodebook:
         """Pixels -> log weights for the circuit, and its marginals -> pixel means."""
         return PatchCodebook.load(self.file("codebook")).to(self.device)
 
-    @cached_property
+    @once
     def tokenizer(self) -> Tokenizer | None:
         """Images -> grid of codes and back; None for a world without."""
         return Tokenizer.load(self.file("tokenizer")).to(self.device) if "tokenizer" in self.parts else None
 
-    @cached_property
+    @once
     def code_circuits(self) -> Mapping[str, Circuit]:
         """Structure -> p_PC over the codes of the tokenizer; empty for a world without."""
         return {part.removeprefix("codes_"): self._circuit(part) for part in self.parts if part.startswith("codes_")}
 
-    @cached_property
+    @once
     def sampler_options(self) -> Mapping[str, Mapping[str, Any]]:
         """Sampler name -> its keyword arguments as tuned for this world on validation images."""
-        return load_tuned(self.models / "samplers.json")
+        return self._tuned("samplers")
 
-    @cached_property
+    @once
     def guide_options(self) -> Mapping[str, Mapping[str, Any]]:
         """Guide name -> its keyword arguments as tuned for this world on validation images."""
-        return load_tuned(self.models / "guides.json")
+        return self._tuned("guides")
 
     def images(self, split: str, count: int | None = None) -> tuple[Tensor, Tensor]:
         """The first `count` images of a split, all if None, and what is on them.
@@ -154,6 +166,11 @@ class World:
 
     def _published(self, part: str) -> bool:
         return self.listed and f"{self.family}/{part}.safetensors" in checksums()
+
+    def _tuned(self, what: str) -> Mapping[str, Mapping[str, Any]]:
+        path = self.models / f"{what}.json"
+        is_published = self.listed and f"{self.family}/{what}.json" in checksums()
+        return load_tuned(verified(path) if is_published or (self.listed and path.is_file()) else path)
 
     def _denoiser(self, part: str) -> Denoiser:
         return Denoiser.load(self.file(part)).to(self.device)

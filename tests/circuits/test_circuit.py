@@ -1,4 +1,4 @@
-"""The tensor engine against brute force: every query, every structure, float32 and float64, difficult evidence."""
+"""The circuit against brute force: every query, every structure, float32 and float64, difficult evidence."""
 
 import pytest
 import torch
@@ -234,29 +234,6 @@ def test_no_evidence_rows_give_no_answers():
     assert circuit.posterior_marginals(nothing).shape == (0, 3, 2)
     assert circuit.sample(4, nothing).shape == (4, 0, 3)
     assert circuit.most_probable(nothing).shape == (0, 3)
-
-
-@settings(max_examples=30, deadline=None)
-@given(graph=graphs(), seed=seeds, kind=st.sampled_from(["soft", "excluding"]))
-def test_pairs_and_moments_equal_enumeration(graph, seed, kind):
-    assume(graph.num_variables > 1)
-    circuit = random_circuit(graph, seed, 1.0, torch.float64)
-    log_weights, tables = evidence_for(circuit, joint_table(circuit), kind, seed)
-    i, j = seed % graph.num_variables, (seed + 1) % graph.num_variables
-    for found, table in zip(circuit.pairwise_marginals(i, j, log_weights), tables):
-        expected = table.movedim((i, j), (0, 1)).flatten(2).sum(2) if table.ndim > 2 else table.movedim((i, j), (0, 1))
-        assert torch.allclose(found, expected / expected.sum(), atol=1e-12)
-    values = torch.randn(graph.num_categories, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
-    mean, variance = circuit.posterior_moments(log_weights, values)
-    for b, table in enumerate(tables):
-        p = marginals(table)
-        assert torch.allclose(mean[b], p @ values, atol=1e-12)
-        assert torch.allclose(variance[b], p @ values**2 - (p @ values) ** 2, atol=1e-12)
-
-
-def test_a_pair_needs_two_variables():
-    with pytest.raises(EvidenceError, match="two different variables"):
-        small().pairwise_marginals(1, 1, torch.zeros(1, 3, 2))
 
 
 def test_a_table_that_is_set_is_the_one_that_is_used():

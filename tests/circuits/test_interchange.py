@@ -7,7 +7,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from tiramisu_edu.circuits import structures
+from tiramisu_edu.circuits import circuit_file, structures
 from tiramisu_edu.circuits.circuit import Circuit
 from tiramisu_edu.errors import FileError
 
@@ -84,3 +84,22 @@ def test_half_the_bytes_almost_the_same_numbers(tmp_path, circuit):
     x = circuit.sample(50, generator=torch.Generator().manual_seed(0))
     gap = (loaded.log_likelihood(x) - circuit.log_likelihood(x)).abs()
     assert 0 < gap.max() < 2 * circuit.num_variables * 2**-8  # a rounding of 2^-9 for each weight on the way down
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda theta: theta.fill_(torch.nan), "NaN or an infinite number"),
+        (lambda theta: theta.fill_(torch.inf), "NaN or an infinite number"),
+        (lambda theta: theta.neg_(), "negative probabilities"),
+        (lambda theta: theta.long(), "holds torch.int64, no parameters"),
+        (lambda theta: theta.to(torch.complex64), "holds torch.complex64, no parameters"),
+    ],
+    ids=["nan", "inf", "negative", "integer", "complex"],
+)
+def test_parameters_that_are_none_are_refused(tmp_path, circuit, change, message):
+    path, tensors = tmp_path / "c.safetensors", [theta.detach().clone() for theta in circuit.parameter_list]
+    tensors[1] = change(tensors[1])
+    circuit_file.write(path, circuit.graph, tensors, {})
+    with pytest.raises(FileError, match=rf"theta.1 .*{message}"):
+        Circuit.load(path)

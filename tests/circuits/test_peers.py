@@ -34,9 +34,9 @@ def close(found, expected):
 
 
 @pytest.mark.parametrize("structure", STRUCTURES)
-@pytest.mark.parametrize("name", ["readable", *MODULES])
+@pytest.mark.parametrize("name", ["safe", *MODULES])
 def test_log_likelihoods_agree(name, structure):
-    peer = available_peers()[name] if name == "readable" else need(name)
+    peer = available_peers()[name] if name == "safe" else need(name)
     if structure not in peer.structures:
         with pytest.raises(TiramisuError, match=f"{name} cannot express '{structure}'"):
             peer.prepare(structure, **SIZES, generator=seeded())
@@ -45,22 +45,6 @@ def test_log_likelihoods_agree(name, structure):
     expected = ours().prepare(structure, **SIZES, generator=seeded())["log_likelihood"]()
     close(calls["log_likelihood"](), expected)
     close(calls["forward_backward"](), expected)
-
-
-@pytest.mark.parametrize("structure", STRUCTURES)
-def test_readable_gradients_and_marginals_are_ours(structure):
-    from benchmarks.readable import Readable
-
-    problem = make_problem(structure, **SIZES, generator=seeded())
-    readable, own = available_peers()["readable"], ours()
-    close(readable.build(problem)["marginals"](), own.build(problem)["marginals"]())
-    model = Readable(problem.circuit)
-    model(problem.x).sum().backward()
-    counts, _ = expected_counts(problem.circuit, problem.x)
-    for index, logits in model.logits.items():  # d log p / d logit = flow - theta * sum of the flows
-        parameter, row = problem.circuit.plan.region_parameter[int(index)]
-        flow, theta = counts[parameter][row], problem.circuit.region_table(int(index))
-        torch.testing.assert_close(logits.grad, flow - theta * flow.sum(-1, keepdim=True), rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("structure", STRUCTURES)
@@ -161,7 +145,7 @@ def test_pyjuice_agrees(structure):
 
 
 def test_peers_are_timed_beside_ours_on_the_device_they_need(monkeypatch):
-    monkeypatch.setattr(rivals, "available_peers", lambda: {"readable": available_peers()["readable"]})
+    monkeypatch.setattr(rivals, "available_peers", lambda: {"safe": available_peers()["safe"]})
     monkeypatch.setattr(rivals, "CASES", (("quad", 4), ("tied_hmm", 3)))
     sizes = {"num_categories": 3, "batch": 2, "budget": 0.0, "progress": False}
     rows = rivals.measure_peers([2], **sizes)

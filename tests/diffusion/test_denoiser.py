@@ -2,6 +2,7 @@ import json
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 from tiramisu_edu.diffusion.denoiser import Denoiser
@@ -125,7 +126,7 @@ def test_a_file_that_describes_no_denoiser(tmp_path):
     for network in ({"class": "os.system", "config": {}}, strange, {}):
         metadata = {"network": network, "prediction_type": "epsilon", "facts": {}}
         save_safetensors(tmp_path / "d", tables, kind="denoiser", version=1, metadata=metadata)
-        with pytest.raises(FileError, match="does not describe a denoiser"):
+        with pytest.raises(FileError, match="truncated or damaged"):
             Denoiser.load(tmp_path / "d")
 
 
@@ -195,7 +196,7 @@ def test_patches_change_only_what_the_network_sees(tmp_path, tiny_unet):
     assert loaded.patch == 2 and torch.equal(loaded(x, 3).x_0, denoiser(x, 3).x_0)
     with pytest.raises(ImageError, match="7 x 8 pixels do not divide into 2s"):
         denoiser(x[:, :, 1:], 3)
-    with pytest.raises(TiramisuError, match="patch must be 1"):
+    with pytest.raises(TiramisuError, match="patch must be a whole number of at least 1"):
         Denoiser(nn.Identity(), Schedule.linear(), patch=0)
 
 
@@ -206,3 +207,59 @@ def test_files_of_version_1_have_no_patches(tmp_path, tiny_unet):
     del metadata["patch"]
     save_safetensors(tmp_path / "old", tensors, kind="denoiser", version=1, metadata=metadata)
     assert Denoiser.load(tmp_path / "old").patch == 1
+
+
+def changed(folder, file, **entries):
+    path = folder / file
+    path.write_text(json.dumps(json.loads(path.read_text()) | entries))
+
+
+@pytest.mark.parametrize(
+    "file, entries, message",
+    [
+        ("model_index.json", {"vae": ["diffusers", "AutoencoderKL"]}, "with vae"),
+        (
+            "model_index.json",
+            {"vqvae": ["diffusers", "VQModel"], "_class_name": "LDMPipeline"},
+            "LDMPipeline with vqvae",
+        ),
+        ("model_index.json", {"movq": ["diffusers", "VQModel"], "text_encoder": ["x", "y"]}, "with movq, text_encoder"),
+        ("unet/config.json", {"in_channels": 4}, "takes 4 channels"),
+        ("unet/config.json", {"num_class_embeds": 10}, "asks for a class"),
+        ("unet/config.json", {"_class_name": "UNet2DConditionModel"}, "holds a UNet2DConditionModel"),
+        ("unet/config.json", {"layers_per_block": 2}, "weights in|cannot read"),
+        ("unet/config.json", {"block_out_channels": [64]}, "weights in|cannot read"),
+        ("scheduler/scheduler_config.json", {"_class_name": "FlowMatchEulerDiscreteScheduler"}, "FlowMatchEuler"),
+        ("scheduler/scheduler_config.json", {"clip_sample": False}, "clip_sample=False"),
+        ("scheduler/scheduler_config.json", {"clip_sample_range": 3.0}, "clip_sample_range=3.0"),
+        ("scheduler/scheduler_config.json", {"thresholding": True}, "thresholding=True"),
+        ("scheduler/scheduler_config.json", {"beta_schedule": "linear", "beta_start": "x"}, "cannot read"),
+    ],
+)
+def test_from_pretrained_refuses_what_it_would_misread(pipeline, file, entries, message):
+    changed(pipeline, file, **entries)
+    with pytest.raises(TiramisuError, match=message):
+        Denoiser.from_pretrained(pipeline)
+
+
+def test_from_pretrained_understands_predict_epsilon_of_old_configs(pipeline):
+    path = pipeline / "scheduler" / "scheduler_config.json"
+    config = {key: value for key, value in json.loads(path.read_text()).items() if key != "prediction_type"}
+    path.write_text(json.dumps(config | {"predict_epsilon": False}))
+    assert Denoiser.from_pretrained(pipeline).prediction_type == "sample"
+
+
+@pytest.mark.parametrize("change", ["missing", "left over", "NaN"])
+def test_from_pretrained_refuses_weights_that_are_not_the_networks(pipeline, change):
+    path = pipeline / "unet" / "diffusion_pytorch_model.safetensors"
+    weights = load_file(path)
+    name = sorted(weights)[0]
+    if change == "missing":
+        del weights[name]
+    elif change == "left over":
+        weights["more"] = torch.zeros(1)
+    else:
+        weights[name] = weights[name] * torch.nan
+    save_file(weights, path, metadata={"format": "pt"})
+    with pytest.raises(FileError, match=str(pipeline)):
+        Denoiser.from_pretrained(pipeline)

@@ -248,5 +248,5 @@ def test_requests_that_make_no_sense(world):
         fuse(world, [one, one], HALVES, model="words")
     with pytest.raises(TiramisuError, match="no tokenizer"):
         fuse(world, [one, one], HALVES, model="codes")
-    with pytest.raises(TiramisuError, match="num_images must be at least 1"):
+    with pytest.raises(TiramisuError, match="num_images must be a whole number of at least 1"):
         fuse(world, [one, one], HALVES, num_images=0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -11,11 +12,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..errors import EvidenceError, StructureError
+from ..errors import StructureError
+from . import circuit_file
 from .differentiable import LogPartition
-from .engines import choose, linear_engine, torch_engine, traceback
-from .engines.messages import Evidence, Workspace
-from .engines.plan import compile_plan
+from .engines import choose, safe, traceback
+from .engines.messages import Evidence
+from .engines.plan import compile_plan, laid_out
+from .engines.tape import Tapes
 from .evidence_checks import check_log_weights, check_possible, checked_values
 from .inputs import get_family
 from .regions import RegionGraph
@@ -34,7 +37,7 @@ class Circuit(nn.Module):
         graph: the structure, from `structures`.
         generator: for the random start, theta proportional to exp(uniform); the default generator if None.
         dtype: float32, or float64 for exactness in small circuits.
-        engine: "linear", "torch" (log space), "triton", or None for the fastest one wherever the parameters are.
+        engine: "fast", "safe" (log space), "triton", or None for the fastest one wherever the parameters are.
     """
 
     def __init__(
@@ -53,11 +56,10 @@ class Circuit(nn.Module):
             family = get_family(parameter.family or "categorical")  # sum weights are categorical over their products
             start = family.start(parameter.shape, generator, dtype)
             if parameter.family is not None:
-                start = _laid_out(start)
+                start = laid_out(start)
             self.parameter_list.append(nn.Parameter(start, requires_grad=family.is_learned))
         self.engine_name = engine
-        self.workspace = Workspace()  # the buffers of the last query, at most MESSAGE_BYTES, for the next one
-        self.spare_workspaces: list[Workspace] = []  # likewise, of queries that autograd recorded
+        self.tapes = Tapes()  # buffers for queries, at most MESSAGE_BYTES each
         self.facts: dict[str, object] = {}  # what is known of its making: data, seed, likelihood
 
     @property
@@ -67,6 +69,11 @@ class Circuit(nn.Module):
     @property
     def num_categories(self) -> int:
         return self.graph.num_categories
+
+    @property
+    def families(self) -> list[str | None]:
+        """Per parameter the family of its input regions, None for sums."""
+        return [parameter.family for parameter in self.plan.parameters]
 
     @property
     def device(self) -> torch.device:
@@ -106,7 +113,9 @@ class Circuit(nn.Module):
         """
         x = checked_values(x, self.num_variables, self.num_categories).to(self.device)
         tables, is_recorded = self.tables(), torch.is_grad_enabled()
-        return torch.cat([LogPartition.apply(self, is_recorded, rows, None, *tables) for rows in self.chunks(x)])
+        log_p = torch.cat([LogPartition.apply(self, is_recorded, rows, None, *tables) for rows in self.chunks(x)])
+        check_possible(log_p.detach(), may_be_zero=True)
+        return log_p
 
     def log_partition(self, log_weights: Tensor) -> Tensor:
         """log Z(w) = log sum_x p(x) prod_i w_i(x_i), differentiable in the log weights and the parameters.
@@ -123,10 +132,10 @@ class Circuit(nn.Module):
         Raises:
             EvidenceError: for NaN, +inf, a row of all -inf (names it), or Z = 0 (names the batch rows).
         """
-        log_weights = self._check(log_weights)
+        log_weights, taken_out = self._checked(log_weights)
         tables, is_recorded = self.tables(), torch.is_grad_enabled()
-        chunks = self.chunks(log_weights)
-        log_z = torch.cat([LogPartition.apply(self, is_recorded, None, rows, *tables) for rows in chunks])
+        parts = [LogPartition.apply(self, is_recorded, None, rows, *tables) for rows in self.chunks(log_weights)]
+        log_z = (torch.cat(parts) + taken_out).to(self.dtype)
         check_possible(log_z.detach())
         return log_z
 
@@ -143,57 +152,13 @@ class Circuit(nn.Module):
         Raises:
             EvidenceError: as `log_partition`.
         """
-        log_weights = self._check(log_weights)
         out = []
-        for evidence, first_row in self._soft_chunks(log_weights):
-            messages = self._forward(self.engine, evidence, first_row, keep=True)
-            assert evidence.log_weights is not None
-            new = torch.empty_like if self.plan.is_tree else torch.zeros_like
-            marginals = new(evidence.log_weights)
+        new = torch.empty_like if self.plan.is_tree else torch.zeros_like
+        for evidence, messages in self._queries(log_weights):
+            marginals = new(evidence.given)
             self.engine.backward(self.plan, self.tables(), evidence, messages, marginals=marginals)
             out.append(marginals.permute(2, 0, 1))
         return out[0] if len(out) == 1 else torch.cat(out)
-
-    def posterior_moments(self, log_weights: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and variance of a function g of each variable under p(x | w).
-
-        mean_i = sum_v p(X_i = v | w) g(v), and so on for the variance.
-
-        Args:
-            log_weights: (B, D, C).
-            values: g, (C,), or (C, P) for P numbers per category, such as a colour.
-
-        Returns:
-            two tensors (B, D) or (B, D, P).
-        """
-        marginals = self.posterior_marginals(log_weights)
-        values = values.to(marginals)
-        mean = torch.tensordot(marginals, values, 1)
-        square = torch.tensordot(marginals, values**2, 1)
-        return mean, (square - mean**2).clamp_min(0)
-
-    def pairwise_marginals(self, i: int, j: int, log_weights: Tensor) -> Tensor:
-        """p(X_i = u, X_j = v | w), exactly, by one posterior query for each value u that X_i can take.
-
-        Args:
-            i, j: two variables.
-            log_weights: (B, D, C).
-
-        Returns:
-            (B, C, C).
-        """
-        log_weights = self._check(log_weights)
-        B, D, C = log_weights.shape
-        if not (0 <= i < D and 0 <= j < D and i != j):
-            raise EvidenceError(f"i and j must be two different variables in 0 … {D - 1}, not {i} and {j}")
-        first = self.posterior_marginals(log_weights)[:, i]  # (B, C)
-        row, value = (first > 0).nonzero(as_tuple=True)
-        fixed = log_weights[row]
-        fixed[:, i] = -torch.inf
-        fixed[torch.arange(len(row)), i, value] = 0.0
-        joint = torch.zeros(B, C, C, dtype=first.dtype, device=first.device)
-        joint[row, value] = first[row, value][:, None] * self.posterior_marginals(fixed)[:, j]
-        return joint
 
     @torch.no_grad()
     def sample(self, n: int, log_weights: Tensor | None = None, *, generator: torch.Generator | None = None) -> Tensor:
@@ -212,12 +177,11 @@ class Circuit(nn.Module):
         if log_weights is None:
             nothing_known = torch.zeros(1, self.num_variables, self.num_categories)
             return self.sample(n, nothing_known, generator=generator)[:, 0]
-        log_weights = self._check(log_weights)
-        engine = torch_engine if self.engine is linear_engine else self.engine  # the walk reads log messages
         out = []
-        for evidence, first_row in self._soft_chunks(log_weights, copies=n):
-            messages = self._forward(engine, evidence, first_row)
-            values = traceback.sample(self.plan, self.tables(), evidence, messages, n, generator)
+        for evidence, messages in self._queries(log_weights, copies=n):
+            odds = partial(self.engine.odds, self.plan, self.tables(), messages)
+            shape = self.num_variables, evidence.given.shape[-1]
+            values = traceback.sample(self.plan, odds, shape, n, generator, self.device)
             out.append(values.T.reshape(n, -1, self.num_variables))
         return torch.cat(out, 1)
 
@@ -229,37 +193,30 @@ class Circuit(nn.Module):
         choices jointly, so its probability is a lower bound of the maximum.
 
         Args:
-            log_weights: (B, D, C).
-
-        Returns:
-            (B, D) long.
+            log_weights: (B, D, C); the result is (B, D) long.
         """
-        log_weights = self._check(log_weights)
-        out = []
-        for evidence, first_row in self._soft_chunks(log_weights):
-            self._forward(self.engine, evidence, first_row)
-            out.append(traceback.most_probable(self.plan, self.tables(), evidence).T)
-        return torch.cat(out)
+        log_weights, _ = self._checked(log_weights)
+        evidence = [Evidence(log_weights=rows.permute(1, 2, 0)) for rows in self.chunks(log_weights)]
+        found = [safe.most_probable(self.plan, self.tables(), some) for some in evidence]
+        check_possible(torch.cat([log_root for _, log_root in found]))
+        return torch.cat([values.T for values, _ in found])
 
     def _apply(self, fn, recurse=True):
         super()._apply(fn, recurse)  # moves and casts the parameters: the plan's indices follow them
         self.plan = self.plan.to(self.device)
         for own, parameter in zip(self.parameter_list, self.plan.parameters):
             if parameter.family is not None:
-                own.data = _laid_out(own.data)
+                own.data = laid_out(own.data)
         return self
 
     def forward(self, x: Tensor) -> Tensor:
-        """log p(x): as `log_likelihood`, so that `torch.func.functional_call` can put other parameters in."""
+        """As `log_likelihood`, so that `torch.func.functional_call` can put other parameters in."""
         return self.log_likelihood(x)
 
     def tables(self) -> list[Tensor]:
         """theta (R, K_out, M) of every level, probabilities that sum to one over M; differentiable."""
-        families = [parameter.family for parameter in self.plan.parameters]
-        return [
-            own if family is None else get_family(family).table(own, self.num_categories)
-            for own, family in zip(self.parameter_list, families)
-        ]
+        own = zip(self.parameter_list, self.families)
+        return [theta if name is None else get_family(name).table(theta, self.num_categories) for theta, name in own]
 
     def region_table(self, index: int) -> Tensor:
         """theta (K_out, M) of region `index` of the graph."""
@@ -294,9 +251,8 @@ class Circuit(nn.Module):
         Args:
             half: probabilities in bfloat16, half the bytes; normalised again in float32 when they are read.
         """
-        from .interchange import save_circuit
-
-        save_circuit(self, path, facts, half=half)
+        own = list(self.parameter_list)
+        circuit_file.write(path, self.graph, circuit_file.halved(own, self.families) if half else own, facts)
 
     @staticmethod
     def load(path: str | Path) -> Circuit:
@@ -305,36 +261,38 @@ class Circuit(nn.Module):
         Raises:
             FileError: when the file is missing, truncated, or no circuit of this version.
         """
-        from .interchange import load_circuit
+        graph, tensors, dtype, facts = circuit_file.read(path)
+        circuit = Circuit(graph, generator=torch.Generator(), dtype=dtype)
+        with torch.no_grad():
+            circuit_file.fill(path, list(circuit.parameter_list), circuit.families, tensors)
+        circuit.facts = facts
+        return circuit
 
-        return load_circuit(path)
+    def _checked(self, log_weights: Tensor) -> tuple[Tensor, Tensor | float]:
+        """The log weights in the circuit's floats, and log of the factor taken out of each row, (B,), on the way."""
+        largest = check_log_weights(log_weights, self.num_variables, self.num_categories, self.dtype)
+        if log_weights.dtype == self.dtype:
+            return log_weights.to(self.device), 0.0
+        largest = largest.detach()  # at 1e6 float32 has no digits left for what was a difference in float64
+        shifted = (log_weights - largest[..., None]).to(self.device, self.dtype)
+        return shifted, largest.sum(-1, dtype=torch.float64).to(self.device)
 
-    def _check(self, log_weights: Tensor) -> Tensor:
-        check_log_weights(log_weights, self.num_variables, self.num_categories)
-        return log_weights.to(self.device, self.dtype)
-
-    def _forward(self, engine: ModuleType, evidence: Evidence, first_row: int, *, keep: bool = False) -> Any:
-        messages = engine.forward(self.plan, self.tables(), evidence, keep=keep, workspace=self.workspace)
-        if not isinstance(messages, linear_engine.LinearMessages):  # those are never of Z(w) = 0
-            check_possible(engine.log_partition(self.plan, messages), first_row)
-        return messages
-
-    def _soft_chunks(self, log_weights: Tensor, copies: int = 1) -> Iterator[tuple[Evidence, int]]:
-        """Pieces of the evidence in the engine's layout (D, C, B), each with the index of its first row."""
+    def _queries(self, log_weights: Tensor, copies: int = 1) -> Iterator[tuple[Evidence, Any]]:
+        """Pieces of the evidence, checked, each with its messages, kept; none of Z(w) = 0."""
+        log_weights, _ = self._checked(log_weights)
         first_row = 0
         for rows in self.chunks(log_weights, copies):
-            yield Evidence(log_weights=rows.permute(1, 2, 0)), first_row
+            evidence = Evidence(log_weights=rows.permute(1, 2, 0))
+            messages = self.engine.forward(self.plan, self.tables(), evidence, keep=True, tapes=self.tapes)
+            if messages.may_be_impossible:
+                check_possible(messages.log_root, first_row)
             first_row += len(rows)
+            yield evidence, messages
 
     def chunks(self, rows: Tensor, copies: int = 1) -> Iterator[Tensor]:
         """Rows in pieces small enough for the messages to stay within MESSAGE_BYTES."""
         sample_bytes = self.plan.floats_per_sample * self.dtype.itemsize * copies
         return iter(rows.split(max(16, MESSAGE_BYTES // sample_bytes)))
-
-
-def _laid_out(table: Tensor) -> Tensor:
-    """An input table (R, K, C), units innermost in memory: hard evidence reads whole rows of them. On a GPU as is."""
-    return table.contiguous() if table.is_cuda else table.mT.contiguous().mT
 
 
 def bits_per_dimension(mean_log_likelihood: float, num_variables: int) -> float:

@@ -33,6 +33,8 @@ def kmeans(
     Raises:
         TiramisuError: for fewer points than clusters.
     """
+    if not bool(points.isfinite().all()):
+        raise TiramisuError("points must be finite numbers; some are NaN or infinite")
     num_points = points.shape[1]
     if num_clusters > num_points:
         raise TiramisuError(f"{num_points} points cannot make {num_clusters} clusters")

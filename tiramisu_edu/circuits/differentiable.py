@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import weakref
-
 import torch
 
-from .engines.messages import Evidence, Workspace
+from ..errors import TiramisuError
+from .engines.messages import Evidence
 
 
 class LogPartition(torch.autograd.Function):
@@ -18,39 +17,32 @@ class LogPartition(torch.autograd.Function):
     @staticmethod
     def forward(ctx, circuit, is_recorded, values, log_weights, *parameters):
         soft = None if log_weights is None else log_weights.permute(1, 2, 0)
-        evidence = Evidence(log_weights=soft, values=None if values is None else values.T)
-        ctx.engine = circuit.engine
-        keep = is_recorded and any(ctx.needs_input_grad)
-        workspace = circuit.workspace
-        if keep:  # the messages live until the backward pass, whatever is asked in between
-            workspace = circuit.spare_workspaces.pop() if circuit.spare_workspaces else Workspace()
-        messages = ctx.engine.forward(circuit.plan, list(parameters), evidence, keep=keep, workspace=workspace)
-        if keep:
-            weakref.finalize(messages, _give_back, circuit.spare_workspaces, workspace)
-        ctx.circuit, ctx.evidence, ctx.messages = circuit, evidence, messages
-        ctx.save_for_backward(*parameters)
-        return ctx.engine.log_partition(circuit.plan, messages)
+        ctx.evidence = Evidence(log_weights=soft, values=None if values is None else values.T)
+        ctx.engine, ctx.plan, keep = circuit.engine, circuit.plan, is_recorded and any(ctx.needs_input_grad)
+        ctx.messages = ctx.engine.forward(ctx.plan, list(parameters), ctx.evidence, keep=keep, tapes=circuit.tapes)
+        ctx.save_for_backward(log_weights, *parameters)
+        return ctx.engine.log_partition(ctx.plan, ctx.messages).to(circuit.dtype)
 
     @staticmethod
     def backward(ctx, grad):
-        parameters = list(ctx.saved_tensors)
-        marginals = torch.zeros_like(ctx.evidence.log_weights) if ctx.needs_input_grad[3] else None
-        gradients = [torch.zeros_like(p) for p in parameters] if any(ctx.needs_input_grad[4:]) else None
-        ctx.engine.backward(
-            ctx.circuit.plan,
-            parameters,
-            ctx.evidence,
-            ctx.messages,
-            root_flow=grad,
-            gradients=gradients,
-            marginals=marginals,
-        )
+        log_weights, *parameters = ctx.saved_tensors
+        with torch.no_grad():
+            marginals = torch.zeros_like(ctx.evidence.log_weights) if ctx.needs_input_grad[3] else None
+            gradients = [torch.zeros_like(p) for p in parameters] if any(ctx.needs_input_grad[4:]) else None
+            asked = {"root_flow": grad, "gradients": gradients, "marginals": marginals}
+            ctx.engine.backward(ctx.plan, parameters, ctx.evidence, ctx.messages, **asked)
         to_weights = None if marginals is None else marginals.permute(2, 0, 1)
-        to_parameters = [None] * len(parameters) if gradients is None else gradients
-        return None, None, None, to_weights, *to_parameters
+        found = [to_weights, *([None] * len(parameters) if gradients is None else gradients)]
+        return None, None, None, *_Once.apply(grad, log_weights, *parameters, *found)
 
 
-def _give_back(spares: list[Workspace], workspace: Workspace) -> None:
-    """Keep one workspace whose graph is gone for the next graph."""
-    if not spares:
-        spares.append(workspace)
+class _Once(torch.autograd.Function):
+    """Hands on the gradients, the second half of its arguments; what they are gradients of only marks the way back."""
+
+    @staticmethod
+    def forward(ctx, upstream, *tensors):
+        return tuple(None if g is None else g.view_as(g) for g in tensors[len(tensors) // 2 :])
+
+    @staticmethod
+    def backward(ctx, *_):
+        raise TiramisuError("log Z has no second derivatives: its gradient, once computed, is a constant")

@@ -20,8 +20,9 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from ..checkpoint import Checkpoint, is_distributed, process_rank
+from ..checks import instance, integer, is_generator, number
 from ..errors import TiramisuError
-from ..files import tensor_digest
+from ..files import reading, tensor_digest
 from .circuit import Circuit, bits_per_dimension
 from .engines.messages import Evidence
 from .evidence_checks import check_log_weights, check_possible, checked_values
@@ -99,17 +100,23 @@ def fit_em(
         FileError: when the checkpoint belongs to other settings, other data or another circuit.
         TiramisuError: for settings out of range, no data, or a likelihood that becomes NaN.
     """
-    if epochs < 0 or pseudocount < 0:
-        raise TiramisuError("epochs and pseudocount must not be negative")
-    if batch_size is not None and batch_size < 1:
-        raise TiramisuError(f"batch_size must be at least 1, not {batch_size}")
-    if len(train) == 0:
-        raise TiramisuError("the training data is empty")
+    instance("circuit", circuit, Circuit)
+    integer("epochs", epochs)
+    number("pseudocount", pseudocount, 0)
+    for name, value, low in (("batch_size", batch_size, 1), ("patience", patience, 0)):
+        if value is not None:
+            integer(name, value, low)
+    if generator is not None:
+        is_generator("generator", generator)
+    _check_data("train", train)
+    if validation is not None:
+        _check_data("validation", validation)
     settings = {"epochs": epochs, "pseudocount": pseudocount, "batch_size": batch_size, "patience": patience}
     file = Checkpoint(checkpoint, {} if checkpoint is None else settings | _identity(circuit, train, validation))
     run = _Run(circuit, settings, generator or torch.Generator().manual_seed(0))
     if (state := file.load()) is not None:
-        run.restore(state)
+        with reading(file.path or ""):
+            run.restore(state)
     eta = step_size or ((lambda done: 1.0) if batch_size is None else (lambda done: 0.5 / (1 + 10 * done)))
     bar = tqdm(total=epochs, initial=run.epoch, desc="EM", unit="epoch", disable=not progress or process_rank() > 0)
     while run.epoch < epochs and (patience is None or run.epoch - run.history.best_epoch <= patience):
@@ -122,12 +129,19 @@ def fit_em(
     return run.history
 
 
+def _check_data(name: str, data: Rows) -> None:
+    if isinstance(data, (str, bytes, list, tuple)) or not (hasattr(data, "__len__") and hasattr(data, "__getitem__")):
+        raise TiramisuError(f"{name} must be a tensor or an array with rows, not a {type(data).__name__}")
+    if len(data) == 0:
+        raise TiramisuError(f"the {name} data is empty: give it at least one row")
+
+
 def _identity(circuit: Circuit, train: Rows, validation: Rows | None) -> dict[str, Any]:
     """What a checkpoint remembers of circuit and data: of the data the number of rows, and some of them."""
     identity: dict[str, Any] = {"graph": circuit.graph.to_json(), "dtype": str(circuit.dtype)}
     for name, data in (("train", train), ("validation", validation)):
         if data is not None and len(data):
-            some = torch.linspace(0, len(data) - 1, min(len(data), 64)).long()
+            some = torch.linspace(0, len(data) - 1, min(len(data), 64), dtype=torch.float32).long()
             identity[name] = [len(data), tensor_digest({"rows": _rows(data, some)})]
     return identity
 
@@ -258,9 +272,9 @@ def expected_counts(
 @torch.no_grad()
 def accumulate(circuit: Circuit, tables: list[Tensor], rows: Tensor, gradients: list[Tensor]) -> Tensor:
     """One batch of the E-step: log p(x) or log Z(w) of the rows, (B,); d log Z / d table is added to `gradients`."""
-    evidence = Evidence(rows.permute(1, 2, 0)) if rows.is_floating_point() else Evidence(values=rows.T)
+    evidence = Evidence(log_weights=rows.permute(1, 2, 0)) if rows.is_floating_point() else Evidence(values=rows.T)
     engine = circuit.engine
-    messages = engine.forward(circuit.plan, tables, evidence, keep=True, workspace=circuit.workspace)
+    messages = engine.forward(circuit.plan, tables, evidence, keep=True, tapes=circuit.tapes)
     engine.backward(circuit.plan, tables, evidence, messages, gradients=gradients)
     return engine.log_partition(circuit.plan, messages)
 
@@ -282,7 +296,7 @@ def _rows(data: Rows, index: Tensor) -> Tensor:
 
 def _checked(circuit: Circuit, rows: Tensor) -> Tensor:
     if rows.is_floating_point():
-        check_log_weights(rows, circuit.num_variables, circuit.num_categories)
+        check_log_weights(rows, circuit.num_variables, circuit.num_categories, circuit.dtype)
         return rows.to(circuit.device, circuit.dtype)
     return checked_values(rows, circuit.num_variables, circuit.num_categories).to(circuit.device)
 

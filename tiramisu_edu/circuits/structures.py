@@ -9,10 +9,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import networkx as nx
+import numpy as np
 import torch
 from torch import Tensor
 
-from ..errors import StructureError
+from ..checks import instance, integer, is_generator, positive_integer
+from ..errors import EvidenceError, StructureError
+from .evidence_checks import checked_values
 from .regions import Region, RegionGraph
 
 
@@ -22,8 +25,7 @@ class _Builder:
     def __init__(self, num_variables: int, num_categories: int, num_latents: int, family: str):
         sizes = {"num_variables": num_variables, "num_categories": num_categories, "num_latents": num_latents}
         for name, value in sizes.items():
-            if value < 1:
-                raise StructureError(f"{name} must be at least 1, not {value}")
+            positive_integer(name, value)
         self.shape = num_variables, num_categories
         self.num_latents = num_latents
         self.family = family
@@ -86,7 +88,8 @@ def mutual_information(data: Tensor, num_categories: int, smoothing: float = 1.0
     Returns:
         (D, D) float64, symmetric; the diagonal holds the entropies.
     """
-    N, C = len(data), num_categories
+    data, C = _checked_data(data, num_categories), num_categories
+    N = len(data)
     count = torch.arange(N + 1, dtype=torch.float64)
 
     def terms(num_cells: int) -> Tensor:
@@ -103,6 +106,19 @@ def mutual_information(data: Tensor, num_categories: int, smoothing: float = 1.0
         joint_entropy = C**2 * pair[0] + share[cell.bincount()[cell]].sum()
         information[i, j] = information[j, i] = entropies[i] + entropies[j] - joint_entropy
     return information
+
+
+def _checked_data(data: Tensor, num_categories: int) -> Tensor:
+    """Complete data as (N, D) long, from a tensor or an array of any kind of integers."""
+    positive_integer("num_categories", num_categories)
+    instance("data", data, Tensor, np.ndarray)
+    data = torch.as_tensor(data)
+    if data.ndim != 2 or 0 in data.shape:
+        raise EvidenceError(f"data must have shape (N, D), N and D at least 1, not {tuple(data.shape)}")
+    data = checked_values(data, data.shape[1], num_categories, "data")
+    if bool((data < 0).any()):
+        raise EvidenceError("data must be complete: some values are missing (-1)")
+    return data
 
 
 def chow_liu_edges(data: Tensor, num_categories: int) -> list[int]:
@@ -130,6 +146,9 @@ def latent_tree(
     Args:
         parents: per variable the variable whose latent is its parent; -1 for the root.
     """
+    instance("parents", parents, list, tuple)
+    for parent in parents:
+        integer("parents", parent, -1, len(parents) - 1)
     build = _Builder(len(parents), num_categories, num_latents, family)
     roots = [i for i, parent in enumerate(parents) if parent < 0]
     if len(roots) != 1:
@@ -178,6 +197,8 @@ def quad_tree(
 
     One product of four children per region, as the paper's latent circuits (its 16 x 16 grid: K = 1024).
     """
+    positive_integer("height", height)
+    positive_integer("width", width)
     build = _Builder(height * width, num_categories, num_latents, family)
 
     def halves(start: int, stop: int) -> list[tuple[int, int]]:
@@ -213,8 +234,10 @@ def rat_spn(
         depth: how often each set of variables is halved, at most log2(D).
         repetitions: R.
     """
-    if depth < 1 or repetitions < 1:
-        raise StructureError(f"depth and repetitions must be at least 1, not {depth} and {repetitions}")
+    positive_integer("num_variables", num_variables)
+    positive_integer("depth", depth)
+    positive_integer("repetitions", repetitions)
+    is_generator("generator", generator)
     if 2**depth > num_variables:
         raise StructureError(f"{num_variables} variables cannot be halved {depth} times")
     build = _Builder(num_variables, num_categories, num_latents, family)

@@ -21,7 +21,7 @@ from ..errors import TiramisuError
 from ..lab.palette import HIDDEN, INK, new_figure, series_hatch, series_style
 
 Interval = tuple[float, float, float]
-"""An estimate with its interval: (estimate, low, high). A `PairedInterval` begins with these three."""
+"""An estimate with its interval: (estimate, low, high). A `significance.Interval` is one."""
 
 GRID_PIXELS = 8  # pictures up to this size show the borders of their pixels
 CSS_PIXELS = 84  # pixels per inch on the page

@@ -5,6 +5,8 @@ hides which, so that a sampler reads only `prediction.x_0` and `prediction.epsil
 (x, t) -> output will do; the networks of diffusers, on disk or on the hub, are the ones it can save.
 """
 
+import contextlib
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
@@ -13,8 +15,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import pixel_shuffle, pixel_unshuffle
 
+from ..checks import check_images, instance, integer, positive_integer
 from ..errors import FileError, ImageError, TiramisuError
-from ..files import load_safetensors, save_safetensors
+from ..files import load_safetensors, reading, save_safetensors, with_weights
 from .schedule import Schedule, signal_and_noise
 
 PredictionType = Literal["epsilon", "v_prediction", "sample"]
@@ -64,10 +67,11 @@ class Denoiser(nn.Module):
         if prediction_type not in get_args(PredictionType):
             expected = ", ".join(get_args(PredictionType))
             raise TiramisuError(f"unknown prediction_type {prediction_type!r}: expected {expected}")
+        instance("network", network, nn.Module)
+        instance("schedule", schedule, Schedule)
         if not torch.equal(schedule.timesteps, torch.arange(len(schedule))):
             raise TiramisuError("a denoiser takes the full schedule of its training; respace it for a sampler")
-        if patch < 1:
-            raise TiramisuError(f"patch must be 1 (pixels) or more, got {patch}")
+        positive_integer("patch", patch)
         self.network, self.schedule, self.prediction_type = network, schedule, prediction_type
         self.facts, self.patch = dict(facts or {}), patch
 
@@ -95,6 +99,18 @@ class Denoiser(nn.Module):
         Raises:
             ImageError: the images cannot be cut into patches.
         """
+        check_images("x_t", x_t, finite=False)
+        self.check_channels(x_t)
+        if not isinstance(i, Tensor):
+            integer("i", i, 0, len(self.schedule) - 1)
+        elif (
+            i.dtype != torch.long
+            or i.shape not in ((), (len(x_t),))
+            or not bool(((i >= 0) & (i < len(self.schedule))).all())
+        ):
+            raise TiramisuError(
+                f"i must be times (B,) long in 0 ... {len(self.schedule) - 1}, not {i.dtype} {tuple(i.shape)}"
+            )
         if x_t.shape[-2] % self.patch or x_t.shape[-1] % self.patch:
             raise ImageError(f"images of {x_t.shape[-2]} x {x_t.shape[-1]} pixels do not divide into {self.patch}s")
         t = torch.as_tensor(i, device=x_t.device).expand(len(x_t))
@@ -103,6 +119,13 @@ class Denoiser(nn.Module):
         output = self.network(blocks, t)
         output = output if isinstance(output, Tensor) else output.sample
         return pixel_shuffle(output[:, : blocks.shape[1]], self.patch).to(x_t.dtype)
+
+    def check_channels(self, images: Tensor) -> None:
+        """Whether images (B, C, H, W) have the channels of the network, where it states them."""
+        channels = getattr(getattr(self.network, "config", None), "in_channels", None)
+        if channels not in (None, images.shape[1] * self.patch**2):
+            found, expected = tuple(images.shape), channels // self.patch**2
+            raise ImageError(f"the network takes {expected} channels, the images {found} have others")
 
     def target(self, x_0: Tensor, noise: Tensor, i: int | Tensor) -> Tensor:
         """What a perfect network outputs for x_t = sqrt(alpha_bar) x_0 + sqrt(1 - alpha_bar) noise, (B, C, H, W)."""
@@ -145,18 +168,11 @@ class Denoiser(nn.Module):
             FileError: the file is missing, truncated, damaged or not a denoiser.
         """
         tensors, metadata = load_safetensors(path, kind=KIND, version=VERSION)
-        try:
+        with reading(path):
             schedule = Schedule(**_under("schedule.", tensors))
-            state = {name: _in_float32(tensor) for name, tensor in _under("network.", tensors).items()}
-            # No initialisation: nothing is drawn from the global random state.
-            with torch.device("meta"):
-                network = build_network(metadata["network"])
-            network.load_state_dict(state, assign=True)
+            network = with_weights(lambda: build_network(metadata["network"]), _under("network.", tensors))
             patch = metadata.get("patch", 1)  # files of version 1 know of none
-            denoiser = cls(network, schedule, metadata["prediction_type"], metadata["facts"], patch)
-        except (KeyError, TypeError, ValueError, RuntimeError) as error:
-            raise FileError(f"{path} does not describe a denoiser: {error}") from error
-        return denoiser.eval().requires_grad_(False)
+            return cls(network, schedule, metadata["prediction_type"], metadata["facts"], patch).eval()
 
     @classmethod
     def from_pretrained(cls, source: str | Path, revision: str | None = None) -> "Denoiser":
@@ -170,21 +186,35 @@ class Denoiser(nn.Module):
             revision: commit or tag on the hub.
 
         Raises:
-            FileError: no such model, or no safetensors weights.
-            TiramisuError: a noise schedule or prediction type that this package does not have.
+            FileError: no such model, no safetensors weights, or weights that are missing or left over.
+            TiramisuError: a model of latents, of classes or of other than 1 or 3 channels; a scheduler, noise schedule,
+                clipping or prediction type that this package does not have.
         """
-        from diffusers import DDPMScheduler, UNet2DModel
+        from diffusers import DDPMScheduler, DiffusionPipeline, UNet2DModel
 
-        options = {"revision": revision}
+        options: dict[str, Any] = {"revision": revision}
         try:
+            with contextlib.suppress(OSError):  # a network alone has no list of parts
+                _check_parts(source, DiffusionPipeline.load_config(source, **options))
             unet, scheduler = _subfolders(source, options)
-            network = UNet2DModel.from_pretrained(source, subfolder=unet, use_safetensors=True, **options)
+            _check_network(source, UNet2DModel.load_config(source, subfolder=unet, **options))
             config = DDPMScheduler.load_config(source, subfolder=scheduler, **options)
-        except (OSError, ValueError) as error:
+            options |= {"use_safetensors": True, "low_cpu_mem_usage": False, "output_loading_info": True}
+            with torch.inference_mode(False):
+                network, found = UNet2DModel.from_pretrained(source, subfolder=unet, **options)
+            _check_scheduler(source, config)
+            schedule = Schedule.from_diffusers(config)
+        except TiramisuError:
+            raise
+        except Exception as error:
             raise FileError(f"cannot read a UNet2DModel and its scheduler from {source}: {error}") from error
+        if odd := [name for kind in ("missing_keys", "unexpected_keys", "mismatched_keys") for name in found[kind]]:
+            raise FileError(f"the weights in {source} are not those of its network: {len(odd)} differ, first {odd[0]}")
+        if not all(bool(weight.isfinite().all()) for weight in network.state_dict().values()):
+            raise FileError(f"the weights in {source} are not all finite")
+        predicts: Any = config.get("prediction_type", "epsilon") if config.get("predict_epsilon", True) else "sample"
         facts = {"source": str(source), "revision": revision}
-        denoiser = cls(network, Schedule.from_diffusers(config), config.get("prediction_type", "epsilon"), facts)
-        return denoiser.eval().requires_grad_(False)
+        return cls(network, schedule, predicts, facts).eval().requires_grad_(False)
 
 
 def network_config(network: nn.Module) -> dict[str, Any]:
@@ -208,6 +238,13 @@ def build_network(description: Mapping[str, Any]) -> nn.Module:
 
 
 NETWORKS = ("UNet2DModel",)
+SCHEDULERS = tuple(
+    f"{name}Scheduler"
+    for name in (
+        *("DDPM", "DDIM", "PNDM", "LMSDiscrete", "EulerDiscrete", "EulerAncestralDiscrete", "HeunDiscrete"),
+        *("DPMSolverMultistep", "DPMSolverSinglestep", "DEISMultistep", "UniPCMultistep"),
+    )
+)  # of networks that read a whole time 0 ... N - 1 and x_t as the forward process leaves it
 
 
 def _subfolders(source: str | Path, options: Mapping[str, Any]) -> tuple[str, str]:
@@ -221,16 +258,42 @@ def _subfolders(source: str | Path, options: Mapping[str, Any]) -> tuple[str, st
     return "unet", "scheduler"
 
 
+def _check_parts(source: str | Path, parts: Mapping[str, Any]) -> None:
+    """Whether a pipeline works on pixels, from its list of parts."""
+    if strange := [name for name in parts if not name.startswith("_") and name not in ("unet", "scheduler")]:
+        raise TiramisuError(
+            f"{source} is a {parts.get('_class_name')} with {', '.join(strange)}: only pipelines of a unet and a "
+            "scheduler work on pixels without a condition"
+        )
+
+
+def _check_network(source: str | Path, config: Mapping[str, Any]) -> None:
+    if (name := config.get("_class_name", "UNet2DModel")) not in NETWORKS:
+        raise TiramisuError(f"{source} holds a {name}, expected {', '.join(NETWORKS)}")
+    if (channels := config.get("in_channels", 3)) not in (1, 3):
+        raise TiramisuError(f"the network in {source} takes {channels} channels; pixels have 1 or 3")
+    if config.get("num_class_embeds") is not None or config.get("class_embed_type") is not None:
+        raise TiramisuError(f"the network in {source} asks for a class, which this package does not give")
+
+
+def _check_scheduler(source: str | Path, config: Mapping[str, Any]) -> None:
+    """Whether the scheduler's words mean what `Denoiser` does: x_0 is clipped to [-1, 1], at whole times."""
+    if (name := config.get("_class_name", "DDPMScheduler")) not in SCHEDULERS:
+        raise TiramisuError(f"{source} has a {name}, expected one of {', '.join(SCHEDULERS)}")
+    expected = {"clip_sample": True, "clip_sample_range": 1.0, "thresholding": False}
+    for key, value in expected.items():
+        if config.get(key, value) != value:
+            raise TiramisuError(
+                f"the scheduler in {source} has {key}={config[key]}, and this package clips x_0 to [-1, 1]: "
+                f"where the pictures lie in [-1, 1], set {key} to {json.dumps(value)} in its config"
+            )
+
+
 def _schedule_tensors(schedule: Schedule) -> dict[str, Tensor]:
     tensors = {"alpha_bar": schedule.alpha_bar, "timesteps": schedule.timesteps}
     if schedule.residual_variance is not None:
         tensors["residual_variance"] = schedule.residual_variance
     return tensors
-
-
-def _in_float32(tensor: Tensor) -> Tensor:
-    """A fresh copy: weights left where the file was read may be misaligned, which changes last digits."""
-    return tensor.to(torch.float32 if tensor.is_floating_point() else tensor.dtype, copy=True)
 
 
 def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

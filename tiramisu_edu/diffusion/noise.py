@@ -32,8 +32,8 @@ def _draw(kind: Callable[..., Tensor], like: Tensor, generator: Generators) -> T
     return torch.cat([kind(shape, generator=g, device=g.device, dtype=torch.float32) for g in generators]).to(like)
 
 
-def check_generators(generator: Generators, count: int) -> None:
-    """One generator, or `count` of them.
+def check_generators(generator: Generators, count: int | None = None) -> None:
+    """One generator, or `count` of them; any number if None.
 
     Raises:
         TiramisuError: it is something else.
@@ -41,5 +41,5 @@ def check_generators(generator: Generators, count: int) -> None:
     several = list(generator) if isinstance(generator, Sequence) else [generator]
     if not all(isinstance(g, torch.Generator) for g in several):
         raise TiramisuError(f"generator must be torch.Generator().manual_seed(0), or one per image, not {generator!r}")
-    if isinstance(generator, Sequence) and len(several) != count:
+    if isinstance(generator, Sequence) and count is not None and len(several) != count:
         raise TiramisuError(f"{len(several)} generators for {count} images: give one, or one per image")

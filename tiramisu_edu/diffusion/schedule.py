@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..checks import instance
 from ..errors import TiramisuError
 
 
@@ -280,6 +281,10 @@ _DIFFUSERS_DEFAULTS: dict[str, Any] = {"num_train_timesteps": 1000, "beta_start"
 
 
 def _check_tables(alpha_bar: Tensor, timesteps: Tensor, residual_variance: Tensor | None) -> None:
+    tables = {"alpha_bar": alpha_bar, "timesteps": timesteps, "residual_variance": residual_variance}
+    for name, table in tables.items():
+        if table is not None or name != "residual_variance":
+            instance(name, table, Tensor)
     if alpha_bar.ndim != 1 or len(alpha_bar) == 0 or alpha_bar.dtype != torch.float64:
         found = f"{alpha_bar.dtype} {tuple(alpha_bar.shape)}"
         raise TiramisuError(f"alpha_bar must be float64 of shape (T,), T >= 1; got {found}")
@@ -290,5 +295,6 @@ def _check_tables(alpha_bar: Tensor, timesteps: Tensor, residual_variance: Tenso
         raise TiramisuError(f"timesteps must be long, strictly rising, of shape {tuple(alpha_bar.shape)}")
     if residual_variance is None:
         return
-    if residual_variance.shape != alpha_bar.shape or not bool((residual_variance > 0).all()):
+    finite = bool(((residual_variance > 0) & residual_variance.isfinite()).all())
+    if residual_variance.shape != alpha_bar.shape or not finite:
         raise TiramisuError(f"residual_variance must be positive, of shape {tuple(alpha_bar.shape)}")

@@ -16,6 +16,7 @@ from typing import Annotated, Any, Protocol, get_args
 import torch
 from torch import Tensor
 
+from ..checks import instance
 from ..errors import ImageError, TiramisuError
 from .denoiser import Denoiser, Prediction
 from .noise import Generators, check_generators, standard_normal
@@ -80,7 +81,8 @@ class Walk:
     def __post_init__(self) -> None:
         _check_types(self)
         _check_schedule(self.schedule, self.denoiser.schedule)
-        _check_images(self.denoiser, self.image, self.known)
+        check_masked(self.image, self.known)
+        self.denoiser.check_channels(self.image)
         check_generators(self.generator, len(self.image))
         if self.x_T is not None and self.x_T.shape != self.image.shape:
             found, expected = tuple(self.x_T.shape), tuple(self.image.shape)
@@ -240,8 +242,7 @@ def _check_types(walk: Walk) -> None:
     kinds: dict[str, Any] = {"denoiser": Denoiser, "schedule": Schedule, "image": Tensor, "known": Tensor}
     optional = {"guide": Callable, "callback": Callable, "x_T": Tensor}
     for name, kind in (kinds | {k: v for k, v in optional.items() if getattr(walk, k) is not None}).items():
-        if not isinstance(value := getattr(walk, name), kind):
-            raise TiramisuError(f"{name} must be a {kind.__name__}, not {type(value).__name__}")
+        instance(name, getattr(walk, name), kind)
 
 
 def _check_schedule(schedule: Schedule, own: Schedule) -> None:
@@ -251,13 +252,13 @@ def _check_schedule(schedule: Schedule, own: Schedule) -> None:
         raise TiramisuError("the schedule is not one of this denoiser's: use denoiser.schedule.respace(T)")
 
 
-def _check_images(denoiser: Denoiser, image: Tensor, known: Tensor) -> None:
+def check_masked(image: Tensor, known: Tensor) -> None:
+    """Whether these are float images (B, C, H, W) and a mask that fits them."""
+    instance("image", image, Tensor)
+    instance("known", known, Tensor)
     shape = tuple(image.shape)
     if image.ndim != 4 or 0 in shape or not image.is_floating_point():
         raise ImageError(f"expected float images (B, C, H, W), got {image.dtype} {shape}")
-    channels = getattr(getattr(denoiser.network, "config", None), "in_channels", None)
-    if channels not in (None, shape[1] * denoiser.patch**2):
-        raise ImageError(f"the network takes {channels // denoiser.patch**2} channels, the images {shape} have others")
     if known.dtype != torch.bool:
         raise ImageError(f"known must be bool, True where the pixel is given; got {known.dtype}")
     sizes = zip(reversed(known.shape), reversed(shape))

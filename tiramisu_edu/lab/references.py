@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from ..errors import ImageError, unknown_name
-from ..pictures import load_image, open_picture
+from ..pictures import load_image, open_labels
 from ..steering.layouts import LAYOUTS, NOTHING, layout
 from ..world import World
 from .evaluation.sheet import HIDDEN_COLOUR
@@ -43,7 +42,9 @@ def read_regions(name: str, size: tuple[int, int]) -> Tensor:
         return layout(name, *size)
     if not Path(name).is_file():
         raise unknown_name("regions", name, [*LAYOUTS, "a label picture"])
-    levels = torch.from_numpy(np.array(open_picture(name).convert("L"))).long()
+    levels, notices = open_labels(name)
+    for notice in notices:
+        print(f"notice: {name}: {notice}")
     if tuple(levels.shape) != size:
         raise ImageError(f"{name}: the label picture is {tuple(levels.shape)}, the world's pictures are {size}")
     present = levels.unique()

@@ -9,16 +9,16 @@ A model is read when it is first asked for, and checked against its SHA-256, so 
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cached_property
 from pathlib import Path
 
 from torch import Tensor
 
+from ..checks import instance, positive_integer
 from ..circuits.circuit import Circuit
 from ..errors import TiramisuError, unknown_name
 from ..names import FOLDER, WEAK
 from ..steering.evidence import PixelCodebook
-from ..world import World
+from ..world import World, once
 from .recipes.pixel_circuit import independent_pixels
 from .worlds import digits
 from .worlds.folder import FolderWorld
@@ -32,21 +32,22 @@ class DigitsWorld(World):
 
     parts = ("images", "circuit", "denoiser", "judge")
 
-    @cached_property
+    @once
     def codebook(self) -> PixelCodebook:
         return PixelCodebook.grey_levels(digits.NUM_LEVELS)
 
-    @cached_property
+    @once
     def judge(self) -> Judge:
         """Images -> log-probabilities of the digits; trained apart from the models it judges."""
         return Judge.load(self.file("judge"))
 
-    @cached_property
+    @once
     def independent_circuit(self) -> Circuit:
         return independent_pixels().to(self.device)
 
     def images(self, split: str, count: int | None = None) -> tuple[Tensor, Tensor]:
         images, states = digits.images(split)
+        count = None if count is None else positive_integer("count", count)
         return images[:count], states[:count]
 
 
@@ -65,7 +66,7 @@ class SceneWorld(World):
         "judge",
     )
 
-    @cached_property
+    @once
     def judge(self) -> Judge:
         """Images -> log-probabilities of the factors; trained apart from the models it judges."""
         return Judge.load(self.file("judge"))
@@ -81,7 +82,7 @@ class SceneWorld(World):
             self._drawn[split] = self.scene.images(split)
         return self._drawn[split]
 
-    @cached_property
+    @once
     def _drawn(self) -> dict[str, tuple[Tensor, Tensor]]:
         return {}
 
@@ -102,6 +103,9 @@ def load(world_name: str, *, size: int | None = None, models: str | Path | None 
         TiramisuError: for an unknown name.
         ImageError: for a folder without pictures.
     """
+    instance("world_name", world_name, str)
+    if size is not None:
+        positive_integer("size", size)
     if world_name.startswith(FOLDER):
         return FolderWorld(world_name, size=size, models=models)
     if size is not None or models is not None:

@@ -95,7 +95,7 @@ class PixelCodebook(Codebook):
     @classmethod
     def grey_levels(cls, num_levels: int) -> PixelCodebook:
         """`num_levels` values from -1 to 1, evenly spaced."""
-        return cls(torch.linspace(-1, 1, num_levels))
+        return cls(torch.linspace(-1, 1, num_levels, dtype=torch.float32))
 
     def log_noisy(self, seen: Observation) -> Tensor:
         x_t, levels = seen.x_t.flatten(1)[..., None], self.levels.to(seen.x_t)

@@ -6,6 +6,7 @@ A guide does not depend on the sampler that calls it. It acts at the noisiest st
 from __future__ import annotations
 
 import math
+import threading
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Sequence
@@ -14,11 +15,14 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from ..checks import number
 from ..circuits.circuit import Circuit
 from ..diffusion.noise import Generators
 from ..diffusion.step import Step
-from ..errors import TiramisuError
+from ..errors import ImageError, TiramisuError
 from .evidence import Codebook, Observation
+
+_COUNTING = threading.Lock()
 
 
 class Guide(ABC):
@@ -28,21 +32,33 @@ class Guide(ABC):
         fraction: of the steps, in [0, 1].
         consistent_noise: how a sampler steps from the new x_0. False keeps the network's epsilon, as published; True
             takes the epsilon that x_0 and x_t imply, (x_t - sqrt(a) x_0) / sqrt(1 - a), as the derivation requires.
-        circuit_mean: (B, C, H, W) the circuit's E[x_0 | x_t, known] at the last step (an estimate where the guide
-            samples), None where the guide was inactive.
+        circuit_mean: (B, C, H, W) the circuit's E[x_0 | x_t, known] at this thread's last step (an estimate where the
+            guide samples), None where the guide was inactive.
         cost: how often since the guide was made, counted once for a whole batch: "steps", "circuit passes",
             "encodes", "decodes".
     """
 
     fraction: float
     consistent_noise: bool
-    circuit_mean: Tensor | None
     cost: Counter[str]
 
     def __post_init__(self) -> None:
-        if not 0 <= self.fraction <= 1:
-            raise TiramisuError(f"the guided fraction must lie in [0, 1], not {self.fraction}")
-        self.circuit_mean, self.cost = None, Counter()
+        number("the guided fraction", self.fraction, 0, 1)
+        self.cost = Counter()
+        self._of_thread = threading.local()  # what one step leaves for later: another thread has steps of its own
+
+    @property
+    def circuit_mean(self) -> Tensor | None:
+        return getattr(self._of_thread, "circuit_mean", None)
+
+    @circuit_mean.setter
+    def circuit_mean(self, mean: Tensor | None) -> None:
+        self._of_thread.circuit_mean = mean
+
+    def count(self, what: str, times: int = 1) -> None:
+        """Adds to `cost`."""
+        with _COUNTING:
+            self.cost[what] += times
 
     def is_active(self, step: Step) -> bool:
         """Whether this is one of the first ceil(fraction T) steps."""
@@ -53,7 +69,7 @@ class Guide(ABC):
         self.circuit_mean = None
         if not self.is_active(step):
             return step.prediction.x_0
-        self.cost["steps"] += 1
+        self.count("steps")
         return self.steer(step)
 
     @abstractmethod
@@ -76,13 +92,9 @@ class CircuitGuide(Guide):
     fraction: float
     consistent_noise: bool = field(default=False, kw_only=True)
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self._known: tuple[Tensor, Tensor, Tensor] | None = None
-
     def posterior(self, seen: Observation) -> Tensor:
         """Exact marginals p_PC(X_i = v | seen), (B, D, C)."""
-        self.cost["circuit passes"] += 1
+        self.count("circuit passes")
         return self.circuit.posterior_marginals(self.codebook.log_noisy(seen) + self.log_known(seen))
 
     def log_known(self, seen: Observation) -> Tensor:
@@ -90,10 +102,22 @@ class CircuitGuide(Guide):
 
         In double precision, since log densities of known pixels reach 1e5 and differ by less than 1.
         """
-        if self._known is None or self._known[0] is not seen.image or self._known[1] is not seen.known:
+        image, known, log_w = getattr(self._of_thread, "known", (None, None, None))
+        if image is not seen.image or known is not seen.known or log_w is None:
             log_w = self.codebook.log_known(seen._replace(image=seen.image.double()))
-            self._known = seen.image, seen.known, (log_w - log_w.amax(-1, keepdim=True)).to(seen.x_t)
-        return self._known[2]
+            check_size(seen.image, log_w, self.circuit)
+            log_w = (log_w - log_w.amax(-1, keepdim=True)).to(seen.x_t)
+            self._of_thread.known = seen.image, seen.known, log_w
+        return log_w
+
+
+def check_size(image: Tensor, log_weights: Tensor, circuit: Circuit) -> None:
+    """Whether the evidence of images is about the circuit's variables."""
+    found, expected = tuple(log_weights.shape[1:]), (circuit.num_variables, circuit.num_categories)
+    if found != expected:
+        raise ImageError(
+            f"image {tuple(image.shape[1:])} is evidence on {found}, the guide's circuit is about {expected}"
+        )
 
 
 def observed(step: Step) -> Observation:

@@ -8,13 +8,14 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from ..checks import integer
 from ..circuits.circuit import Circuit
 from ..diffusion.noise import Generators
 from ..diffusion.step import Step
 from ..errors import TiramisuError
 from ..tokenizer import Tokenizer
 from .evidence import Moments
-from .guide import Guide
+from .guide import Guide, check_size
 from .mixture import ONE_LEVEL, AlphaSchedule, gaussian_geometric_mean, gaussian_of, value_of
 
 
@@ -64,8 +65,7 @@ class LatentGuide(Guide):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.samples < 2:
-            raise TiramisuError(f"the variance of a picture needs at least 2 samples, not {self.samples}")
+        integer("samples", self.samples, 2)  # of which a variance is taken
         if not (self.tau_hidden > 0 and self.tau_known > 0):
             raise TiramisuError(f"temperatures must be positive, not {self.tau_hidden} and {self.tau_known}")
 
@@ -74,9 +74,11 @@ class LatentGuide(Guide):
         if alpha == 1 and not self.draw:
             return step.prediction.x_0
         log_q = self.tokenizer.log_probabilities(torch.where(step.known, step.image, step.prediction.x_0))
+        check_size(step.image, log_q, self.circuit)
         known = covered_fraction(step.known, log_q.shape[1]).to(log_q)
         painted = decoded_moments(self.tokenizer, self.sample_codes(log_q, known))
-        self.cost.update({"encodes": 1, "circuit passes": 1, "decodes": self.samples})
+        for what, times in (("encodes", 1), ("circuit passes", 1), ("decodes", self.samples)):
+            self.count(what, times)
         self.circuit_mean = torch.where(step.known, step.image, painted.mean)
         return torch.where(step.known, step.image, self.mix(step, painted, alpha).to(step.x_t))
 

@@ -73,6 +73,8 @@ def check_regions(regions: str | Tensor, num_references: int, size: tuple[int, i
             wanted = len(LAYOUTS[regions])
             raise TiramisuError(f"layout {regions!r} is for {wanted} references, not {num_references}")
         labels = layout(regions, *size)
+    elif not isinstance(regions, Tensor):
+        raise ImageError(f"regions must be the name of a layout or a tensor, not a {type(regions).__name__}")
     elif regions.dtype == torch.bool and regions.ndim == 3:
         if len(regions) != num_references:
             raise ImageError(f"{len(regions)} regions for {num_references} references: give one for each")

@@ -17,9 +17,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from ..checks import check_images, instance, is_generator, positive_integer
 from ..circuits.clustering import kmeans
-from ..errors import EvidenceError, FileError, ImageError
-from ..files import load_safetensors, save_safetensors
+from ..errors import EvidenceError, ImageError
+from ..files import load_safetensors, reading, save_safetensors
 from .evidence import Codebook, Moments, Observation
 
 KIND, VERSION = "patch codebook", 1
@@ -44,6 +45,18 @@ class PatchCodebook(Codebook):
     patch: int
     shape: tuple[int, int, int]
 
+    def __post_init__(self) -> None:
+        C, H, W = (positive_integer("shape", size) for size in self.shape)
+        patch, found = positive_integer("patch", self.patch), tuple(self.means.shape)
+        D, P = (H // patch) * (W // patch), C * patch**2
+        fits = len(found) == 3 and found[::2] == (D, P) and found == tuple(self.variances.shape)
+        if H % patch or W % patch or not fits:
+            raise ImageError(
+                f"means and variances must be ({D}, V, {P}) for {patch} x {patch} patches of {C} x {H} x {W}"
+            )
+        if not bool((self.means.isfinite() & self.variances.isfinite() & (self.variances > 0)).all()):
+            raise ImageError("means must be finite numbers, variances also positive")
+
     @property
     def num_codes(self) -> int:
         return self.means.shape[1]
@@ -61,6 +74,10 @@ class PatchCodebook(Codebook):
         Raises:
             ImageError: when the patches do not tile the images.
         """
+        check_images("images", images)
+        positive_integer("patch", patch)
+        positive_integer("num_codes", num_codes)
+        is_generator("generator", generator)
         shape = (int(images.shape[1]), int(images.shape[2]), int(images.shape[3]))
         points = to_patches(images, patch).transpose(0, 1)  # (D, N, P)
         label = "patch codes" if progress else ""
@@ -88,7 +105,8 @@ class PatchCodebook(Codebook):
 
     def log_noisy(self, seen: Observation) -> Tensor:
         a, hidden = seen.alpha_bar, ~seen.known.expand_as(seen.x_t)
-        return self._log_density(seen.x_t, hidden, math.sqrt(a) * self.means, a * self.variances + (1 - a))
+        means, variances = self.means.to(seen.x_t), self.variances.to(seen.x_t)
+        return self._log_density(seen.x_t, hidden, math.sqrt(a) * means, a * variances + (1 - a))
 
     def log_known(self, seen: Observation) -> Tensor:
         visible = torch.where(seen.known, seen.image, 0.0)
@@ -118,7 +136,7 @@ class PatchCodebook(Codebook):
         Per code the posterior of a hidden pixel has gain k = sqrt(a) s2 / (a s2 + 1 - a) and mean
         mu + k (x_t - sqrt(a) mu); the codes are mixed by q.
         """
-        gain, offset = self._gain(seen.alpha_bar)
+        gain, offset = self._gain(seen)
         q, x_t = marginals.to(seen.x_t).transpose(0, 1), self._cut(seen.x_t)
         return torch.where(seen.known, seen.image, self._join(q @ offset + (q @ gain) * x_t))
 
@@ -128,10 +146,10 @@ class PatchCodebook(Codebook):
         The variance of a code is s2 (1 - a) / (a s2 + 1 - a). E[x_0^2] = sum_v q (variance + (offset + gain x_t)^2) is
         a polynomial in x_t with coefficients summed over v.
         """
-        gain, offset = self._gain(seen.alpha_bar)
+        gain, offset = self._gain(seen)
         q, x_t = marginals.to(seen.x_t).transpose(0, 1), self._cut(seen.x_t)
-        noise = 1 - seen.alpha_bar
-        variance = self.variances * noise / (seen.alpha_bar * self.variances + noise)
+        noise, variances = 1 - seen.alpha_bar, self.variances.to(seen.x_t)
+        variance = variances * noise / (seen.alpha_bar * variances + noise)
         mean = q @ offset + (q @ gain) * x_t
         square = q @ (variance + offset**2) + 2 * x_t * (q @ (offset * gain)) + x_t**2 * (q @ gain**2)
         variance = self._join((square - mean**2).clamp_min(0))
@@ -151,7 +169,7 @@ class PatchCodebook(Codebook):
         position = torch.arange(len(self.means), device=categories.device)
         values = self.means[position, categories]
         if generator is not None:
-            noise = torch.randn(values.shape, generator=generator).to(values)
+            noise = torch.randn(values.shape, generator=generator, dtype=torch.float32).to(values)
             values = values + noise * self.variances[position, categories].sqrt()
         return from_patches(values, self.patch, self.shape)
 
@@ -172,18 +190,16 @@ class PatchCodebook(Codebook):
             FileError: when the file is no such codebook.
         """
         tensors, metadata = load_safetensors(path, kind=KIND, version=VERSION)
-        try:
+        with reading(path):
             channels, height, width = metadata["shape"]
             means, variances = tensors["means"].float(), tensors["variances"].float().clamp_min(VARIANCE_FLOOR)
             return cls(means, variances, metadata["patch"], (channels, height, width))
-        except (KeyError, ValueError) as error:
-            raise FileError(f"{path} does not hold a patch codebook: {error}") from None
 
-    def _gain(self, alpha_bar: float) -> tuple[Tensor, Tensor]:
+    def _gain(self, seen: Observation) -> tuple[Tensor, Tensor]:
         """gain and offset, (D, V, P): the posterior mean of a pixel under a code is offset + gain x_t."""
-        root = math.sqrt(alpha_bar)
-        gain = root * self.variances / (root**2 * self.variances + (1 - alpha_bar))
-        return gain, self.means * (1 - gain * root)
+        root, means, variances = math.sqrt(seen.alpha_bar), self.means.to(seen.x_t), self.variances.to(seen.x_t)
+        gain = root * variances / (root**2 * variances + (1 - seen.alpha_bar))
+        return gain, means * (1 - gain * root)
 
     def _log_density(self, images: Tensor, used: Tensor, means: Tensor, variances: Tensor) -> Tensor:
         """sum over the used pixels of log N(x; mu, s2), (B, D, V), with mu and s2 (D, V, P).
@@ -199,6 +215,11 @@ class PatchCodebook(Codebook):
 
     def _cut(self, images: Tensor) -> Tensor:
         """(B, C, H, W) -> (D, B, P)."""
+        instance("images", images, Tensor)
+        if tuple(images.shape[1:]) != tuple(self.shape):
+            raise ImageError(
+                f"images must have the codebook's shape (B, C, H, W) = (B, *{self.shape}), not {tuple(images.shape)}"
+            )
         return to_patches(images, self.patch).transpose(0, 1)
 
     def _join(self, patches: Tensor) -> Tensor:

@@ -158,7 +158,7 @@ def test_the_command_writes_everything(tmp_path, capsys):
         (["--worlds", "mars"], "unknown world 'mars'"),
         (["--masks", "magic"], "unknown mask 'magic'"),
         (["--methods", "magic"], "unknown sampler 'magic'"),
-        (["--steps", "0"], "--steps takes whole numbers from 1 on"),
+        (["--steps", "0"], "--steps must be at least 1, not 0"),
         (["--seeds", "0"], "--seeds must be at least 1"),
         (["--images", "9999"], "ask for 2 to 300"),
         (["--images", "1"], "ask for 2 to 300"),

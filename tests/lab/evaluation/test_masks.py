@@ -90,6 +90,15 @@ def test_random_masks_follow_the_generator_and_hide_at_most_half(name):
     assert ((hidden >= 0.05) & (hidden <= 0.5)).all()
 
 
+def test_masks_do_not_change_with_the_default_dtype():
+    expected = mask("wide", 16, 16, generator=seeded())
+    torch.set_default_dtype(torch.float64)
+    try:
+        assert torch.equal(mask("wide", 16, 16, generator=seeded()), expected)
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
 def test_wide_strokes_are_thicker_than_thin_ones():
     """Erosion by one pixel leaves more of a thick hidden area than of a thin one of the same size."""
 

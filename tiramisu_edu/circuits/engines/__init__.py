@@ -1,7 +1,7 @@
-"""How the levels of a circuit are executed: three modules with the functions `forward`, `backward`, `log_partition`.
+"""How the levels of a circuit are executed: three modules with `forward`, `backward`, `log_partition` and `odds`.
 
-    torch     any circuit, messages in log space
-    linear    trees with scaled linear messages, several times faster; all that these cannot hold it leaves to torch
+    fast      any circuit: scaled linear messages; the samples that leave the range of the floats it leaves to safe
+    safe      any circuit: log space in float64, gradients by autograd; short and slow
     triton    any circuit on a GPU in float32, as fused kernels
 
 `choose` says which one runs.
@@ -10,20 +10,23 @@
 from __future__ import annotations
 
 import os
+from importlib import import_module
+from importlib.util import find_spec
 from types import ModuleType
 
 import torch
 
 from ...errors import TiramisuError
+from . import fast, safe
 
-ENGINES = ("linear", "torch", "triton")
+ENGINES = ("fast", "safe", "triton")
 
 
 def choose(engine: str | None, device: torch.device, dtype: torch.dtype) -> ModuleType:
     """The module that computes messages and flows for parameters of this device and dtype.
 
     Args:
-        engine: one of ENGINES, or None for the fastest that runs here: triton on a GPU in float32, else linear.
+        engine: one of ENGINES, or None for the fastest that runs here: triton on a GPU in float32, else fast.
         device: of the parameters.
         dtype: of the parameters.
 
@@ -32,20 +35,18 @@ def choose(engine: str | None, device: torch.device, dtype: torch.dtype) -> Modu
     """
     if engine not in (None, *ENGINES):
         raise TiramisuError(f"unknown engine {engine!r}; known: {', '.join(ENGINES)}")
-    obstacle = "" if engine in ("linear", "torch") else _obstacle_to_triton(device, dtype)
+    if engine in ("fast", "safe"):
+        return fast if engine == "fast" else safe
+    obstacle = _obstacle_to_triton(device, dtype)
     if engine == "triton" and obstacle:
-        raise TiramisuError(f"the triton engine cannot run here: {obstacle}. Use engine='torch'")
-    if engine == "triton" or (engine is None and device.type == "cuda" and not obstacle):
-        from . import triton_engine
-
-        return triton_engine
-    from . import linear_engine, torch_engine
-
-    return torch_engine if engine == "torch" else linear_engine
+        raise TiramisuError(f"the triton engine cannot run here: {obstacle}. Use engine='fast'")
+    if engine is None and (obstacle or device.type != "cuda"):
+        return fast
+    return import_module(".triton_engine", __package__)  # needs triton, which is made for Linux only
 
 
 def _obstacle_to_triton(device: torch.device, dtype: torch.dtype) -> str:
-    """Why the Triton kernels cannot run on such parameters; empty if they can. Imports Triton only as a last resort."""
+    """Why the Triton kernels cannot run on such parameters; empty if they can."""
     if dtype != torch.float32:
         return f"its matrix products are in float32, not {str(dtype).removeprefix('torch.')}"
     if device.type != "cuda" and os.environ.get("TRITON_INTERPRET") != "1":
@@ -54,8 +55,4 @@ def _obstacle_to_triton(device: torch.device, dtype: torch.dtype) -> str:
         major, minor = torch.cuda.get_device_capability(device)
         if major < 8:
             return f"its kernels are made for compute capability 8.0 or newer, not {major}.{minor}"
-    try:
-        import triton  # noqa: F401
-    except ImportError as error:
-        return f"triton cannot be imported ({error})"
-    return ""
+    return "" if find_spec("triton") else "triton is not installed"

@@ -1,7 +1,7 @@
 """From a region graph to a list of levels: regions of equal height and shape, stacked to one batched product.
 
-Messages live in one tensor per unit count K, shape (regions with K units + 1, K, B), in log space. The last row is
-the constant log 1 = 0: where partitions of one level differ in their number of children, missing ones point at it.
+The messages of all regions with K units are rows of one tensor. One more row, the last, is the constant 1: where
+partitions of one level differ in their number of children, missing ones point at it.
 Rows are ordered so that, wherever possible, the s-th children of a level lie side by side and are read without a copy.
 """
 
@@ -17,7 +17,7 @@ from torch import Tensor
 from ..regions import RegionGraph
 
 Rows = slice | Tensor  # a run of rows, or their indices (n,) long
-WIDEST = 16  # factors of a product that is still multiplied as linear values
+WIDEST = 8  # factors of a product that are multiplied before the product is scaled again
 
 
 @dataclass(frozen=True)
@@ -84,11 +84,11 @@ class Plan:
         return all(level.exclusive for level in self.levels)
 
     @cached_property
-    def is_scalable(self) -> bool:
-        """Whether products are simple and narrow enough to be multiplied as scaled linear values."""
+    def is_simple(self) -> bool:
+        """Whether this is a tree, each region has one partition, and products are narrow."""
         return self.is_tree and all(x.num_partitions == 1 and len(x.children) <= WIDEST for x in self.levels)
 
-    @property
+    @cached_property
     def floats_per_sample(self) -> int:
         """Numbers that a forward and backward pass holds per sample: messages, flows, and what forward keeps."""
         units = sum(k * (rows + 1) for k, rows in self.num_rows.items())
@@ -97,6 +97,25 @@ class Plan:
     def to(self, device: torch.device) -> Plan:
         """The same plan with its indices on a device."""
         return replace(self, levels=tuple(level.to(device) for level in self.levels))
+
+
+def level_weight(level: Level, parameters: list[Tensor]) -> Tensor:
+    """(R, K_out, M): the parameters of a level's regions; a copy only where several are tied to several."""
+    parameter = parameters[level.parameter]
+    if level.shared_row is not None:
+        return parameter[level.shared_row].expand(level.num_regions, -1, -1)
+    return parameter if level.parameter_rows is None else parameter[level.parameter_rows]
+
+
+def unit_weight(level: Level, parameters: list[Tensor], region: Tensor, unit: Tensor) -> Tensor:
+    """(n, M): the parameters of single units, given by their region within the level and their number, (n,) each."""
+    row = region if level.parameter_rows is None else level.parameter_rows[region]
+    return parameters[level.parameter][row, unit]
+
+
+def laid_out(table: Tensor) -> Tensor:
+    """An input table (R, K, C), units innermost in memory: hard evidence reads whole rows of them. On a GPU as is."""
+    return table.contiguous() if table.is_cuda else table.mT.contiguous().mT
 
 
 def compile_plan(graph: RegionGraph) -> Plan:
@@ -198,3 +217,8 @@ def as_rows(rows: list[int]) -> Rows:
     """A slice where the rows follow one another, else a tensor of them."""
     is_run = rows == list(range(rows[0], rows[0] + len(rows)))
     return slice(rows[0], rows[0] + len(rows)) if is_run else torch.tensor(rows)
+
+
+def indices(rows: Rows) -> Tensor:
+    """The rows one by one, on the CPU."""
+    return torch.arange(rows.start, rows.stop) if isinstance(rows, slice) else rows.cpu()

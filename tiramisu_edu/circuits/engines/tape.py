@@ -1,4 +1,4 @@
-"""The buffers of the linear engine, and views into them for every level: laid out once, used for all later queries.
+"""The buffers of the fast engine, and views into them for every level: laid out once, used for all later queries.
 
 A chain of many small levels would spend more time on finding its operands than on arithmetic. Here they are found once
 per plan and batch size; a query then runs down the tape and back.
@@ -7,33 +7,42 @@ per plan and batch size; a query then runs down the tape and back.
 from __future__ import annotations
 
 import math
+import threading
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from .plan import Level, Plan, Rows, as_rows
+from .plan import Level, Plan, Rows, as_rows, indices
+
+SPARE = 4  # tapes that are kept for later queries
 
 
 class Place(NamedTuple):
-    """Some regions' messages or flows: a view (R, B, K), or the rows of a tensor (rows, B, K) where they are no run."""
+    """Some regions' messages or flows: a view of them, or the rows of a tensor (rows, B, K) where they are no run."""
 
     source: Tensor
     rows: Tensor | None
+    shape: tuple[int, ...]  # as they are read
+    is_shared: bool = False  # other regions write there too
 
     @classmethod
-    def of(cls, source: Tensor, rows: Rows) -> Place:
-        return cls(source[rows], None) if isinstance(rows, slice) else cls(source, rows.to(source.device))
+    def of(cls, source: Tensor, rows: Rows, shape: tuple[int, ...], is_shared: bool = False) -> Place:
+        if isinstance(rows, slice):
+            return cls(source[rows].view(shape), None, shape, is_shared)
+        return cls(source, rows.to(source.device), shape, is_shared)
 
     def read(self) -> Tensor:
-        return self.source if self.rows is None else self.source.index_select(0, self.rows)
+        return self.source if self.rows is None else self.source.index_select(0, self.rows).view(self.shape)
 
     def write(self, values: Tensor) -> None:
         if self.rows is None:
-            self.source.copy_(values)
+            self.source.add_(values) if self.is_shared else self.source.copy_(values)
         else:
-            self.source.index_copy_(0, self.rows, values)
+            values = values.reshape(len(self.rows), *self.source.shape[1:])
+            write = self.source.index_add_ if self.is_shared else self.source.index_copy_
+            write(0, self.rows, values)
 
 
 @dataclass
@@ -50,16 +59,23 @@ class InputStep:
 
 
 class SumStep(NamedTuple):
-    """A sum level: its messages and flows (R, B, K), its products (R, B, M), and the places of its children."""
+    """A sum level: its messages and flows (R, B, K), its products (R, B, M), and the places of its children.
+
+    `parts` and `part_flow` are the same products and their flows by partition, (R, P, B, J), or (R, B, J) if P is 1.
+    """
 
     level: Level
     units: Tensor
     flow: Tensor
     product: Tensor
     product_flow: Tensor  # the flows of the first children themselves, where the children's rows are runs
-    scale: Tensor  # (R, B, 1)
+    parts: Tensor
+    part_flow: Tensor
+    scale: Tensor  # (R, B, 1), the largest product before scaling; of several partitions the least
     factors: tuple[Place, ...]  # the children's units
     targets: tuple[Place, ...]  # the children's flows, other than `product_flow`
+    log_scale: Tensor | None  # (R, B, 1) float64, the log of all that was divided by so far; None in simple plans
+    log_factors: tuple[Place, ...]  # the children's log scales
 
 
 class Tape:
@@ -73,40 +89,112 @@ class Tape:
 
     def __init__(self, plan: Plan, batch: int, like: Tensor, keep: bool, is_hard: bool):
         shapes = {k: (n + 1, batch, k) for k, n in plan.num_rows.items()}  # the last row is the constant 1
-        self.dtype = like.dtype
+        self.made_for = batch, like.dtype, like.device, keep, is_hard
+        self.dtype, self.keep = like.dtype, keep
+        self.weights: Tensor | None = None  # (B, D, C), made when soft evidence comes
+        self.is_impossible: Tensor | None = None  # (B,) bool, whether Z(w) = 0, if that was found out
         self.units = {k: like.new_ones(shape) for k, shape in shapes.items()}
         self.scales = {k: like.new_ones(n, batch, 1) for k, (n, _, _) in shapes.items()}
+        zeros = {k: torch.zeros_like(scale, dtype=torch.float64) for k, scale in self.scales.items()}
+        self.log_scales = {} if plan.is_simple else zeros
         self.flows = {k: like.new_empty(shape) for k, shape in shapes.items()} if keep else self.units
         self.inputs: list[InputStep] = []
         self.sums: list[SumStep] = []
-        moved = _order_of_use(plan) if is_hard else {}
+        self.steps: list[InputStep | SumStep] = []  # all of them, by level
+        moved = _order_of_use(plan) if is_hard and plan.is_tree else {}
         spare = like.new_empty(max(x.num_regions * x.num_products for x in plan.levels if not x.is_input) * batch)
         for level in plan.levels:
-            k = level.num_units
-            own = level, self.units[k][level.rows], self.flows[k][level.rows]
             if level.is_input:
+                k = level.num_units
+                own = level, self.units[k][level.rows], self.flows[k][level.rows]
                 self.inputs.append(InputStep(*own, *_in_order(level, moved.get(k), like.device)))
-                continue
-            children = [_moved(rows, moved.get(level.child_units)) for rows in level.children]
-            shape = level.num_regions, batch, level.num_products
-            shared = spare[: math.prod(shape)].view(shape)
-            factors = tuple(Place.of(self.units[level.child_units], rows) for rows in children)
-            targets = tuple(Place.of(self.flows[level.child_units], rows) for rows in children)
-            product_flow = shared
-            if all(place.rows is None for place in targets):  # made where the first children expect it
-                product_flow, targets = targets[0].source, targets[1:]
-            product = like.new_empty(shape) if keep else shared
-            self.sums.append(SumStep(*own, product, product_flow, self.scales[k][level.rows], factors, targets))
+            else:
+                children = [_moved(rows, moved.get(level.child_units)) for rows in level.children]
+                self.sums.append(self._sum_step(level, children, plan.is_simple, spare))
+            self.steps.append(self.inputs[-1] if level.is_input else self.sums[-1])
 
-    def lowest(self) -> float:
-        """The smallest unit of all regions and samples, in the scale of its products; NaN if any is."""
-        lowest = [(self.units[k].amin(-1, keepdim=True) * self.scales[k]).amin() for k in self.units]
-        return float(torch.stack(lowest).amin())
+    def _sum_step(self, level: Level, children: list[Rows], is_simple: bool, spare: Tensor) -> SumStep:
+        k, j, R, P = level.num_units, level.child_units, level.num_regions, level.num_partitions
+        batch = self.made_for[0]
+        shape, part = (R, batch, P * j), (R, batch, j) if P == 1 else (R, P, batch, j)
+        shared = spare[: math.prod(shape)].view(shape)
+        product = torch.empty_like(shared) if self.keep else shared
+        factors = tuple(Place.of(self.units[j], rows, part) for rows in children)
+        targets = tuple(Place.of(self.flows[j], rows, part, not level.exclusive) for rows in children)
+        product_flow = shared
+        if P == 1 and level.exclusive and all(place.rows is None for place in targets):
+            product_flow, targets = targets[0].source, targets[1:]  # made where the first children expect it
+        log_part = (*part[:-1], 1)
+        return SumStep(
+            level,
+            self.units[k][level.rows],
+            self.flows[k][level.rows],
+            product,
+            product_flow,
+            by_partition(product, P),
+            by_partition(product_flow, P),
+            self.scales[k][level.rows],
+            factors,
+            targets,
+            None if is_simple else self.log_scales[k][level.rows],
+            () if is_simple else tuple(Place.of(self.log_scales[j], rows, log_part) for rows in children),
+        )
 
-    def log_root(self, plan: Plan) -> Tensor:
+    def lowest(self) -> Tensor:
+        """The smallest unit of all regions in the scale of its products, (B,); NaN if any is."""
+        lowest = [(self.units[k].amin(-1, keepdim=True) * self.scales[k]).amin((0, 2)) for k in self.units]
+        return torch.stack(lowest).amin(0)
+
+    def log_root(self) -> Tensor:
         """log u of the root with all scales put back, (B,), summed in float64."""
-        log_scale = torch.cat(list(self.scales.values())).log().sum(0, dtype=torch.float64)
-        return (self.units[1][plan.levels[-1].start].log() + log_scale)[:, 0]
+        root = self.sums[-1]
+        if root.log_scale is None:
+            log_scale = torch.cat(list(self.scales.values())).log().sum(0, dtype=torch.float64)
+        else:
+            log_scale = root.log_scale[0]
+        log_root = (root.units[0].log() + log_scale)[:, 0]
+        return log_root if self.is_impossible is None else log_root.masked_fill(self.is_impossible, -torch.inf)
+
+    def forget(self, samples: Tensor) -> None:
+        """Make samples harmless: a later backward pass finds flows of 0 and nothing that is no number."""
+        for units in self.units.values():
+            units[:, samples] = 1.0
+        for step in self.sums if self.keep else []:
+            step.product[:, samples] = 0.0
+
+
+class Tapes:
+    """The tapes of one circuit: each is lent to one query at a time, the last few that come back are kept.
+
+    Fresh memory costs more than the arithmetic done in it. A thread that finds no tape to its measure makes its own.
+    """
+
+    def __init__(self) -> None:
+        self._spare: list[Tape] = []
+        self._lock = threading.Lock()
+
+    def __reduce__(self) -> tuple[type[Tapes], tuple[()]]:
+        return Tapes, ()  # a copy starts empty
+
+    def take(self, plan: Plan, batch: int, like: Tensor, keep: bool, is_hard: bool) -> Tape:
+        made_for = batch, like.dtype, like.device, keep, is_hard
+        with self._lock:
+            for i, tape in enumerate(self._spare):
+                if tape.made_for == made_for:
+                    return self._spare.pop(i)
+        return Tape(plan, batch, like.detach(), keep, is_hard)
+
+    def give_back(self, tape: Tape) -> None:
+        with self._lock:
+            self._spare = [tape, *self._spare[: SPARE - 1]]
+
+
+def by_partition(product: Tensor, num_partitions: int) -> Tensor:
+    """Products (R, B, M) seen as (R, P, B, J); as they are if P is 1."""
+    if num_partitions == 1:
+        return product
+    R, B, M = product.shape
+    return product.view(R, B, num_partitions, M // num_partitions).transpose(1, 2)
 
 
 def _order_of_use(plan: Plan) -> dict[int, Tensor]:
@@ -114,25 +202,21 @@ def _order_of_use(plan: Plan) -> dict[int, Tensor]:
     moved = {k: torch.arange(n + 1) for k, n in plan.num_rows.items()}
     sums = [level for level in plan.levels if not level.is_input]
     for level in (level for level in plan.levels if level.is_input):
-        used = torch.cat([_indices(rows) for x in sums if x.child_units == level.num_units for rows in x.children])
+        used = torch.cat([indices(rows) for x in sums if x.child_units == level.num_units for rows in x.children])
         own = torch.arange(level.start, level.start + level.num_regions)
         moved[level.num_units][used[(used >= level.start) & (used <= own[-1])]] = own
     return moved
 
 
 def _moved(rows: Rows, moved: Tensor | None) -> Rows:
-    return rows if moved is None else as_rows(moved[_indices(rows)].tolist())
+    return rows if moved is None else as_rows(moved[indices(rows)].tolist())
 
 
 def _in_order(level: Level, moved: Tensor | None, device: torch.device) -> tuple[Tensor, Tensor]:
     """Variables and parameter rows (R,) of an input level whose message rows are moved."""
-    variables = _indices(level.children[0])
+    variables = indices(level.children[0])
     rows = torch.arange(level.num_regions) if level.parameter_rows is None else level.parameter_rows.cpu()
     if moved is not None:
         order = moved[level.rows].argsort()
         variables, rows = variables[order], rows[order]
     return variables.to(device), rows.to(device)
-
-
-def _indices(rows: Rows) -> Tensor:
-    return torch.arange(rows.start, rows.stop) if isinstance(rows, slice) else rows.cpu()

@@ -1,11 +1,11 @@
-"""The tensor engine on the GPU: one fused kernel per level and pass, in float32. Same functions as `torch_engine`.
+"""The tensor engine on the GPU: one fused kernel per level and pass, in float32. Same functions as `fast`.
 
     launches         forward 1 per level; backward 1 per level for the flows, 1 more where gradients are asked for;
                      beside them only fills of new memory
     synchronisation  none: the host only queues, so both passes can be captured in a CUDA graph
     memory           per sample the messages, sum over regions of K + 1 floats; kept for the backward pass the same
                      again; the flows the same once more. At the peak about 3 (K + 1) floats per region and sample:
-                     the exponentials of the products, R M floats per level in `torch_engine`, are never stored
+                     the exponentials of the products, R M floats per level in `fast`, are never stored
 
 Matrix products use 3xTF32 (three TF32 products for one of nearly float32 accuracy; the single TF32 product truncates,
 a bias that adds up over the variables), or plain float32 where a card has no TF32. Where regions share children or
@@ -24,11 +24,9 @@ import triton
 from torch import Tensor
 
 from . import triton_kernels as kernels
-from .messages import Evidence, Messages, Parameters, Workspace
-from .plan import Level, Plan
-from .torch_engine import log_partition
-
-__all__ = ["backward", "forward", "log_partition"]
+from .messages import Evidence, Parameters
+from .plan import Level, Plan, unit_weight
+from .plan import indices as rows_of
 
 
 class Kept(NamedTuple):
@@ -39,10 +37,19 @@ class Kept(NamedTuple):
 
 
 @dataclass(frozen=True)
-class KeptMessages(Messages):
-    """Messages, and an entry of `kept` per level if they were kept."""
+class LogMessages:
+    """Per unit count K: log u = log_units + log_scale, of shapes (rows, K, B) and (rows, 1, B).
 
+    Both have one more row than there are regions: log 1 = 0. `kept` has an entry per level if they were kept.
+    """
+
+    log_units: dict[int, Tensor]
+    log_scale: dict[int, Tensor]
+    log_root: Tensor  # log Z without the constants taken out of the evidence, (B,)
+    constants: Tensor  # (B,) float64
+    weights: Tensor | None  # soft evidence without those, (D, C, B)
     kept: list[Kept] = field(default_factory=list)
+    may_be_impossible = True
 
 
 class Indices(NamedTuple):
@@ -61,34 +68,50 @@ class Source(NamedTuple):
 
 @torch.no_grad()
 def forward(
-    plan: Plan, parameters: Parameters, evidence: Evidence, *, keep: bool = False, workspace: Workspace | None = None
-) -> Messages:
-    """Messages of all regions, children before parents; the root's is log Z(w).
-
-    Args:
-        plan: the levels.
-        parameters: float32.
-        evidence: soft in float32, or hard.
-        keep: what the backward pass needs.
-        workspace: buffers for the messages; new ones if None.
-    """
-    given = evidence.log_weights if evidence.log_weights is not None else evidence.values
-    assert given is not None
-    messages = KeptMessages(**vars(Messages.of_ones(plan, parameters[0].detach(), given.shape[-1], workspace)))
-    if given.shape[-1] == 0:
-        return messages
-    with _on(given.device):
-        for level, indices in zip(plan.levels, _indices(plan, given.device)):
+    plan: Plan, parameters: Parameters, evidence: Evidence, *, keep: bool = False, tapes: object = None
+) -> LogMessages:
+    """Messages of all regions, children before parents; arguments as in `safe`, all in float32."""
+    like, batch = parameters[0].detach(), evidence.given.shape[-1]
+    constants, weights = torch.zeros(batch, dtype=torch.float64, device=like.device), None
+    if evidence.log_weights is not None:
+        weights, constants = evidence.without_maxima()
+    rows = {k: n + 1 for k, n in plan.num_rows.items()}
+    log_units = {k: like.new_empty(n, k, batch) for k, n in rows.items()}
+    for units in log_units.values():
+        units[-1] = 0.0
+    log_scale, root = {k: like.new_zeros(n, 1, batch) for k, n in rows.items()}, plan.levels[-1].start
+    kept = []
+    with _on(like.device):
+        for level, indices in zip(plan.levels, _indices(plan, like.device)) if batch else ():
             theta = parameters[level.parameter].detach().contiguous()
-            out = messages.log_units[level.num_units][level.rows]
+            out, scale = log_units[level.num_units][level.rows], log_scale[level.num_units][level.rows]
             if level.is_input and evidence.values is not None:
-                kept = hard_forward(level, indices, theta, evidence.values, out, keep)
+                kept.append(hard_forward(level, indices, theta, evidence.values, out, keep))
             else:
-                scale = messages.log_scale[level.num_units][level.rows]
-                kept = sum_forward(level, indices, theta, _source(level, messages, evidence), out, scale, keep)
-            if keep:
-                messages.kept.append(kept)
-    return messages
+                source = _source(level, weights, log_units, log_scale)
+                kept.append(sum_forward(level, indices, theta, source, out, scale, keep))
+    log_root = (log_units[1][root, 0] + log_scale[1][root, 0]).double()
+    return LogMessages(log_units, log_scale, log_root, constants, weights, kept if keep else [])
+
+
+def log_partition(plan: Plan, messages: LogMessages) -> Tensor:
+    """log Z(w) of each sample, (B,) in float64."""
+    return messages.log_root + messages.constants
+
+
+def odds(
+    plan: Plan, parameters: Parameters, messages: LogMessages, number: int, reached: tuple[Tensor, Tensor, Tensor]
+) -> Tensor:
+    """theta_km exp(x_m) up to a factor, (n, M): how likely each product below a unit is; arguments as in `safe`."""
+    (region, sample, unit), level = reached, plan.levels[number]
+    source = _source(level, messages.weights, messages.log_units, messages.log_scale)
+    log_e = torch.stack([source.units[rows] for rows in level.children]).sum(0)
+    relative = torch.stack([source.scales[rows] for rows in level.children]).sum(0, dtype=torch.float64)
+    size = level.num_regions, level.num_partitions, -1, log_e.shape[-1]
+    log_e, relative = log_e.view(size), relative.view(size)
+    x = (log_e + (relative - relative.amax(1, keepdim=True)).to(log_e)).flatten(1, 2)  # (R, M, B)
+    log_odds = unit_weight(level, parameters, region, unit).log() + x[region, :, sample]
+    return (log_odds - log_odds.amax(-1, keepdim=True)).exp()
 
 
 @torch.no_grad()
@@ -96,7 +119,7 @@ def backward(
     plan: Plan,
     parameters: Parameters,
     evidence: Evidence,
-    messages: Messages,
+    messages: LogMessages,
     *,
     root_flow: Tensor | None = None,
     gradients: list[Tensor] | None = None,
@@ -105,15 +128,11 @@ def backward(
     """Flows of all regions, from the root down, added to what is asked for.
 
     Args:
-        plan: the levels.
-        parameters: as given to `forward`.
-        evidence: as given to `forward`.
         messages: what `forward` returned for the same evidence, kept.
         root_flow: (B,), 1 by default; a sample's flows scale with it, so it carries an upstream gradient or a weight.
         gradients: per parameter d(sum of log Z)/d theta is added; times theta it is the edge flow.
         marginals: (D, C, B) zeros, to which the posterior marginals p(X_i = v | w) are written; soft evidence only.
     """
-    assert isinstance(messages, KeptMessages)
     new = torch.empty_like if plan.is_tree else torch.zeros_like
     flows = {k: new(message) for k, message in messages.log_units.items()}
     flows[1][plan.levels[-1].start, 0] = 1.0 if root_flow is None else root_flow
@@ -131,7 +150,7 @@ def backward(
                     assert evidence.values is not None
                     hard_gradient(level, indices, evidence.values, kept.u, flow, gradient)
                 continue
-            source = _source(level, messages, evidence)
+            source = _source(level, messages.weights, messages.log_units, messages.log_scale)
             log_u = messages.log_units[level.num_units][level.rows]
             target = marginals if level.is_input else flows[level.child_units]
             if target is not None:
@@ -213,10 +232,9 @@ def hard_gradient(level: Level, indices: Indices, values: Tensor, f: Tensor, flo
     )  # fmt: skip
 
 
-def _source(level: Level, messages: Messages, evidence: Evidence) -> Source:
+def _source(level: Level, weights: Tensor | None, log_units: dict[int, Tensor], log_scale: dict[int, Tensor]) -> Source:
     if not level.is_input:
-        return Source(messages.log_units[level.child_units], messages.log_scale[level.child_units])
-    weights = evidence.log_weights
+        return Source(log_units[level.child_units], log_scale[level.child_units])
     assert weights is not None
     return Source(weights, torch.zeros(len(weights), 1, weights.shape[-1], device=weights.device))
 
@@ -239,8 +257,7 @@ def _indices(plan: Plan, device: torch.device) -> list[Indices]:
 
 def level_indices(level: Level, constant: int, device: torch.device) -> Indices:
     """The rows that a level's kernels read; `constant` is the row of log 1 among the children's messages."""
-    runs = [torch.arange(r.start, r.stop) if isinstance(r, slice) else r.cpu() for r in level.children]
-    children = torch.stack(runs)
+    children = torch.stack([rows_of(rows) for rows in level.children])
     if not level.is_input:
         children = children.masked_fill(children == constant, -1)
     rows = level.parameter_rows

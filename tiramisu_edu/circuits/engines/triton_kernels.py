@@ -1,4 +1,4 @@
-"""The tensor engine's step as five fused Triton kernels: what `torch_engine` writes to memory stays in registers.
+"""The tensor engine's step as five fused Triton kernels: what `fast` writes to memory stays in registers.
 
     sum_forward      (a, b)  log u_k = log sum_m theta_km exp(x_m),   x_m = sum of the children's log messages
     sum_backward     (c, e)  flow of product m = exp(x_m) sum_k theta_km flow_k / u_k, handed to its children
@@ -42,7 +42,7 @@ from .triton_tiles import (
 
 INF = tl.constexpr(float("inf"))
 TINY = tl.constexpr(1.1754943508222875e-38)  # the smallest normal float32
-THIN = tl.constexpr(1.0842021724855044e-19)  # its square root, as in torch_engine
+THIN = tl.constexpr(1.0842021724855044e-19)  # its square root: a sum below it may have lost terms
 
 
 @triton.jit

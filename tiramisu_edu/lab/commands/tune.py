@@ -35,7 +35,7 @@ class Options:
 def run(options: Options) -> int:
     """Try all candidates, print them, and write samplers.json or guides.json beside the world's models."""
     from ...checkpoint import Checkpoint
-    from ...datafiles import data_root
+    from ...datafiles import data_root, write_checksums
     from ...errors import TiramisuError, unknown_name
     from ...masks import MASKS
     from ..common import check_place, chosen_device
@@ -71,5 +71,7 @@ def run(options: Options) -> int:
         if names:  # at the end, so that a guide is tuned on the same sampler however often the run was stopped
             save_tuned(path, {name: found[name] for name in names})
             print(f"written: {path}")
+    if options.out is None:
+        write_checksums()
     kept.remove()
     return 0

@@ -210,7 +210,11 @@ def digest(cell: Cell, root: Path) -> str:
     """
     world = cell.world.partition("-")[0]
     unread = tuple(f"{world}/{prefix}" for prefix, guide in READ_BY.items() if not cell.method.guide.startswith(guide))
-    files = {n: sha for n, sha in checksums().items() if n.startswith(f"{world}/") and not n.startswith(unread)}
+    files = {
+        n: sha
+        for n, sha in checksums().items()
+        if n.startswith(f"{world}/") and not n.startswith(unread) and n.endswith(".safetensors")
+    }
     own = [_tuned(root / world / "samplers.json", cell.method.sampler)]
     if guide := _tuned(root / world / "guides.json", cell.method.guide):
         own.append(guide)

@@ -36,11 +36,12 @@ def save_sheet(path: str | Path, rows: dict[str, Tensor], title: str) -> Path:
     gap = max(1, H // 16)
     canvas = as_levels(F.pad(pictures, (0, gap, 0, gap), value=1.0))
     canvas = canvas.permute(0, 3, 1, 4, 2).reshape(R * (H + gap), B * (W + gap), 3)[:-gap, :-gap]
-    figure, axis = new_figure(1.9 + 0.75 * B, 0.4 + 0.76 * R)
+    labels, wanted = (0.3 + 0.08 * max(map(len, text.split("\n"))) for text in ("\n".join(rows), title))  # inches
+    figure, axis = new_figure(max(labels + 0.75 * B, wanted), 0.4 + 0.76 * R)
     axis.imshow(canvas.numpy(), interpolation="nearest")
     axis.set_yticks([r * (H + gap) + H / 2 - 0.5 for r in range(R)], labels=list(rows), fontsize=9, parse_math=False)
     axis.set_xticks([])
     axis.tick_params(length=0)
     axis.spines[:].set_visible(False)
-    axis.set_title(title, loc="left", fontsize=9, parse_math=False)  # a dollar sign is one
+    figure.suptitle(title, x=0.01, ha="left", fontsize=9, parse_math=False)  # a dollar sign is one
     return save_figure(figure, path, grid=False)

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from ...datafiles import data_path, verified
-from ...errors import TiramisuError
-from ...files import load_safetensors, save_safetensors
+from ...errors import FileError, TiramisuError
+from ...files import load_safetensors, reading, save_safetensors
 
 NUM_LEVELS = 17
 HEIGHT = WIDTH = 8
@@ -107,6 +107,12 @@ def _load(split: str) -> tuple[Tensor, Tensor]:
     """Grey levels (N, 8, 8) long and labels (N,) long of one split."""
     if split not in SPLITS:
         raise TiramisuError(f"unknown split {split!r}; choose one of {', '.join(SPLITS)}")
-    tensors, _ = load_safetensors(verified(data_path(FILE)), kind=_KIND, version=_VERSION)
-    chosen = tensors["splits"] == list(SPLITS).index(split)
-    return tensors["images"][chosen].long(), tensors["labels"][chosen].long()
+    path = verified(data_path(FILE))
+    tensors, _ = load_safetensors(path, kind=_KIND, version=_VERSION)
+    with reading(path):
+        levels, labels, splits = (tensors[name] for name in ("images", "labels", "splits"))
+        shapes = (len(splits), HEIGHT, WIDTH), (len(splits),), (len(splits),)
+        if (levels.shape, labels.shape, splits.shape) != shapes or int(levels.max()) >= NUM_LEVELS:
+            raise FileError(f"{path} does not hold digits of {HEIGHT} x {WIDTH} pixels in {NUM_LEVELS} levels")
+        chosen = splits == list(SPLITS).index(split)
+        return levels[chosen].long(), labels[chosen].long()

@@ -21,6 +21,7 @@ h = 1 or w = 1. Pictures are drawn at twice the resolution and then averaged.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
@@ -125,10 +126,17 @@ class Canvas:
         Returns: (N, 3, size, size) float32 in [-1, 1].
         """
         images = F.avg_pool2d(self.pixels, 2)
-        height = torch.linspace(1.0, -1.0, images.shape[-1])[:, None]  # 1 at the top, -1 at the bottom
+        height = torch.linspace(1.0, -1.0, images.shape[-1], dtype=torch.float32)[
+            :, None
+        ]  # 1 at the top, -1 at the bottom
         images *= _spread(brightness, 3) * (1.0 + light * height)
-        images += noise * torch.randn(images.shape, generator=generator)
+        images += noise * torch.randn(images.shape, generator=generator, dtype=torch.float32)
         return images.clamp_(0.0, 1.0).mul_(2.0).sub_(1.0)
+
+
+def rgb(colours: Sequence[float] | Sequence[Sequence[float]]) -> Tensor:
+    """One colour (3,) or several (n, 3), in float32 whatever torch's default is."""
+    return torch.tensor(colours, dtype=torch.float32)
 
 
 def circle(canvas: Canvas, x: Number, y: Number, radius: Number) -> Tensor:
@@ -174,7 +182,7 @@ def polygon(canvas: Canvas, points: list[tuple[Number, Number]]) -> Tensor:
     """
     distance = None
     for (x1, y1), (x2, y2) in zip(points, [*points[1:], points[0]], strict=True):
-        along_x, along_y = torch.as_tensor(x2 - x1), torch.as_tensor(y2 - y1)
+        along_x, along_y = (torch.as_tensor(v, dtype=canvas.x.dtype) for v in (x2 - x1, y2 - y1))
         length = torch.hypot(along_x, along_y)
         normal_x, normal_y = _spread(along_y / length), _spread(-along_x / length)  # pointing outwards
         edge = (canvas.x - _spread(x1)) * normal_x + (canvas.y - _spread(y1)) * normal_y

@@ -13,17 +13,17 @@ from functools import reduce
 import torch
 from torch import Tensor
 
-from .drawing import Canvas, box, capsule, circle, ellipse, outline, stripes
+from .drawing import Canvas, box, capsule, circle, ellipse, outline, rgb, stripes
 from .faces_factors import BOXES, CLOTH_COLOURS, EYE_COLOURS, HAIR_COLOURS, MODEL, SKIN_COLOURS, canonical
 from .scene import Scene
 
 COLOUR_NOISE, LIGHT, PIXEL_NOISE = 0.02, 0.06, 0.012  # standard deviations of colours and pixels; light from above
 _PASTEL, _EYE_X, _EYE_Y = 0.66, 3.7, 16.0  # share of white in a background; the eyes' distance from the middle
-_WHITE, _DARK = torch.tensor([1.0, 1.0, 1.0]), torch.tensor([0.09, 0.08, 0.12])
-_LIP, _THROAT = torch.tensor([0.86, 0.20, 0.26]), torch.tensor([0.36, 0.06, 0.10])
-_GOLD, _RIM = torch.tensor([1.0, 0.80, 0.16]), torch.tensor([0.40, 0.22, 0.06])
-_PEARL, _SILVER = torch.tensor([0.98, 0.97, 0.95]), torch.tensor([0.32, 0.34, 0.44])
-_RED_FRAME = torch.tensor([0.84, 0.10, 0.22])
+_WHITE, _DARK = rgb([1.0, 1.0, 1.0]), rgb([0.09, 0.08, 0.12])
+_LIP, _THROAT = rgb([0.86, 0.20, 0.26]), rgb([0.36, 0.06, 0.10])
+_GOLD, _RIM = rgb([1.0, 0.80, 0.16]), rgb([0.40, 0.22, 0.06])
+_PEARL, _SILVER = rgb([0.98, 0.97, 0.95]), rgb([0.32, 0.34, 0.44])
+_RED_FRAME = rgb([0.84, 0.10, 0.22])
 
 
 def draw(states: Tensor, size: int, generator: torch.Generator) -> Tensor:
@@ -37,7 +37,9 @@ def draw(states: Tensor, size: int, generator: torch.Generator) -> Tensor:
 
     Returns: (N, 3, size, size) float32 in [-1, 1].
     """
-    shift_x, shift_y, scale, width, brightness = 2 * torch.rand(5, len(states), generator=generator) - 1
+    shift_x, shift_y, scale, width, brightness = (
+        2 * torch.rand(5, len(states), generator=generator, dtype=torch.float32) - 1
+    )
     face = _Face(states, generator)
     canvas = Canvas.blank(face.colour("background", CLOTH_COLOURS).lerp(_WHITE, _PASTEL), size)
     _draw_background(canvas)
@@ -57,7 +59,11 @@ class _Face:
     def __init__(self, states: Tensor, generator: torch.Generator) -> None:
         self._states = dict(zip(MODEL.names, states.T, strict=True))
         self._noise = dict(
-            zip(MODEL.names, COLOUR_NOISE * torch.randn(len(MODEL), len(states), 3, generator=generator), strict=True)
+            zip(
+                MODEL.names,
+                COLOUR_NOISE * torch.randn(len(MODEL), len(states), 3, generator=generator, dtype=torch.float32),
+                strict=True,
+            )
         )
 
     def is_(self, factor: str, *values: str) -> Tensor:
@@ -68,7 +74,7 @@ class _Face:
     def colour(self, factor: str, palette: dict[str, tuple[int, int, int]]) -> Tensor:
         """(N, 3) in [0, 1]: the factor's colour, with noise; white for "none"."""
         words = MODEL.factors[MODEL.index(factor)].values
-        table = torch.tensor([palette.get(word, (255, 255, 255)) for word in words]) / 255
+        table = rgb([palette.get(word, (255, 255, 255)) for word in words]) / 255
         return (table[self._states[factor]] + self._noise[factor]).clamp(0, 1)
 
 

@@ -26,6 +26,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from ...checks import positive_integer
 from ...errors import ImageError, TiramisuError
 from ...names import FOLDER
 from ...pictures import load_image
@@ -80,6 +81,7 @@ class PictureFolder:
         """
         if split not in SPLITS:
             raise TiramisuError(f"unknown split {split!r}; choose one of {', '.join(SPLITS)}")
+        count = None if count is None else positive_integer("count", count)
         files, known = self.files[split], len(self.skipped)
         loaded = list(islice(self._read(files), count))
         if new := len(self.skipped) - known:

@@ -14,8 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ...errors import FileError, ImageError
-from ...files import load_safetensors, save_safetensors
+from ...errors import ImageError
+from ...files import load_safetensors, reading, save_safetensors, with_weights
 
 KIND, VERSION = "judge", 1
 _CHUNK = 1024  # images per call when reading many
@@ -107,14 +107,10 @@ class Judge(nn.Module):
             FileError: for a file that is missing, damaged or of another kind.
         """
         weights, metadata = load_safetensors(path, kind=KIND, version=VERSION)
-        try:
-            with torch.device("meta"):  # no initial weights, hence no draw from the global generator
-                judge = cls(**metadata["architecture"])
-            judge.load_state_dict({name: value.float() for name, value in weights.items()}, assign=True)
-        except (KeyError, TypeError, RuntimeError) as reason:
-            raise FileError(f"{path} does not describe a judge: {reason}") from None
-        judge.facts = metadata["facts"]
-        return judge.eval().requires_grad_(False)
+        with reading(path):
+            judge = with_weights(lambda: cls(**metadata["architecture"]), weights)
+            judge.facts = dict(metadata["facts"])
+        return judge
 
 
 def accuracy(judge: Judge, images: Tensor, states: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .drawing import Canvas, box, capsule, circle, ellipse, polygon, stripes
+from .drawing import Canvas, box, capsule, circle, ellipse, polygon, rgb, stripes
 from .factors import FactorModel
 from .rooms_factors import rooms_model
 from .scene import Box, Scene
@@ -63,8 +63,8 @@ class Room:
 
     def colour(self, palette: list[tuple[float, float, float]], name: str) -> Tensor:
         """(N, 3): the colour of a factor's state, a little different in every picture."""
-        colours = torch.tensor(palette)[self.state(name)]
-        return colours + TINT * torch.randn(colours.shape, generator=self.generator)
+        colours = rgb(palette)[self.state(name)]
+        return colours + TINT * torch.randn(colours.shape, generator=self.generator, dtype=torch.float32)
 
     def part(self, left: float, top: float, right: float, bottom: float) -> Canvas:
         """The canvas near a thing, with room for the jitter."""
@@ -72,7 +72,7 @@ class Room:
 
 
 def _jitter(count: int, generator: torch.Generator, width: float) -> Tensor:
-    return width * (2 * torch.rand(count, generator=generator) - 1)
+    return width * (2 * torch.rand(count, generator=generator, dtype=torch.float32) - 1)
 
 
 def draw(states: Tensor, size: int, generator: torch.Generator) -> Tensor:
@@ -80,7 +80,9 @@ def draw(states: Tensor, size: int, generator: torch.Generator) -> Tensor:
     count = len(states)
     shift_x, shift_y = _jitter(count, generator, SHIFT), _jitter(count, generator, SHIFT)
     stretch_x, stretch_y = 1 + _jitter(count, generator, STRETCH), 1 + _jitter(count, generator, STRETCH)
-    canvas = Canvas.blank(torch.zeros(count, 3), size).moved(shift_x, shift_y, stretch_x, stretch_y)
+    canvas = Canvas.blank(torch.zeros(count, 3, dtype=torch.float32), size).moved(
+        shift_x, shift_y, stretch_x, stretch_y
+    )
     room = Room(MODEL, states, canvas, generator)
     _wall(room)
     _floor(room)
@@ -119,23 +121,23 @@ def _floor(room: Room) -> None:
     canvas.paint(20 - canvas.y, colour)
     planks = 1 - room.has("floor", "carpet")
     canvas.paint(torch.maximum(stripes(canvas.y, 2.8, 0.35, 22.6), 21 - canvas.y), colour * 0.82, planks)
-    canvas.paint((canvas.y - 20).abs() - 0.5, torch.tensor(LINEN))
+    canvas.paint((canvas.y - 20).abs() - 0.5, rgb(LINEN))
 
 
 def _window(room: Room) -> None:
     canvas = room.part(9, 0, 23, 12)
-    canvas.paint(box(canvas, 9.5, 1.0, 22.5, 11.0, 0.4), torch.tensor(WHITE))
+    canvas.paint(box(canvas, 9.5, 1.0, 22.5, 11.0, 0.4), rgb(WHITE))
     canvas.paint(box(canvas, 10.6, 2.0, 21.4, 10.3), room.colour(SKIES, "sky"))
     day, night = room.has("sky", "day"), room.has("sky", "night")
     cloud = torch.minimum(ellipse(canvas, 13.4, 7.6, 2.0, 0.9), ellipse(canvas, 14.2, 6.9, 1.2, 0.9))
-    canvas.paint(cloud, torch.tensor(WHITE), day)
-    canvas.paint(circle(canvas, 19.2, 4.4, 1.5), torch.tensor((1.0, 0.90, 0.40)), day)
+    canvas.paint(cloud, rgb(WHITE), day)
+    canvas.paint(circle(canvas, 19.2, 4.4, 1.5), rgb((1.0, 0.90, 0.40)), day)
     moon = torch.maximum(circle(canvas, 19.0, 4.4, 1.6), -circle(canvas, 18.2, 3.9, 1.4))
-    canvas.paint(moon, torch.tensor((1.0, 0.97, 0.80)), night)
+    canvas.paint(moon, rgb((1.0, 0.97, 0.80)), night)
     for x, y in ((12.4, 3.8), (14.3, 7.6), (19.6, 8.2), (12.2, 8.8)):
-        canvas.paint(circle(canvas, x, y, 0.4), torch.tensor(WHITE), night)
+        canvas.paint(circle(canvas, x, y, 0.4), rgb(WHITE), night)
     for bar in (box(canvas, 15.65, 1.5, 16.35, 10.5), box(canvas, 10.0, 5.7, 22.0, 6.2)):
-        canvas.paint(bar, torch.tensor(WHITE))
+        canvas.paint(bar, rgb(WHITE))
 
 
 def _curtain(room: Room, name: str, left: float) -> None:
@@ -143,15 +145,15 @@ def _curtain(room: Room, name: str, left: float) -> None:
     cloth = box(canvas, left, 0.6, left + 3.8, 12.6, 0.5)
     canvas.paint(cloth, colour)
     canvas.paint(torch.maximum(cloth, stripes(canvas.x, 1.9, 0.55, left + 1.9)), colour * 0.80)
-    canvas.paint(capsule(canvas, left - 0.4, 0.7, left + 4.2, 0.7, 0.8), torch.tensor(INK))
+    canvas.paint(capsule(canvas, left - 0.4, 0.7, left + 4.2, 0.7, 0.8), rgb(INK))
 
 
 def _picture(room: Room, name: str, x: float) -> None:
     canvas = room.part(x - 3, 2, x + 3, 9)
-    canvas.paint(box(canvas, x - 2.9, 2.0, x + 2.9, 8.8), torch.tensor(INK))
+    canvas.paint(box(canvas, x - 2.9, 2.0, x + 2.9, 8.8), rgb(INK))
     inside = box(canvas, x - 2.2, 2.7, x + 2.2, 8.1)
-    canvas.paint(inside, torch.tensor(LINEN))
-    colour = torch.tensor((0.82, 0.42, 0.22))
+    canvas.paint(inside, rgb(LINEN))
+    colour = rgb((0.82, 0.42, 0.22))
     canvas.paint(torch.maximum(inside, stripes(canvas.y, 1.9, 0.95, 5.4)), colour, room.has(name, "bars"))
     canvas.paint(circle(canvas, x, 5.4, 1.6), colour, room.has(name, "disc"))
     peak = polygon(canvas, [(x, 3.2), (x + 2.1, 7.8), (x - 2.1, 7.8)])
@@ -160,18 +162,18 @@ def _picture(room: Room, name: str, x: float) -> None:
 
 def _table(room: Room, name: str, x: float) -> None:
     canvas, colour = room.part(x - 3, 17, x + 3, 25), room.colour(WOODS, name)
-    canvas.paint(ellipse(canvas, x, 24.6, 3.2, 0.8), torch.zeros(3), 0.25, softness=0.8)
+    canvas.paint(ellipse(canvas, x, 24.6, 3.2, 0.8), rgb((0.0, 0.0, 0.0)), 0.25, softness=0.8)
     canvas.paint(box(canvas, x - 2.6, 18.0, x + 2.6, 24.6, 0.3), colour * 0.9)
     canvas.paint(box(canvas, x - 3.0, 17.6, x + 3.0, 18.9, 0.3), colour)
     canvas.paint(box(canvas, x - 2.0, 20.0, x + 2.0, 23.4, 0.3), colour * 0.78)
-    canvas.paint(circle(canvas, x, 21.6, 0.5), torch.tensor((0.95, 0.80, 0.40)))
+    canvas.paint(circle(canvas, x, 21.6, 0.5), rgb((0.95, 0.80, 0.40)))
 
 
 def _lamp(room: Room, name: str, x: float) -> None:
     canvas, on = room.part(x - 4, 9, x + 4, 18), room.has(name, "on")
-    canvas.paint(circle(canvas, x, 13.0, 2.1), torch.tensor(GLOW), on * 0.75, softness=2.2)
-    canvas.paint(box(canvas, x - 0.35, 14.5, x + 0.35, 17.6), torch.tensor(INK))
-    canvas.paint(ellipse(canvas, x, 17.4, 1.2, 0.5), torch.tensor(INK))
+    canvas.paint(circle(canvas, x, 13.0, 2.1), rgb(GLOW), on * 0.75, softness=2.2)
+    canvas.paint(box(canvas, x - 0.35, 14.5, x + 0.35, 17.6), rgb(INK))
+    canvas.paint(ellipse(canvas, x, 17.4, 1.2, 0.5), rgb(INK))
     shade = polygon(canvas, [(x - 1.1, 11.2), (x + 1.1, 11.2), (x + 2.1, 14.8), (x - 2.1, 14.8)])
     canvas.paint(shade, room.colour(SHADES, name))
 
@@ -183,12 +185,12 @@ def _bed(room: Room) -> None:
         room.colour(COLOURS, "bed cover"),
         room.colour(COLOURS, "cushion"),
     )
-    canvas.paint(box(canvas, 7.6, 24.0, 24.4, 26.6, 1.0), torch.zeros(3), 0.3, softness=0.8)
+    canvas.paint(box(canvas, 7.6, 24.0, 24.4, 26.6, 1.0), rgb((0.0, 0.0, 0.0)), 0.3, softness=0.8)
     canvas.paint(box(canvas, 8.0, 11.0, 24.0, 20.0, 1.0), wood)
     canvas.paint(box(canvas, 8.9, 12.2, 23.1, 19.0, 0.8), wood * 0.88)
     for x in (13.2, 18.8):
-        canvas.paint(ellipse(canvas, x, 16.9, 2.3, 2.1), torch.tensor(LINEN) * 0.86)
-        canvas.paint(ellipse(canvas, x, 16.7, 2.1, 1.9), torch.tensor(LINEN))
+        canvas.paint(ellipse(canvas, x, 16.9, 2.3, 2.1), rgb(LINEN) * 0.86)
+        canvas.paint(ellipse(canvas, x, 16.7, 2.1, 1.9), rgb(LINEN))
     sheet = box(canvas, 8.2, 17.7, 23.8, 25.8, 0.9)
     canvas.paint(sheet, cover)
     canvas.paint(
@@ -206,7 +208,7 @@ def _rug(room: Room) -> None:
     canvas, colour = room.part(7, 27, 25, 32), room.colour(COLOURS, "rug")
     rug = box(canvas, 7.4, 27.2, 24.6, 31.6, 0.8)
     canvas.paint(rug, colour)
-    cream = torch.tensor(LINEN)
+    cream = rgb(LINEN)
     bars = torch.maximum(rug + 0.6, stripes(canvas.x, 3.2, 1.3, 16.0))
     canvas.paint(bars, cream, room.has("rug pattern", "bars"))
     for x in (11.2, 16.0, 20.8):
@@ -226,13 +228,13 @@ def _plant(room: Room) -> None:
     canvas = room.part(25, 21, 32, 32)
     present, flower = 1 - room.has("plant", "none"), room.has("plant", "flower")
     for x, y in ((26.2, 25.4), (28.4, 23.9), (30.6, 25.4)):
-        canvas.paint(capsule(canvas, 28.4, 29.0, x, y, 1.5), torch.tensor(LEAF), present)
+        canvas.paint(capsule(canvas, 28.4, 29.0, x, y, 1.5), rgb(LEAF), present)
     for x, y in ((26.0, 25.0), (28.4, 23.4), (30.8, 25.0)):
-        canvas.paint(circle(canvas, x, y, 1.35), torch.tensor((0.93, 0.33, 0.42)), flower)
-        canvas.paint(circle(canvas, x, y, 0.5), torch.tensor((1.0, 0.85, 0.45)), flower)
+        canvas.paint(circle(canvas, x, y, 1.35), rgb((0.93, 0.33, 0.42)), flower)
+        canvas.paint(circle(canvas, x, y, 0.5), rgb((1.0, 0.85, 0.45)), flower)
     pot = polygon(canvas, [(26.5, 28.0), (30.3, 28.0), (29.7, 31.4), (27.1, 31.4)])
-    canvas.paint(pot, torch.tensor((0.88, 0.84, 0.78)), present)
-    canvas.paint(box(canvas, 26.2, 27.6, 30.6, 28.8, 0.3), torch.tensor((0.96, 0.93, 0.88)), present)
+    canvas.paint(pot, rgb((0.88, 0.84, 0.78)), present)
+    canvas.paint(box(canvas, 26.2, 27.6, 30.6, 28.8, 0.3), rgb((0.96, 0.93, 0.88)), present)
 
 
 def _near(left: float, top: float, right: float, bottom: float) -> Box:

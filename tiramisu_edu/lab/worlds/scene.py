@@ -15,6 +15,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from ...checks import positive_integer
 from ...errors import ImageError, StructureError, TiramisuError
 from ...masks import mask
 from .drawing import UNITS
@@ -121,8 +122,7 @@ class Scene:
         if split not in SPLITS:
             raise TiramisuError(f"unknown split {split!r}; choose one of {', '.join(SPLITS)}")
         count = SPLITS[split] if count is None else count
-        if count < 1:
-            raise TiramisuError(f"{count} images asked for; count is at least 1")
+        positive_integer("count", count)
         parts = [
             self._block(split, start // BLOCK, min(BLOCK, count - start), size) for start in range(0, count, BLOCK)
         ]

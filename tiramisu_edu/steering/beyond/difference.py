@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from ...diffusion.step import Step
-from ...errors import FileError
-from ...files import load_safetensors, save_safetensors
+from ...errors import TiramisuError
+from ...files import load_safetensors, reading, save_safetensors
 from ..evidence import Observation
 from ..guide import CircuitGuide, observed
 
@@ -30,6 +30,15 @@ class WeightTable:
     log_snr: Tensor
     edges: Tensor
     weights: Tensor
+
+    def __post_init__(self) -> None:
+        for name, axis in (("log_snr", self.log_snr), ("edges", self.edges)):
+            if axis.ndim != 1 or not axis.is_floating_point() or not bool((axis.diff() > 0).all()):
+                raise TiramisuError(f"{name} must be rising numbers, one row")
+        expected = len(self.log_snr), len(self.edges) + 1
+        inside = self.weights.is_floating_point() and bool(((self.weights >= 0) & (self.weights <= 1)).all())
+        if tuple(self.weights.shape) != expected or not inside:
+            raise TiramisuError(f"weights must be numbers in [0, 1] of shape {expected}")
 
     def row(self, alpha_bar: float) -> Tensor:
         """w of each bin of the circuit's variance at that signal level, (V,)."""
@@ -53,10 +62,8 @@ class WeightTable:
             FileError: when the file is no such table.
         """
         tensors, _ = load_safetensors(path, kind=KIND, version=VERSION)
-        try:
+        with reading(path):
             return cls(tensors["log_snr"], tensors["edges"], tensors["weights"])
-        except KeyError as error:
-            raise FileError(f"{path} holds no guide weights: {error} is missing") from None
 
 
 @dataclass
@@ -92,7 +99,7 @@ class DifferenceGuide(CircuitGuide):
 
     def means(self, seen: Observation) -> tuple[Tensor, Tensor]:
         """E[x_0 | x_t, known and demand], and E[x_0 | x_t]."""
-        self.cost["circuit passes"] += 2  # in one call
+        self.count("circuit passes", 2)  # in one call
         both = seen.with_and_without_known()
         log_weights = self.codebook.log_noisy(both)
         log_weights[: len(seen.x_t)] += self.log_known(seen)

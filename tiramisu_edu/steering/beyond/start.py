@@ -5,11 +5,13 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from ...checks import number
 from ...circuits.circuit import Circuit
 from ...diffusion.noise import Generators, standard_normal
 from ...diffusion.schedule import Schedule
 from ...errors import TiramisuError
 from ..evidence import Codebook, Observation
+from ..guide import check_size
 
 
 def circuit_start(
@@ -42,7 +44,7 @@ def circuit_start(
     Raises:
         TiramisuError: when `begin` is not in (0, 1].
     """
-    if not 0 < begin <= 1:
+    if number("the share of the steps that the circuit start leaves", begin, 0, 1) == 0:
         raise TiramisuError(f"the circuit start must leave a share of the steps in (0, 1], not {begin}")
     steps = max(1, round(begin * len(schedule)))
     variance = schedule.residual_variance
@@ -54,5 +56,7 @@ def circuit_start(
     )
     visible = torch.where(known, image, 0.0)
     seen = Observation(torch.zeros_like(image), 0.0, visible, known.expand_as(image))  # no signal: a = 0
-    mean = codebook.moments(circuit.posterior_marginals(codebook.log_weights(seen)), seen).mean
+    log_weights = codebook.log_weights(seen)
+    check_size(image, log_weights, circuit)
+    mean = codebook.moments(circuit.posterior_marginals(log_weights), seen).mean
     return shorter, shorter.add_noise(mean.to(image), steps - 1, standard_normal(image, generator))

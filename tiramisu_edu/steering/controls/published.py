@@ -48,7 +48,7 @@ class PublishedLatentGuide(LatentGuide):
         return independent_codes(torch.where(log_q >= least, marginals, 1e-8), self.samples, self.generator)
 
     def mix(self, step: Step, painted: Moments, alpha: float) -> Tensor:
-        levels = torch.linspace(-1, 1, 256).to(step.x_t)
+        levels = torch.linspace(-1, 1, 256, dtype=torch.float32).to(step.x_t)
         x_dm, mean, variance = (i.flatten(1) for i in (step.prediction.x_0, *painted))
         log_dm = gaussian_on_grid(x_dm, step.step_variance, levels, truncation=2.0)
         pc = gaussian_on_grid(mean, variance, levels).exp()

@@ -1,0 +1,68 @@
+"""Circuits as files: one safetensors file of parameters, with the region graph and facts as metadata."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..errors import FileError, StructureError
+from ..files import load_safetensors, save_safetensors
+from .regions import RegionGraph
+
+KIND, VERSION = "circuit", 1
+PROBABILITIES = (None, "categorical")  # sums and inputs whose parameters are probabilities themselves
+FLOATS = (torch.float32, torch.float64, torch.bfloat16)
+
+
+def write(path: str | Path, graph: RegionGraph, parameters: list[Tensor], facts: dict[str, Any]) -> None:
+    """Write a circuit: tensors `theta.0`, `theta.1` …, the region graph and the facts as metadata."""
+    tensors = {f"theta.{i}": theta for i, theta in enumerate(parameters)}
+    metadata = {"graph": graph.to_json(), "facts": facts}
+    save_safetensors(path, tensors, kind=KIND, version=VERSION, metadata=metadata)
+
+
+def halved(parameters: list[Tensor], families: list[str | None]) -> list[Tensor]:
+    """The parameters with probabilities in bfloat16, half the bytes."""
+    return [own.bfloat16() if family in PROBABILITIES else own for own, family in zip(parameters, families)]
+
+
+def read(path: str | Path) -> tuple[RegionGraph, dict[str, Tensor], torch.dtype, dict[str, Any]]:
+    """The graph, the tensors, the floats of a circuit that holds them, and the facts.
+
+    Raises:
+        FileError: when the file holds no circuit, or parameters that are no finite floats.
+    """
+    tensors, metadata = load_safetensors(path, kind=KIND, version=VERSION)
+    try:
+        graph, facts = RegionGraph.from_json(metadata["graph"]), metadata["facts"]
+    except (KeyError, StructureError) as error:
+        raise FileError(f"{path} does not hold a circuit: {error}") from error
+    for name, theta in tensors.items():
+        if theta.dtype not in FLOATS:
+            raise FileError(f"{path}: its tensor {name} holds {theta.dtype}, no parameters")
+        if not theta.isfinite().all():
+            raise FileError(f"{path}: its tensor {name} contains NaN or an infinite number")
+    is_double = any(theta.dtype == torch.float64 for theta in tensors.values())
+    return graph, tensors, torch.float64 if is_double else torch.float32, facts
+
+
+def fill(path: str | Path, parameters: list[Tensor], families: list[str | None], tensors: dict[str, Tensor]) -> None:
+    """Copy the tensors of a file to a circuit's parameters; probabilities in half precision are normalised again.
+
+    Raises:
+        FileError: when they do not fit, or are no probabilities where there should be some.
+    """
+    expected = [tuple(theta.shape) for theta in parameters]
+    found = [tuple(tensors[f"theta.{i}"].shape) if f"theta.{i}" in tensors else None for i in range(len(tensors))]
+    if expected != found:
+        raise FileError(f"{path}: its tensors have shapes {found}, its graph needs {expected}")
+    for i, (theta, family) in enumerate(zip(parameters, families)):
+        stored = tensors[f"theta.{i}"]
+        theta.copy_(stored)
+        if stored.dtype == torch.bfloat16:
+            theta /= theta.sum(-1, keepdim=True)
+        if family in (*PROBABILITIES, "indicator", "bernoulli") and (theta < 0).any():
+            raise FileError(f"{path}: its tensor theta.{i} holds negative probabilities")

@@ -1,0 +1,255 @@
+"""The engine of the processor: messages as scaled linear values, without a logarithm.
+
+Per region and sample, with one batched matrix product for all regions of a level:
+
+    forward    p_m = product of the children's u_m,   p = p / s with s = max_m p_m,   u = theta p
+    backward   flow of product m = p_m sum_k theta_km flow_k / u_k
+
+and log Z = log u_root + the logs of all s below it. Several partitions of a region are brought to the scale of the
+largest, and products of many factors are scaled on the way. Units lie innermost in memory, (R, B, K), so that hard
+evidence reads and counts whole rows of units and no message is ever transposed.
+
+Linear values can leave the range of the floats. An underflow loses less than the smallest normal number of a product,
+so u = theta p is exact as long as every u s stays far above that number (`LOWEST`). Samples where it does not (a unit
+that the evidence excludes, children that contradict each other) are computed again in float64, where units that no
+product supports are told from those that underflow; what leaves that range too goes to `safe`, in log space.
+"""
+
+from __future__ import annotations
+
+import sys
+import weakref
+from dataclasses import dataclass
+from functools import cached_property
+from types import ModuleType
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from . import safe
+from .messages import Evidence, Parameters
+from .plan import Plan, level_weight, unit_weight
+from .steps import add_product, count_values, look_up, multiply, multiply_apart, weights_of, write_marginals
+from .tape import InputStep, Tape, Tapes
+
+LOWEST = 0.75  # the smallest unit that is trusted, as a power of the smallest normal number: 4e-29 in float32
+
+
+class Rest(NamedTuple):
+    """The samples that left the range of the floats, and what another pass made of them."""
+
+    samples: Tensor  # (n,) long, which they are
+    engine: ModuleType  # this one or `safe`
+    parameters: Parameters  # in float64
+    evidence: Evidence
+    messages: Any
+
+
+@dataclass(frozen=True)
+class LinearMessages:
+    """What a forward pass leaves: the tape with the messages, the evidence, and the samples computed again."""
+
+    tape: Tape
+    log_weights: Tensor | None  # soft evidence, (D, C, B)
+    weights: Tensor | None  # the same as weights, (D, B, C), each row summing to one
+    rest: Rest | None
+
+    @property
+    def may_be_impossible(self) -> bool:
+        """Whether Z(w) can be 0 for some sample."""
+        return self.rest is not None
+
+    @cached_property
+    def log_root(self) -> Tensor:
+        """log Z without the constants of the evidence, (B,) in float64."""
+        log_root = self.tape.log_root()
+        if self.rest is not None:
+            log_root[self.rest.samples] = self.rest.messages.log_root
+        return log_root
+
+
+def forward(
+    plan: Plan,
+    parameters: Parameters,
+    evidence: Evidence,
+    *,
+    keep: bool = False,
+    tapes: Tapes | None = None,
+    is_careful: bool = False,
+) -> LinearMessages:
+    """Messages of all regions, children before parents.
+
+    Args:
+        keep: what the backward pass needs.
+        tapes: where to take a tape from, and to put it back when the messages are gone; a new tape if None.
+        is_careful: find out which units are impossible, and leave to `safe` what is still out of range.
+    """
+    tapes, batch, is_hard = tapes or Tapes(), evidence.given.shape[-1], evidence.values is not None
+    tape = tapes.take(plan, batch, parameters[0], keep, is_hard)
+    weights = None if evidence.log_weights is None else _normalised(evidence.log_weights, tape)
+    _run(tape, [table.mT for table in parameters], weights, evidence.values, is_careful)
+    if is_careful:
+        _mark_impossible(plan, tape, parameters, evidence)
+    is_lost = ~(tape.lowest() > torch.finfo(tape.dtype).tiny ** LOWEST)
+    rest = None
+    if batch and is_lost.any():
+        rest = _computed_again(plan, parameters, evidence, is_lost.nonzero()[:, 0], keep, is_careful)
+        tape.forget(rest.samples)
+    messages = LinearMessages(tape, evidence.log_weights, weights, rest)
+    weakref.finalize(messages, tapes.give_back, tape)
+    return messages
+
+
+def log_partition(plan: Plan, messages: LinearMessages) -> Tensor:
+    """log Z(w) of each sample, (B,) in float64."""
+    log_z = messages.log_root
+    if messages.log_weights is not None and messages.weights is not None:  # add log sum_v w_v of all variables
+        log_z = log_z + messages.log_weights.amax(1).sum(0, dtype=torch.float64)
+        log_z -= messages.weights.amax(-1).log().sum(0, dtype=torch.float64)
+    if rest := messages.rest:
+        log_z[rest.samples] = rest.engine.log_partition(plan, rest.messages)
+    return log_z
+
+
+def backward(
+    plan: Plan,
+    parameters: Parameters,
+    evidence: Evidence,
+    messages: LinearMessages,
+    *,
+    root_flow: Tensor | None = None,
+    gradients: list[Tensor] | None = None,
+    marginals: Tensor | None = None,
+) -> None:
+    """Flows of all regions, from the root down, added to what is asked for.
+
+    Args:
+        messages: what `forward` returned for the same evidence, kept.
+        root_flow: (B,), 1 by default; a sample's flows scale with it, so it carries an upstream gradient or a weight.
+        gradients: per parameter d(sum of log Z)/d theta is added; times theta it is the edge flow.
+        marginals: (D, C, B) zeros, to which the posterior marginals p(X_i = v | w) are written; soft evidence only.
+    """
+    tape = messages.tape
+    for flows in [] if plan.is_tree else tape.flows.values():
+        flows.zero_()
+    tape.flows[1][plan.levels[-1].start, :, 0] = 1.0 if root_flow is None else root_flow
+    for step in reversed(tape.sums):
+        ratio = step.flow.div_(step.units)  # (R, B, K)
+        torch.bmm(ratio, level_weight(step.level, parameters), out=step.product_flow).mul_(step.product)
+        for place in step.targets:
+            place.write(step.part_flow)
+        if gradients is not None:
+            add_product(step, gradients, ratio, step.product)
+    for inputs in tape.inputs:
+        if messages.weights is None:
+            if gradients is not None:
+                count_values(inputs, gradients)
+        elif gradients is not None or marginals is not None:
+            weights, ratio = weights_of(inputs, messages.weights), inputs.flow.div_(inputs.units)
+            if marginals is not None:
+                write_marginals(inputs, weights, ratio, level_weight(inputs.level, parameters), marginals)
+            if gradients is not None:
+                add_product(inputs, gradients, ratio, weights)
+    if messages.rest:
+        _add_rest(plan, messages.rest, root_flow, gradients, marginals)
+
+
+def odds(
+    plan: Plan, parameters: Parameters, messages: LinearMessages, number: int, reached: tuple[Tensor, Tensor, Tensor]
+) -> Tensor:
+    """theta_km p_m up to a factor, (n, M): how likely each product below a unit is; arguments as in `safe`."""
+    region, sample, unit = reached
+    step = messages.tape.steps[number]
+    if isinstance(step, InputStep):
+        assert messages.weights is not None
+        product = weights_of(step, messages.weights)
+    else:
+        product = step.product
+    found = unit_weight(step.level, parameters, region, unit).mul_(product[region, sample])
+    if rest := messages.rest:
+        place = torch.full((product.shape[1],), -1, device=region.device)
+        place[rest.samples] = torch.arange(len(rest.samples), device=region.device)
+        mine = place[sample] >= 0
+        reached = region[mine], place[sample[mine]], unit[mine]
+        found[mine] = rest.engine.odds(plan, rest.parameters, rest.messages, number, reached).to(found)
+    return found
+
+
+def _run(
+    tape: Tape,
+    columns: list[Tensor],
+    weights: Tensor | None,
+    values: Tensor | None,
+    is_careful: bool,
+    is_support: bool = False,
+) -> None:
+    """Fill the tape from the tables (R, M, K) and the evidence; carefully, no scale is zero.
+
+    Support is made of zeros and ones: a unit is 1 where a product supports it.
+    """
+    for inputs in tape.inputs:
+        if weights is None:
+            assert values is not None
+            look_up(inputs, columns[inputs.level.parameter], values[inputs.variables])
+        else:
+            torch.bmm(weights_of(inputs, weights), level_weight(inputs.level, columns), out=inputs.units)
+            if is_support:
+                inputs.units.sign_()
+    for step in tape.sums:
+        if step.log_scale is None:
+            multiply(step)
+            torch.amax(step.product, -1, keepdim=True, out=step.scale)
+            if is_careful:
+                step.scale.clamp_min_(torch.finfo(tape.dtype).tiny)
+            step.product.div_(step.scale)
+        else:
+            multiply_apart(step, step.log_scale)
+        torch.bmm(step.product, level_weight(step.level, columns), out=step.units)
+        if is_support:
+            step.units.sign_()
+
+
+def _mark_impossible(plan: Plan, tape: Tape, parameters: Parameters, evidence: Evidence) -> None:
+    """Set units to infinity that are zero because no product supports them: their flows become zero."""
+    support = Tape(plan, tape.made_for[0], parameters[0], False, evidence.values is not None)
+    columns = [(table > 0).to(table).mT for table in parameters]
+    weights = None if evidence.log_weights is None else (evidence.log_weights > -torch.inf).to(parameters[0]).mT
+    _run(support, columns, weights, evidence.values, True, is_support=True)
+    for k, units in tape.units.items():
+        units.masked_fill_(support.units[k] == 0, torch.inf)
+    tape.is_impossible = support.sums[-1].units[0, :, 0] == 0
+
+
+def _computed_again(
+    plan: Plan, parameters: Parameters, evidence: Evidence, samples: Tensor, keep: bool, is_careful: bool
+) -> Rest:
+    """The samples in float64, by this engine if it was not careful before, else by `safe`."""
+    engine = safe if is_careful else sys.modules[__name__]
+    options = {} if is_careful else {"is_careful": True}
+    wide, some = [table.detach().double() for table in parameters], evidence.rows(samples)
+    return Rest(samples, engine, wide, some, engine.forward(plan, wide, some, keep=keep, **options))
+
+
+def _add_rest(
+    plan: Plan, rest: Rest, root_flow: Tensor | None, gradients: list[Tensor] | None, marginals: Tensor | None
+) -> None:
+    """The backward pass of the samples computed again."""
+    flow = None if root_flow is None else root_flow[rest.samples].double()
+    own = None if gradients is None else [torch.zeros_like(table) for table in rest.parameters]
+    found = None if marginals is None else torch.zeros_like(rest.evidence.given)
+    rest.engine.backward(
+        plan, rest.parameters, rest.evidence, rest.messages, root_flow=flow, gradients=own, marginals=found
+    )
+    for total, made in zip(gradients or [], own or []):
+        total += made
+    if marginals is not None and found is not None:
+        marginals[..., rest.samples] = found.to(marginals)
+
+
+def _normalised(log_weights: Tensor, tape: Tape) -> Tensor:
+    """w / sum_v w_v of soft evidence (D, C, B), as (D, B, C); one call that reads and writes memory once."""
+    rows = log_weights.permute(2, 0, 1)
+    if tape.weights is None:
+        tape.weights = torch.empty_like(rows)
+    return torch.softmax(rows, -1, out=tape.weights).transpose(0, 1)

@@ -1,0 +1,161 @@
+"""The circuit in log space, as one would write it first: slow, short, and exact for any evidence.
+
+    sum or input    log u_k = logsumexp_m (log theta_km + x_m)
+    product         x_m = sum of the children's log u_m; at an input the categories are the products, x_v = log w(v)
+
+The gradient is autograd's. By log theta it is the expected use of an edge (its flow); by log w it is the posterior
+marginals. With the maximum in place of logsumexp it marks the most probable explanation. All sums are made in float64.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+
+from .messages import Evidence, Parameters
+from .plan import Plan, indices, level_weight, unit_weight
+
+NEVER = -1e30  # log 0, finite so that no gradient is inf - inf
+TERMS = 2**24  # of a level that are held at once
+
+
+@dataclass(frozen=True)
+class LogMessages:
+    """log Z without the constants taken out of the evidence, (B,) each; and what the other functions need."""
+
+    log_root: Tensor
+    constants: Tensor
+    root: Tensor  # log_root as autograd recorded it, NEVER for -inf
+    products: list[Tensor]  # x of each level, (R, M, B); of an input level under hard evidence empty
+    log_theta: list[Tensor]
+    log_weights: Tensor
+    may_be_impossible = True
+
+
+def forward(
+    plan: Plan,
+    parameters: Parameters,
+    evidence: Evidence,
+    *,
+    keep: bool = False,
+    tapes: object = None,
+    mix: Callable[[Tensor, int], Tensor] = torch.logsumexp,
+) -> LogMessages:
+    """log u of all regions, children before parents; the root's is log Z(w).
+
+    Args:
+        keep: record what the gradient needs.
+        tapes: of the fast engine; this one needs none.
+        mix: how a sum reduces its terms.
+    """
+    log_theta = [_finite(theta.detach().double().log()).requires_grad_(keep) for theta in parameters]
+    constants = log_weights = torch.zeros(evidence.given.shape[-1], dtype=torch.float64, device=evidence.given.device)
+    if evidence.log_weights is not None:
+        log_weights, constants = Evidence(evidence.log_weights.detach().double()).without_maxima()
+        log_weights = _finite(log_weights).requires_grad_(keep)
+    products = []
+    with torch.set_grad_enabled(keep):
+        one = torch.zeros_like(constants)
+        log_u = {k: [one.expand(k, -1)] * (rows + 1) for k, rows in plan.num_rows.items()}  # (K, B) by row
+        for level in plan.levels:
+            theta = level_weight(level, log_theta)  # (R, K, M)
+            if level.is_input and evidence.values is not None:
+                x = theta.new_empty(0)
+                units = _look_up(theta, evidence.values[level.children[0]])
+            else:
+                below = list(log_weights) if level.is_input else log_u[level.child_units]
+                slots = [torch.stack([below[i] for i in indices(rows).tolist()]) for rows in level.children]
+                x = torch.stack(slots).sum(0).view(level.num_regions, level.num_products, -1)
+                units = _mixed(theta, x, mix)
+            products.append(x)
+            log_u[level.num_units][level.rows] = units.unbind(0)
+        root = log_u[1][plan.levels[-1].start][0]
+    log_root = root.detach().masked_fill(root < NEVER / 2, -torch.inf)
+    return LogMessages(log_root, constants, root, products, log_theta, log_weights)
+
+
+def log_partition(plan: Plan, messages: LogMessages) -> Tensor:
+    """log Z(w) of each sample, (B,) in float64."""
+    return messages.log_root + messages.constants
+
+
+def backward(
+    plan: Plan,
+    parameters: Parameters,
+    evidence: Evidence,
+    messages: LogMessages,
+    *,
+    root_flow: Tensor | None = None,
+    gradients: list[Tensor] | None = None,
+    marginals: Tensor | None = None,
+) -> None:
+    """The gradient of log Z, added to what is asked for.
+
+    Args:
+        messages: what `forward` returned for the same evidence, kept.
+        root_flow: (B,), 1 by default; a sample's flows scale with it, so it carries an upstream gradient or a weight.
+        gradients: per parameter d(sum of log Z)/d theta is added, flow / theta, 0 where theta is; times theta it is
+            the edge flow.
+        marginals: (D, C, B) zeros, to which the posterior marginals p(X_i = v | w) are written; soft evidence only.
+    """
+    is_possible = (messages.log_root > -torch.inf).double()
+    upstream = is_possible if root_flow is None else is_possible * root_flow
+    leaves = [] if gradients is None else messages.log_theta
+    leaves = leaves if marginals is None else [*leaves, messages.log_weights]
+    flows = torch.autograd.grad(messages.root, leaves, upstream, retain_graph=True, allow_unused=True)
+    if marginals is not None:
+        marginals.copy_(flows[-1])
+    for gradient, theta, flow in zip(gradients or [], parameters, flows):
+        if flow is not None:
+            gradient += torch.where(theta > 0, flow / theta, 0.0)
+
+
+def odds(
+    plan: Plan, parameters: Parameters, messages: LogMessages, number: int, reached: tuple[Tensor, Tensor, Tensor]
+) -> Tensor:
+    """theta_km exp(x_m) up to a factor, (n, M): how likely each product below a unit is, given the evidence.
+
+    Args:
+        number: of the level.
+        reached: region within the level, sample and unit, (n,) each.
+    """
+    region, sample, unit = reached
+    log_theta = unit_weight(plan.levels[number], messages.log_theta, region, unit)
+    log_odds = log_theta + messages.products[number][region, :, sample]
+    return (log_odds - log_odds.amax(-1, keepdim=True)).exp()
+
+
+def most_probable(plan: Plan, parameters: Parameters, evidence: Evidence) -> tuple[Tensor, Tensor]:
+    """The value that the gradient of the max-product marks for each variable, (D, B); and log of its root, (B,)."""
+    with torch.enable_grad():
+        messages = forward(plan, parameters, evidence, keep=True, mix=lambda terms, dim: terms.max(dim).values)
+    marks = torch.zeros_like(messages.log_weights)
+    backward(plan, parameters, evidence, messages, marginals=marks)
+    return marks.argmax(1), log_partition(plan, messages)
+
+
+def _finite(log_x: Tensor) -> Tensor:
+    return log_x.clamp_min(NEVER)
+
+
+def _mixed(log_theta: Tensor, x: Tensor, mix: Callable[[Tensor, int], Tensor]) -> Tensor:
+    """mix over m of (log theta_km + x_m), (R, K, B): some units at a time, their terms made again for the gradient."""
+
+    def units(some: Tensor) -> Tensor:
+        return mix(some[..., None] + x[:, None], 2)
+
+    again: Any = partial(checkpoint, units, use_reentrant=False, preserve_rng_state=False)
+    pieces = log_theta.split(max(1, TERMS // max(1, x.numel())), 1)
+    return torch.cat([again(piece) for piece in pieces], 1)
+
+
+def _look_up(log_table: Tensor, values: Tensor) -> Tensor:
+    """log f_k(x_i), (R, K, B), for values (R, B); a missing value is summed out."""
+    log_f = log_table.gather(2, values.clamp_min(0)[:, None].expand(-1, log_table.shape[1], -1))
+    return torch.where(values[:, None] < 0, log_table.logsumexp(2, keepdim=True), log_f)

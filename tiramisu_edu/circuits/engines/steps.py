@@ -1,0 +1,94 @@
+"""One level of the fast engine: the products of a sum level, and what input levels read and count."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from .plan import WIDEST
+from .tape import InputStep, SumStep
+
+
+def multiply(step: SumStep) -> None:
+    """p, the product of the children's units."""
+    first, *others = (place.read() for place in step.factors)
+    if not others:
+        step.parts.copy_(first)
+        return
+    torch.mul(first, others[0], out=step.parts)
+    for other in others[1:]:
+        step.parts.mul_(other)
+
+
+def multiply_apart(step: SumStep, log_scale: Tensor) -> None:
+    """p of children with scales of their own: scaled after every few factors, then all partitions to one scale."""
+    tiny = torch.finfo(step.product.dtype).tiny
+    total, lowest = torch.zeros(()), torch.ones(())
+    for n, (factor, log_factor) in enumerate(zip(step.factors, step.log_factors)):
+        step.parts.mul_(factor.read()) if n else step.parts.copy_(factor.read())
+        total = total + log_factor.read()
+        if n % WIDEST == WIDEST - 1 or n == len(step.factors) - 1:
+            scale = step.parts.amax(-1, keepdim=True).clamp_min_(tiny)
+            step.parts.div_(scale)
+            total, lowest = total + scale.log(), torch.minimum(lowest.to(scale), scale)
+    if step.level.num_partitions > 1:
+        top = total.amax(1, keepdim=True)
+        share = (total - top).exp().to(lowest)
+        step.parts.mul_(share)
+        total, lowest = top[:, 0], (lowest / share).amin(1).clamp_max(1)
+    log_scale.copy_(total)
+    step.scale.copy_(lowest)
+
+
+def look_up(step: InputStep, columns: Tensor, values: Tensor) -> None:
+    """u = f_k(x_i), 1 where x_i is missing, for columns (all regions, C, K) and values (R, B)."""
+    _, C, K = columns.shape
+    step.table_rows = (step.parameter_rows[:, None] * C + values.clamp_min(0)).flatten()
+    by_row = step.units.view(-1, K)
+    torch.index_select(columns.reshape(-1, K), 0, step.table_rows, out=by_row)
+    is_missing = (values < 0).flatten()
+    step.is_missing = is_missing if is_missing.any() else None
+    if step.is_missing is not None:
+        by_row[step.is_missing] = 1.0
+
+
+def weights_of(step: InputStep, weights: Tensor) -> Tensor:
+    """(R, B, C), the soft evidence of the level's variables."""
+    rows = step.level.children[0]
+    return weights[rows] if isinstance(rows, slice) else weights.index_select(0, rows)
+
+
+def write_marginals(step: InputStep, weights: Tensor, ratio: Tensor, table: Tensor, marginals: Tensor) -> None:
+    """p(X_i = v | w) = w_v sum_k f_k(v) flow_k / u_k, into the variables' rows of (D, C, B)."""
+    rows = step.level.children[0]
+    if not step.level.exclusive:  # several input regions of a variable
+        marginals.index_add_(0, step.variables, torch.bmm(ratio, table).mul_(weights).mT)
+    elif isinstance(rows, slice):
+        torch.bmm(ratio, table, out=marginals[rows].mT).mul_(weights)
+    else:
+        marginals[rows] = torch.bmm(ratio, table).mul_(weights).mT
+
+
+def count_values(step: InputStep, gradients: list[Tensor]) -> None:
+    """Add d log Z / d table under hard evidence: flow_k / f_k at the observed value, flow_k everywhere if missing."""
+    assert step.table_rows is not None
+    gradient = gradients[step.level.parameter]
+    K = gradient.shape[1]
+    flow = step.flow.view(-1, K)
+    if step.is_missing is not None:
+        unseen = torch.where(step.is_missing[:, None], flow, 0.0).view_as(step.flow).sum(1)  # (R, K)
+        gradient.index_add_(0, step.parameter_rows, unseen[:, :, None].expand(-1, -1, gradient.shape[2]))
+        flow[step.is_missing] = 0.0
+    by_row = gradient.mT.reshape(-1, K)
+    by_row.index_add_(0, step.table_rows, flow.div_(step.units.view(-1, K)))
+    if by_row.data_ptr() != gradient.data_ptr():  # units not innermost: the sum was made in a copy
+        gradient.copy_(by_row.view_as(gradient.mT).mT)
+
+
+def add_product(step: SumStep | InputStep, gradients: list[Tensor], ratio: Tensor, product: Tensor) -> None:
+    """Add gradient_km = sum_b p_m flow_k / u_k, (R, K, M)."""
+    level, total = step.level, gradients[step.level.parameter]
+    if level.parameter_rows is None:
+        total.baddbmm_(ratio.mT, product)
+    else:
+        total.index_add_(0, level.parameter_rows, torch.bmm(ratio.mT, product))
