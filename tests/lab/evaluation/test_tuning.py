@@ -48,7 +48,7 @@ def test_a_guide_is_tuned_on_its_base_sampler(tmp_path, capsys, monkeypatch):
     assert [value for _, value in found["tried"]] == pytest.approx(numbers)
     assert found["options"] == GUIDE_GRIDS["difference-kernel"][min((0, 1), key=numbers.__getitem__)]
     assert main(["tune", "digits", "--samplers", "", "--guides", "difference"]) == 2
-    assert "cannot tune with guide 'difference': choose from latent, difference-kernel" in capsys.readouterr().err
+    assert "unknown guide to tune 'difference': did you mean 'difference-kernel'" in capsys.readouterr().err
 
 
 def test_what_was_tuned_is_the_default_and_no_more(tmp_path, monkeypatch):
