@@ -1,7 +1,7 @@
 """Runs the cells of a table: in one process, in several, or on the ranks of torchrun; stops and goes on at any cell.
 
-A finished cell is a file, and a cell without a file is still to be done. So a killed run loses only the cells that were
-under way, and processes exchange nothing but files.
+A finished cell is a file, and a cell without a file of its own settings, models and sources is still to be done. So a
+killed run loses only the cells that were under way, and processes exchange nothing but files.
 """
 
 from __future__ import annotations
@@ -51,14 +51,17 @@ def run_cells(
                 bar.update()
         else:
             _spawn(mine, folder, device, workers, bar)
-        while missing := [cell for cell in todo if not (folder / cell.name).is_file()]:  # of the other ranks
-            bar.n = len(cells) - len(missing)
+        missing = todo
+        while missing := [cell for cell in missing if load_cell(folder, cell) is None and cell not in mine]:
+            bar.n = len(cells) - len(missing)  # the other ranks are at work
             bar.refresh()
             time.sleep(2)
         bar.n = len(cells)
     results = [load_cell(folder, cell) for cell in cells]
     if None in results:
-        raise TiramisuError(f"{folder / cells[results.index(None)].name} is damaged: run the same command again")
+        raise TiramisuError(
+            f"{folder / cells[results.index(None)].name} is damaged or of other sources: run the same command again"
+        )
     return [result for result in results if result is not None]
 
 
@@ -87,7 +90,7 @@ def _worker(rank: int, cells: Sequence[Cell], folder: Path, device: str, workers
 
 def _spawn(cells: Sequence[Cell], folder: Path, device: str, workers: int, bar: tqdm) -> None:
     """Run the cells in processes of their own, watching their files appear."""
-    before = bar.n
+    before, stamps = bar.n, [_stamp(folder / cell.name) for cell in cells]
     context = multiprocessing.spawn(_worker, (cells, folder, device, workers), nprocs=workers, join=False)
     running = True
     while running:
@@ -95,5 +98,10 @@ def _spawn(cells: Sequence[Cell], folder: Path, device: str, workers: int, bar: 
             running = not context.join(timeout=1)
         except multiprocessing.ProcessRaisedException as error:
             raise TiramisuError(f"a worker failed, and finished cells are kept in {folder}:\n{error.msg}") from error
-        bar.n = before + sum((folder / cell.name).is_file() for cell in cells)
+        bar.n = before + sum(_stamp(folder / cell.name) != stamp for cell, stamp in zip(cells, stamps))
         bar.refresh()
+
+
+def _stamp(path: Path) -> int:
+    """When a file was written; 0 where there is none."""
+    return path.stat().st_mtime_ns if path.is_file() else 0
