@@ -17,7 +17,8 @@ from tests.course.test_preference import a_study, cast, prefers_a
 from tiramisu_edu.course.preference.results import preference, sign_flip_p, vote_interval
 from tiramisu_edu.course.preference.votes import Votes, read_votes
 from tiramisu_edu.errors import TiramisuError
-from tiramisu_edu.lab.evaluation.significance import paired_interval
+from tiramisu_edu.lab.evaluation import significance
+from tiramisu_edu.lab.evaluation.significance import interval
 
 
 def test_vote_difference_by_hand(tmp_path):
@@ -40,8 +41,8 @@ def test_vote_difference_by_hand(tmp_path):
 def test_one_voter_has_the_interval_of_the_plain_bootstrap():
     scores = torch.tensor([1, 1, 1, 0, -1, 1, 0, 1, -1, 1, 1, 0, 1, 1, -1, 0])
     found = preference([Votes("ada", tuple(map(str, range(16))), ("left",) * 16, tuple(scores.tolist()))])
-    plain = paired_interval(scores, torch.zeros(16), torch.Generator().manual_seed(1))
-    assert found.difference == plain.difference
+    plain = interval(scores)
+    assert found.difference == plain.mean
     assert (found.low, found.high) == pytest.approx((plain.low, plain.high), abs=0.07)  # one step of 1/16
 
 
@@ -64,8 +65,9 @@ def test_ties_alone_prefer_nothing():
     assert (everybody.difference, everybody.low, everybody.p) == (1.0, 1.0, 2 / 2**5)
 
 
-def test_interval_covers_the_truth_and_ignoring_the_groups_does_not():
+def test_interval_covers_the_truth_and_ignoring_the_groups_does_not(monkeypatch):
     """Taste of a voter, quality of a pair and a mood, all normal; within 0.5 of zero the voter sees no difference."""
+    monkeypatch.setattr(significance, "RESAMPLES", 500)
     generator, rng = torch.Generator().manual_seed(0), np.random.default_rng(0)
     voters, pairs, mean, blur = 24, 40, 0.3, 0.5
     normal = torch.distributions.Normal(0.0, math.sqrt(0.4**2 + 0.7**2 + 1))
@@ -77,7 +79,7 @@ def test_interval_covers_the_truth_and_ignoring_the_groups_does_not():
         scores = (liking > blur).long() - (liking < -blur).long()
         low, high = vote_interval(scores.numpy(), np.ones((voters, pairs)), rng, 500)
         covered += low <= truth <= high
-        flat = paired_interval(scores.flatten(), torch.zeros(scores.numel()), generator, 500)
+        flat = interval(scores.flatten())
         naive += flat.low <= truth <= flat.high
     assert 0.92 <= covered / 400 <= 0.99
     assert naive / 400 < 0.75

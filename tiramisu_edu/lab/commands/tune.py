@@ -59,6 +59,7 @@ def run(options: Options) -> int:
         save_tuned(path, {name: found})  # after each name: a stopped run keeps what it found
         for candidate, value in found["tried"]:
             mark = "<-" if candidate == found["options"] else ""
-            print(f"{name:17} {MEASURES[options.measure].title} {value:.4f}  {candidate} {mark}", flush=True)
+            number = "not finite" if value is None else f"{value:.4f}"
+            print(f"{name:17} {MEASURES[options.measure].title} {number}  {candidate} {mark}", flush=True)
         print(f"written: {path}")
     return 0

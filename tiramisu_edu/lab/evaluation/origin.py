@@ -117,7 +117,7 @@ def _without_prose(tree: ast.Module) -> ast.Module:
     """The tree without texts that stand alone: docstrings, and notes on attributes."""
     for node in ast.walk(tree):
         if isinstance(body := getattr(node, "body", None), list):
-            node.body = [line for line in body if not (isinstance(line, ast.Expr) and _is_text(line.value))]
+            body[:] = [line for line in body if not (isinstance(line, ast.Expr) and _is_text(line.value))]
     return tree
 
 

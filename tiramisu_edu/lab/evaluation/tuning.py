@@ -9,6 +9,8 @@ circuit.
 from __future__ import annotations
 
 import json
+import math
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from ...diffusion.samplers import get_sampler
+from ...errors import TiramisuError
 from ...files import atomic_path
 from ...methods import make_guide
 from ...steering.guide import own_generator
@@ -74,16 +77,37 @@ def tune(
 
     Returns:
         "options": the best candidate, "tried": [(candidate, mean of the measure), ...], and the arguments "steps",
-        "images", "masks", "seed", "measure".
+        "images", "masks", "seed", "measure". A candidate with a picture that is not finite has None as its mean.
+
+    Raises:
+        TiramisuError: no candidate has a finite mean; see `best_of`.
     """
     cases = make_cases(world, masks, images, split="validation", seed=seed)
-    best = min if MEASURES[measure_name].lower_is_better else max
-    tried = []
+    tried: list[tuple[Options, float | None]] = []
     for candidate in tqdm((GRIDS | GUIDE_GRIDS)[name], desc=name, unit="candidate"):
         completed = _completed(world, cases, name, candidate, steps=steps, seed=seed, device=device)
-        tried.append((candidate, measure(world, completed, cases)[measure_name].nanmean().item()))
+        mean = float("nan")
+        if completed.isfinite().all():
+            mean = measure(world, completed, cases)[measure_name].nanmean().item()  # NaN: does not apply to a picture
+        tried.append((candidate, mean if math.isfinite(mean) else None))
     facts = {"steps": steps, "images": images, "masks": list(masks), "seed": seed, "measure": measure_name}
-    return {"options": best(tried, key=lambda pair: pair[1])[0], "tried": tried} | facts
+    return {"options": best_of(tried, name, measure_name), "tried": tried} | facts
+
+
+def best_of(tried: Sequence[tuple[Options, float | None]], name: str, measure_name: str) -> Options:
+    """The candidate with the best mean; those without one are counted in a warning, and never best.
+
+    Raises:
+        TiramisuError: none has a finite mean.
+    """
+    finite = [(mean, candidate) for candidate, mean in tried if mean is not None]
+    failed = [str(candidate) for candidate, mean in tried if mean is None]
+    if not finite:
+        raise TiramisuError(f"no candidate of {name} has a finite {measure_name}: nothing can be tuned")
+    if failed:
+        warnings.warn(f"{name}: not finite, so left out: {', '.join(failed)}", stacklevel=2)
+    best = min if MEASURES[measure_name].lower_is_better else max
+    return best(finite, key=lambda pair: pair[0])[1]
 
 
 def _completed(

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import copy
 import math
+import warnings
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -22,7 +23,7 @@ from torch.nn.functional import mse_loss
 from ...checkpoint import Checkpoint
 from ...diffusion.denoiser import Denoiser, PredictionType
 from ...diffusion.schedule import Schedule
-from ...errors import ImageError
+from ...errors import ImageError, TiramisuError
 from ...files import tensor_digest
 from .training import Training
 
@@ -109,6 +110,7 @@ def train_denoiser(
     Raises:
         ImageError: images of the wrong shape or range.
         FileError: the checkpoint is damaged, or belongs to a run with other settings, images or network.
+        TiramisuError: the loss was never finite.
 
     Source: Ho et al., "Denoising Diffusion Probabilistic Models", algorithm 1; the target v is that of
     Salimans and Ho, "Progressive Distillation for Fast Sampling of Diffusion Models", section 4.
@@ -136,6 +138,8 @@ def train_denoiser(
     training = Training(network, optimiser, rate, generator, {"looks": looks}, s.gradient_norm)
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
         training.run("denoiser", s.steps, loss, Checkpoint(checkpoint, request), after=after, progress=progress)
+    if looks.best_step == 0:
+        raise TiramisuError(f"the loss was never finite in {s.steps} steps: choose a lower learning rate")
     average.network.load_state_dict(looks.best.state_dict())
     best_loss = None if validation is None else looks.best_loss
     average.facts = {"settings": asdict(s), "best_step": looks.best_step, "validation_loss": best_loss}
@@ -188,7 +192,9 @@ class _Looks:
         validation = None if self.held_out is None else _held_out_loss(self.average, self.held_out)
         self.history.append({"step": step, "loss": float(self.loss_sum) / since, "validation": validation})
         self.loss_sum.zero_()
-        if validation is None or validation < self.best_loss:
+        if not math.isfinite(value := self.history[-1]["loss"] if validation is None else validation):
+            warnings.warn(f"the weights after {step} steps are not kept: their loss is {value}", stacklevel=4)
+        elif validation is None or validation < self.best_loss:
             self.best.load_state_dict(self.average.network.state_dict())
             self.best_step, self.best_loss = step, math.inf if validation is None else validation
         return self.history[-1]
