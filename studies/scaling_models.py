@@ -167,7 +167,7 @@ def _train_codes(
     images: Tensor, validation: Tensor, patch: int, s: ModelSettings, generator: torch.Generator
 ) -> CodeModel:
     batch = max(1, s.tokenizer.batch_size * 32**2 // images.shape[-1] ** 2)
-    tokenizer = train_tokenizer(images, replace(s.tokenizer, batch_size=batch, seed=s.seed), progress=False)
+    tokenizer = train_tokenizer(images, replace(s.tokenizer, batch_size=batch, seed=s.seed))
     some = images[: s.teach_images]
     circuit = _tree(some, patch, tokenizer.num_codes, s, generator)
     teach(circuit, tokenizer.encode(some), some, generator)
