@@ -11,7 +11,7 @@ from tiramisu_edu.inpainting import inpaint
 from tiramisu_edu.lab.cli import main
 from tiramisu_edu.lab.evaluation import tuning
 from tiramisu_edu.lab.evaluation.cells import Cell, Method
-from tiramisu_edu.lab.evaluation.comparison import make_cases
+from tiramisu_edu.lab.evaluation.comparison import Completed, make_cases
 from tiramisu_edu.lab.evaluation.metrics import hidden_mse
 from tiramisu_edu.lab.evaluation.tuning import GRIDS, GUIDE_GRIDS, save_tuned
 from tiramisu_edu.lab.zoo import load
@@ -53,13 +53,13 @@ def test_a_guide_is_tuned_on_its_base_sampler(tmp_path, capsys, monkeypatch):
 def completions_with(monkeypatch, numbers):
     """The digits of `GRIDS["dps"]`'s candidates are the truth with the given number added; NaN in one picture."""
 
-    def completed(world, cases, name, candidate, **_):
+    def completed(world, cases, *, sampler, **_):
         images = cases.images.clone()
-        images[0] += numbers[GRIDS["dps"].index(candidate)]
-        return images
+        images[0] += numbers[GRIDS["dps"].index(world.sampler_options[sampler])]
+        return Completed(images, 1.0, 0.0, 2.0, 0.0)
 
     monkeypatch.setitem(GRIDS, "dps", GRIDS["dps"][: len(numbers)])
-    monkeypatch.setattr(tuning, "_completed", completed)
+    monkeypatch.setattr(tuning, "run_method", completed)
     task = {"steps": 2, "images": 4, "seed": 0, "measure_name": "mse", "device": torch.device("cpu")}
     return lambda: tuning.tune(load("digits"), "dps", ["left"], **task)
 

@@ -8,6 +8,7 @@ circuit.
 
 from __future__ import annotations
 
+import copy
 import json
 import math
 import warnings
@@ -16,17 +17,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 from tqdm.auto import tqdm
 
-from ...diffusion.samplers import get_sampler
 from ...errors import TiramisuError
 from ...files import atomic_path
-from ...methods import make_guide
-from ...steering.guide import own_generator
 from ...tuned import Options
 from ...world import World
-from .comparison import Cases, generators_for, make_cases
+from .comparison import make_cases, run_method
 from .measures import MEASURES, measure
 
 CANDIDATES = 8
@@ -83,12 +80,19 @@ def tune(
         TiramisuError: no candidate has a finite mean; see `best_of`.
     """
     cases = make_cases(world, masks, images, split="validation", seed=seed)
+    trial = copy.copy(world)
+    if name in GUIDE_GRIDS:
+        tuned, sampler, guide = "guide_options", BASE, name
+    else:
+        tuned, sampler, guide = "sampler_options", name, "none"
+    run: dict[str, Any] = {"sampler": sampler, "guide": guide, "num_inference_steps": steps}
     tried: list[tuple[Options, float | None]] = []
     for candidate in tqdm((GRIDS | GUIDE_GRIDS)[name], desc=name, unit="candidate"):
-        completed = _completed(world, cases, name, candidate, steps=steps, seed=seed, device=device)
+        setattr(trial, tuned, {**getattr(world, tuned), name: candidate})  # as if it had been chosen before
+        completed = run_method(trial, cases, seed=seed, device=device, **run).images
         mean = float("nan")
         if completed.isfinite().all():
-            mean = measure(world, completed, cases)[measure_name].nanmean().item()  # NaN: does not apply to a picture
+            mean = measure(trial, completed, cases)[measure_name].nanmean().item()  # NaN: does not apply to a picture
         tried.append((candidate, mean if math.isfinite(mean) else None))
     facts = {"steps": steps, "images": images, "masks": list(masks), "seed": seed, "measure": measure_name}
     return {"options": best_of(tried, name, measure_name), "tried": tried} | facts
@@ -108,25 +112,6 @@ def best_of(tried: Sequence[tuple[Options, float | None]], name: str, measure_na
         warnings.warn(f"{name}: not finite, so left out: {', '.join(failed)}", stacklevel=2)
     best = min if MEASURES[measure_name].lower_is_better else max
     return best(finite, key=lambda pair: pair[0])[1]
-
-
-def _completed(
-    world: World, cases: Cases, name: str, candidate: Options, *, steps: int, seed: int, device: torch.device
-) -> Tensor:
-    """The cases completed by a sampler, or by a guide on `BASE`, with a candidate's options."""
-    schedule, is_guide = world.schedule.respace(steps), name in GUIDE_GRIDS
-    sample = get_sampler(BASE if is_guide else name)
-    done, first = [], 0
-    for part in cases.split(64):
-        generator = generators_for(part, seed, first)
-        options = dict(candidate)
-        if is_guide:
-            guide = make_guide(name, world, generator=own_generator(generator), **options)
-            options = {**world.sampler_options.get(BASE, {}), "guide": guide}
-        task = world.denoiser, schedule, part.images.to(device), part.known.to(device)
-        done.append(sample(*task, generator=generator, **options).cpu())
-        first += len(part.images)
-    return torch.cat(done)
 
 
 def save_tuned(path: str | Path, found: Mapping[str, Any]) -> None:
