@@ -201,9 +201,9 @@ def load_cell(folder: str | Path, cell: Cell) -> CellResult | None:
     if facts.get("origin") != origin_of(load(cell.world), cell):
         return None
     metrics = {name.removeprefix("metric."): values for name, values in tensors.items() if name.startswith("metric.")}
-    costs = {name: float(facts[name]) for name in COSTS}
-    what = tensors["completions"], metrics, tensors["identity"]
-    return CellResult(cell, *what, **costs, origin=facts["origin"])
+    costs = [float(facts[name]) for name in COSTS]
+    found: list[Any] = [tensors["completions"], metrics, tensors["identity"], *costs, facts["origin"]]
+    return CellResult(cell, *found)
 
 
 @cache

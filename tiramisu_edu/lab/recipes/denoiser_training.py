@@ -1,9 +1,8 @@
 """Training a denoiser, and measuring how far off its clean predictions are.
 
-The loss is the mean squared error of whatever the network predicts at a random time of the schedule. What is
-kept is a moving average of the weights, as it was when it did best on held-out images: a small data set is
-soon learnt by heart. A killed run goes on from its last checkpoint and ends with the same weights as a run
-that was never killed.
+The loss is the mean squared error of whatever the network predicts at a random time of the schedule. What is kept is a
+moving average of the weights, as it was when it did best on held-out images: a small data set is soon learnt by heart.
+A killed run goes on from its last checkpoint and ends with the same weights as a run that was never killed.
 """
 
 from __future__ import annotations
@@ -111,7 +110,6 @@ def train_denoiser(
         ImageError: images of the wrong shape or range.
         FileError: the checkpoint is damaged, or belongs to a run with other settings, images or network.
         TiramisuError: the loss was never finite.
-
     Source: Ho et al., "Denoising Diffusion Probabilistic Models", algorithm 1; the target v is that of
     Salimans and Ho, "Progressive Distillation for Fast Sampling of Diffusion Models", section 4.
     """
@@ -123,7 +121,6 @@ def train_denoiser(
     optimiser = torch.optim.AdamW(network.parameters(), lr=1.0, weight_decay=s.weight_decay)
     rate = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: learning_rate(s, step))
     generator = torch.Generator(device).manual_seed(s.seed)
-
     loss = _loss(student, images, s, generator)
 
     def after(step: int, value: Tensor) -> None:
@@ -281,8 +278,7 @@ def _held_out(images: Tensor, schedule: Schedule, evaluations: int = 1024) -> li
     generator = torch.Generator().manual_seed(0)
     spread = torch.randperm(len(copies), generator=generator) * len(schedule) // len(copies)
     noise = torch.randn(copies.shape, generator=generator, dtype=copies.dtype)
-    i, noise = spread.to(images.device), noise.to(images.device)
-    return list(zip(copies.split(256), noise.split(256), i.split(256)))
+    return list(zip(*(part.to(images.device).split(256) for part in (copies, noise, spread))))
 
 
 @torch.no_grad()
