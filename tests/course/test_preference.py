@@ -277,9 +277,9 @@ def test_commands(tmp_path, capsys):
     printed = capsys.readouterr().out
     head, ada, bob, pooled = printed.splitlines()[:4]
     assert head.split()[:4] == ["voter", "votes", "for", "first"]
-    assert ada.split() == ["ada", "4", "4", "0", "0", "+100%", "[+100%,", "+100%]", "0.125"]
+    assert ada.split() == ["ada", "4", "4", "0", "0", "+100%", "[–]", "0.125"]
     assert bob.split()[0] == "bob" and pooled.split()[:6] == ["all", "3", "9", "8", "1", "0"]
-    assert "left chosen in 4 of 8 votes" in printed
+    assert "left chosen in 4 of 8 votes" in printed and "fewer than 8 pictures are too few" in printed
     assert main(["report", str(tmp_path / "study.key.json"), str(tmp_path / "none.csv")]) == 2
     with pytest.raises(FileError, match="no files of votes"):
         report(key, [])

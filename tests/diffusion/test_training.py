@@ -1,4 +1,5 @@
 import dataclasses
+import itertools
 import math
 
 import pytest
@@ -7,7 +8,7 @@ import torch
 from tiramisu_edu.checkpoint import Checkpoint
 from tiramisu_edu.diffusion.denoiser import Denoiser
 from tiramisu_edu.diffusion.schedule import Schedule
-from tiramisu_edu.errors import FileError, ImageError
+from tiramisu_edu.errors import FileError, ImageError, TiramisuError
 from tiramisu_edu.lab.recipes.denoiser_training import (
     VARIANCE_FLOOR,
     TrainingSettings,
@@ -53,6 +54,29 @@ def test_learning(train):
     assert result.best_step == result.history[losses.index(min(losses))]["step"]
     assert result.denoiser.facts["validation_loss"] == min(losses)
     assert not result.denoiser.training and not any(p.requires_grad for p in result.denoiser.parameters())
+
+
+def test_weights_whose_loss_is_not_finite_are_reported_and_never_kept(train, tiny_unet):
+    def breaking(after):
+        """A network that returns NaN in training after so many steps."""
+        network, steps = tiny_unet(dropout=0.2), itertools.count()
+
+        def hook(module, inputs):
+            return (inputs[0] * math.nan, *inputs[1:]) if module.training and next(steps) >= after else None
+
+        network.register_forward_pre_hook(hook)
+        return network
+
+    for held_out in ({}, {"validation": None}):
+        with pytest.warns(UserWarning, match="the weights after (8|12) steps are not kept: their loss is nan"):
+            result = train(network=breaking(6), **held_out)
+        assert result.best_step == 4
+        assert all(weight.isfinite().all() for weight in result.denoiser.parameters())
+        with (
+            pytest.warns(UserWarning, match="not kept"),
+            pytest.raises(TiramisuError, match="never finite in 12 steps"),
+        ):
+            train(network=breaking(0), **held_out)
 
 
 @pytest.mark.parametrize("killed_after", [4, 8, 12])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from .common import check_place
 from .evaluation.comparison import Cases, Completed, make_cases
 from .evaluation.measures import MEASURES
 from .evaluation.sheet import damaged
-from .evaluation.significance import interval
+from .evaluation.significance import FEWEST, NOTE, interval
 
 COLUMNS = 12  # images shown in the picture
 
@@ -90,7 +91,8 @@ def comparison(measured: Mapping[str, dict[str, Tensor]], cases: Cases) -> dict[
     """Print a line per method: means of the first two measures, and the paired difference to the first method.
 
     Returns:
-        label -> measure -> "mean", and the fields of the interval; empty where there is no truth to compare with.
+        label -> measure -> "mean", "difference", and "low" and "high" where there are pictures enough for an interval;
+        empty where there is no truth to compare with.
     """
     if not measured:
         return {}
@@ -106,8 +108,11 @@ def comparison(measured: Mapping[str, dict[str, Tensor]], cases: Cases) -> dict[
             report[label][name] = {"mean": mean}
             if values is not base and len(cases.identity[gaps.isfinite()].unique()) > 1:
                 found = interval(gaps, cases.identity)
-                report[label][name] |= {"difference": found.mean, "low": found.low, "high": found.high}
+                ends = {} if math.isnan(found.low) else {"low": found.low, "high": found.high}
+                report[label][name] |= {"difference": found.mean, **ends}
                 text = f"{found:+.3f}"
             line += f"{mean:22.3f}  {text:>30}"
         print(line)
+    if len(measured) > 1 and len(cases.identity.unique()) < FEWEST:
+        print(NOTE)
     return report

@@ -1,16 +1,21 @@
 """Cells of an evaluation: run once, kept, and taken up where a stopped run left them."""
 
 import dataclasses
+import os
+import shutil
+from pathlib import Path
 
 import pytest
 import torch
 
+from tiramisu_edu.datafiles import data_root
 from tiramisu_edu.errors import TiramisuError
 from tiramisu_edu.lab.cli import main
-from tiramisu_edu.lab.evaluation import runner
-from tiramisu_edu.lab.evaluation.cells import Cell, Method, load_cell, run_cell, save_cell
+from tiramisu_edu.lab.evaluation import origin, runner
+from tiramisu_edu.lab.evaluation.cells import Cell, Method, load_cell, origin_of, run_cell, save_cell
 from tiramisu_edu.lab.evaluation.runner import run_cells
 from tiramisu_edu.lab.zoo import load
+from tiramisu_edu.pictures import save_image
 
 CELLS = [
     Cell("digits", mask, Method.parse(method), steps=3, seed=0, images=3)
@@ -51,6 +56,99 @@ def test_a_damaged_file_is_run_again(tmp_path):
     assert load_cell(tmp_path, CELLS[0]) is None
     (again,) = run_cells(CELLS[:1], tmp_path, progress=False)
     assert torch.equal(again.completions, run_cell(load("digits"), CELLS[0], torch.device("cpu")).completions)
+
+
+@pytest.fixture
+def kept(tmp_path):
+    """The folder of a finished cell, `CELLS[1]`."""
+    save_cell(tmp_path, run_cell(load("digits"), CELLS[1], torch.device("cpu")))
+    return tmp_path
+
+
+def test_exchanged_files_are_run_again(kept):
+    other = dataclasses.replace(CELLS[1], seed=1)
+    save_cell(kept, run_cell(load("digits"), other, torch.device("cpu")))
+    one, two = kept / CELLS[1].name, kept / other.name
+    content = one.read_bytes(), two.read_bytes()
+    two.write_bytes(content[0])
+    one.write_bytes(content[1])
+    assert load_cell(kept, CELLS[1]) is None and load_cell(kept, other) is None
+
+
+def test_a_cell_without_its_origin_is_run_again(kept):
+    result = load_cell(kept, CELLS[1])
+    save_cell(kept, dataclasses.replace(result, origin={}))
+    assert load_cell(kept, CELLS[1]) is None
+
+
+@pytest.mark.parametrize(
+    ("module", "old", "new", "again"),
+    [
+        ("diffusion/samplers.py", "x_0", "x_start", True),
+        ("lab/worlds/judge.py", "0.3", "0.25", True),
+        ("steering/beyond/difference.py", '"""', '"""Other words. ', False),
+        ("lab/evaluation/tables.py", "round(3)", "round(2)", False),  # makes tables of cells
+    ],
+)
+def test_edited_code_runs_a_cell_again_and_edited_prose_does_not(kept, monkeypatch, module, old, new, again):
+    path, read = origin.PACKAGE / module, Path.read_bytes
+    assert old.encode() in path.read_bytes()
+
+    def edited(self):
+        return read(self).replace(old.encode(), new.encode(), 1 if old == '"""' else -1) if self == path else read(self)
+
+    monkeypatch.setattr(Path, "read_bytes", edited)
+    origin.sources_digest.cache_clear()
+    try:
+        assert (load_cell(kept, CELLS[1]) is None) is again
+    finally:
+        origin.sources_digest.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("name", "again"),
+    [
+        ("denoiser.safetensors", True),
+        ("images.safetensors", True),
+        ("guide_weights_difference.safetensors", False),  # of the calibrated difference alone
+    ],
+)
+def test_other_files_under_an_unchanged_name_run_a_cell_again(kept, tmp_path, monkeypatch, name, again):
+    """The cell's name is made of data/checksums.txt, which says nothing of the bytes."""
+    shutil.copytree(data_root(), tmp_path / "data", copy_function=os.link)
+    monkeypatch.setenv("TIRAMISU_DATA", str(tmp_path / "data"))
+    path = tmp_path / "data" / "digits" / name
+    content = path.read_bytes()
+    path.unlink()
+    path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    assert (load_cell(kept, CELLS[1]) is None) is again
+
+
+def test_a_folders_pictures_and_models_are_part_of_its_cells(tmp_path):
+    pictures, models = tmp_path / "mine", tmp_path / "mine-models-64"
+    models.mkdir()
+    (models / "denoiser.safetensors").write_bytes(b"1")
+    for number in range(60):
+        save_image(torch.full((3, 4, 4), -1.0), pictures / f"{number}.png")
+    cell = Cell(f"folder:{pictures}", "left", Method("ddim"), steps=2, seed=0, images=2)
+
+    found = [origin_of(load(cell.world), cell)]
+    (models / "denoiser.safetensors").write_bytes(b"23")
+    found.append(origin_of(load(cell.world), cell))
+    for number in range(60):
+        save_image(torch.ones(3, 5, 5), pictures / f"{number}.png")
+    found.append(origin_of(load(cell.world), cell))
+    assert found[0] != found[1] != found[2] and len({one["sources"] for one in found}) == 1
+
+
+def test_stale_cells_of_another_rank_are_waited_for(kept, monkeypatch):
+    """A file that is there but old is no result: the rank that has to make it again may still be at work."""
+    result = load_cell(kept, CELLS[1])
+    save_cell(kept, dataclasses.replace(result, origin={}))
+    monkeypatch.setattr(runner.time, "sleep", lambda _: save_cell(kept, result))  # now the other rank is done
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", "1")
+    assert run_cells(CELLS[1:2], kept, progress=False)[0].origin == result.origin
 
 
 def cell_names(monkeypatch, root, files, guides=("none",)):
@@ -158,7 +256,7 @@ def test_the_command_writes_everything(tmp_path, capsys):
         (["--worlds", "mars"], "unknown world 'mars'"),
         (["--masks", "magic"], "unknown mask 'magic'"),
         (["--methods", "magic"], "unknown sampler 'magic'"),
-        (["--steps", "0"], "--steps must be at least 1, not 0"),
+        (["--steps", "0"], "--steps must be at least 1"),
         (["--seeds", "0"], "--seeds must be at least 1"),
         (["--images", "9999"], "ask for 2 to 300"),
         (["--images", "1"], "ask for 2 to 300"),

@@ -11,10 +11,10 @@ PLAIN, STEERED = Method("copaint"), Method("copaint", "difference")
 
 
 def result(method, steps, mse, *, mask="left"):
-    values = torch.tensor([mse, mse], dtype=torch.float64)
-    completions = torch.zeros(2, 1, 8, 8, dtype=torch.uint8)
-    cell = Cell("digits", mask, method, steps, 0, 2)
-    return CellResult(cell, completions, {"mse": values}, torch.arange(2), 0.1 * steps, 0.0, steps, 2.0 * steps)
+    values = torch.full((8,), mse, dtype=torch.float64)
+    completions = torch.zeros(8, 1, 8, 8, dtype=torch.uint8)
+    cell = Cell("digits", mask, method, steps, 0, 8)
+    return CellResult(cell, completions, {"mse": values}, torch.arange(8), 0.4 * steps, 0.0, steps, 2.0 * steps)
 
 
 def four():

@@ -5,6 +5,7 @@ coverage is 0.94 it fails with probability 0.0007 (binomial, s.d. 0.012); the se
 does not vary.
 """
 
+import numpy as np
 import pytest
 import torch
 
@@ -60,25 +61,36 @@ def test_clusters_keep_the_coverage_that_ignoring_them_loses():
 
 
 def test_one_number_prints_itself():
-    found = interval(torch.tensor([1.0, 2.0, 3.0, 4.0]) - torch.tensor([2.0, 2.0, 5.0, 1.0]))
+    found = interval((torch.tensor([1.0, 2.0, 3.0, 4.0]) - torch.tensor([2.0, 2.0, 5.0, 1.0])).repeat(2))
     assert found.mean == pytest.approx(0.0) and found.low < 0 < found.high
     assert f"{Interval(0.5, 0.25, 1):+.2f}" == "+0.50 [+0.25, +1.00]"
 
 
+def test_fewer_than_eight_pictures_have_no_interval():
+    """However many cases they make: seeds and masks of a picture are not independent."""
+    few, enough = interval(torch.arange(70.0), torch.arange(70) % 7), interval(torch.arange(8.0))
+    assert few.mean == 34.5 and few.low != few.low and few.high != few.high
+    assert f"{few:+.1f}" == "+34.5 [–]" and "[–]" not in f"{enough:+.1f}"
+    assert not (few.low > 0 or few.high < 0)  # no difference is clear
+    several = significance.resampled(lambda x, axis: (x.mean(axis), x.max(axis)), torch.arange(7.0).numpy())
+    assert [ends.shape for ends in several] == [(2,), (2,)] and np.isnan(several).all()
+
+
 def test_the_same_interval_again_and_with_any_cluster_names():
-    gaps = torch.arange(6.0) - torch.tensor([1.0, 0.0, 4.0, 1.0, 3.0, 9.0])
-    first, second = (interval(gaps, torch.tensor(names)) for names in ([0, 0, 1, 1, 2, 2], [5, 5, 70, 70, 900, 900]))
-    assert first == second
+    gaps, image = torch.randn(18, generator=torch.Generator().manual_seed(0)), torch.arange(9).repeat_interleave(2)
+    first, second = interval(gaps, image), interval(gaps, image**3 + 5)
+    assert first == second and first.low < first.mean < first.high
 
 
 def test_unequal_clusters_are_weighed_by_their_cases():
-    found = interval([0.0, 0.0, 0.0, 4.0], [0, 0, 0, 1])
-    assert found == pytest.approx((1.0, 0.0, 4.0))
+    """Eight images, of which one has three cases: mean* of n draws of it is (3 n 4) / (3 n + 8 - n)."""
+    found = interval([4.0, 4.0, 4.0] + [0.0] * 7, [0, 0, 0, *range(1, 8)])
+    assert found == pytest.approx((1.2, 0.0, 12 * 3 / (8 + 2 * 3)))  # P(n > 3) = 0.01, P(n > 2) = 0.07
 
 
 def test_numbers_that_do_not_apply_are_left_out():
-    whole = interval([1.0, 2.0, 4.0], [7, 7, 9])
-    assert interval([1.0, float("nan"), 2.0, 4.0, float("inf")], [7, 8, 7, 9, 1]) == whole
+    whole = interval([*range(9)], [7, 7, *range(20, 27)])
+    assert interval([0, float("nan"), *range(1, 9), float("inf")], [7, 8, 7, *range(20, 27), 1]) == whole
 
 
 @pytest.mark.parametrize(

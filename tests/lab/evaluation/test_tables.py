@@ -28,15 +28,16 @@ def result(mask, method, mse, *, steps=5, seed=0, forward=5.0, backward=0.0):
     N = len(values)
     cell = Cell("digits", mask, method, steps, seed, N)
     completions = torch.zeros(N, 1, 8, 8, dtype=torch.uint8)
-    return CellResult(cell, completions, {"mse": values}, torch.arange(N), 2.0, 0.5, forward, backward)
+    return CellResult(cell, completions, {"mse": values}, torch.arange(N), 1.0 * N, 0.25 * N, forward, backward)
 
 
-def two_masks():
+def two_masks(times=4):
+    """Two pictures, so many times."""
     return [
-        result("left", BASE, [0.4, 0.6]),
-        result("left", STEERED, [0.2, 0.2], backward=2.0),
-        result("top", BASE, [0.5, 0.7]),
-        result("top", STEERED, [0.6, 0.8], backward=2.0),
+        result("left", BASE, [0.4, 0.6] * times),
+        result("left", STEERED, [0.2, 0.2] * times, backward=2.0),
+        result("top", BASE, [0.5, 0.7] * times),
+        result("top", STEERED, [0.6, 0.8] * times, backward=2.0),
     ]
 
 
@@ -54,19 +55,31 @@ def test_wins_are_counted_by_setting():
     assert row[:5] == ["digits", "ddim+difference", 5, "0.550", "0.450"]
     assert row[5].startswith("-0.1000 [")
     assert row[6] == "1 / 0 / 1"
-    # Both images agree on each mask, so each interval is a point away from zero.
+    # The left mask's interval lies below zero, and all images agree on the top one's difference.
     assert row[7] == "1 / 1"
     assert steered_against_base(per_image(two_masks()[::2]), "mse") is None
 
 
+def test_of_fewer_than_eight_pictures_there_is_no_interval_but_a_note():
+    few, enough = (steered_against_base(per_image(two_masks(times)), "mse") for times in (3, 4))
+    (row,) = few.frame.to_numpy().tolist()
+    assert row[5:] == ["-0.1000 [–]", "1 / 0 / 1", "0 / 0"]
+    note = "fewer than 8 pictures are too few for a 95 % interval"
+    assert note in few.markdown() and note in few.html() and note.replace("%", "\\%") in few.latex()
+    assert not any("[–]" in text for text in (enough.markdown(), enough.html(), enough.latex()))
+    plain = points(per_image(two_masks(3)), "digits", "mse").iloc[0]
+    assert plain["mean"] == pytest.approx(0.55) and plain[["low", "high"]].isna().all()
+
+
 def test_best_of_all_counts_ties_for_both():
-    tied = [*two_masks(), result("left", Method("dps"), [0.1, 0.3]), result("top", Method("dps"), [0.9, 0.9])]
+    tied = [*two_masks(1), result("left", Method("dps"), [0.1, 0.3]), result("top", Method("dps"), [0.9, 0.9])]
     rows = best_of_all(per_image(tied), "mse", 5).frame.to_numpy().tolist()
     assert dict(rows) == {"ddim+difference": "1 of 2", "dps": "1 of 2", "ddim": "1 of 2"}
 
 
 def test_images_without_a_value_are_left_out():
-    values = [result("left", BASE, [0.4, float("nan"), 0.6]), result("left", STEERED, [0.2, 0.1, 0.2])]
+    nan = float("nan")
+    values = [result("left", BASE, [0.4, nan, 0.6] * 4), result("left", STEERED, [0.2, 0.1, 0.2] * 4)]
     frame = per_image(values)
     assert means(frame, "digits", "mse", 5).frame["left"][0] == "0.500"
     numbers = cases(frame, "mse")
@@ -95,7 +108,7 @@ def test_the_csv_makes_the_tables_again(tmp_path):
     frame = per_image(two_masks())
     write_per_image(tmp_path / "all.csv", frame)
     again = pd.read_csv(tmp_path / "all.csv")
-    assert len(again) == 8 and again["mask"][0] == "left" and again["mse"][0] == 0.4 and again["psnr"].isna().all()
+    assert len(again) == 32 and again["mask"][0] == "left" and again["mse"][0] == 0.4 and again["psnr"].isna().all()
     kept = means(frame, "digits", "mse", 5).frame
     assert means(again, "digits", "mse", 5).frame.equals(kept[["method", "left", "top", "average"]])
     assert steered_against_base(again, "mse").markdown() == steered_against_base(frame, "mse").markdown()
@@ -105,7 +118,10 @@ def test_figures_are_drawn(tmp_path):
     def found(results):
         return {"digits": points(per_image(results), "digits", "mse")}
 
-    two_steps = [*two_masks(), *(result(m, k, [0.3, 0.4], steps=9) for m in ("left", "top") for k in (BASE, STEERED))]
+    two_steps = [
+        *two_masks(),
+        *(result(m, k, [0.3, 0.4] * 4, steps=9) for m in ("left", "top") for k in (BASE, STEERED)),
+    ]
     assert plot_frontier(tmp_path / "frontier.png", found(two_steps), "mse").stat().st_size > 10_000
     some = [result("left", m, [0.3, 0.5]) for m in (BASE, Method("ddim", "difference", 0.2), STEERED)]
     assert plot_guided_fraction(tmp_path / "fraction.png", found(some), "mse").stat().st_size > 10_000

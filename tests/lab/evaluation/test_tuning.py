@@ -7,12 +7,12 @@ import torch
 
 from tests.steering.fakes import FlatTokenizer, code_circuit, toy_world
 from tiramisu_edu.datafiles import write_checksums
-from tiramisu_edu.errors import FileError
+from tiramisu_edu.errors import FileError, TiramisuError
 from tiramisu_edu.inpainting import inpaint
 from tiramisu_edu.lab.cli import main
 from tiramisu_edu.lab.evaluation import tuning
 from tiramisu_edu.lab.evaluation.cells import Cell, Method
-from tiramisu_edu.lab.evaluation.comparison import make_cases
+from tiramisu_edu.lab.evaluation.comparison import Completed, make_cases
 from tiramisu_edu.lab.evaluation.metrics import hidden_mse
 from tiramisu_edu.lab.evaluation.tuning import GRIDS, GUIDE_GRIDS, save_tuned
 from tiramisu_edu.lab.zoo import load
@@ -49,6 +49,34 @@ def test_a_guide_is_tuned_on_its_base_sampler(tmp_path, capsys, monkeypatch):
     assert found["options"] == GUIDE_GRIDS["difference-kernel"][min((0, 1), key=numbers.__getitem__)]
     assert main(["tune", "digits", "--samplers", "", "--guides", "difference"]) == 2
     assert "unknown guide to tune 'difference': did you mean 'difference-kernel'" in capsys.readouterr().err
+
+
+def completions_with(monkeypatch, numbers):
+    """The digits of `GRIDS["dps"]`'s candidates are the truth with the given number added; NaN in one picture."""
+
+    def completed(world, cases, *, sampler, **_):
+        images = cases.images.clone()
+        images[0] += numbers[GRIDS["dps"].index(world.sampler_options[sampler])]
+        return Completed(images, 1.0, 0.0, 2.0, 0.0)
+
+    monkeypatch.setitem(GRIDS, "dps", GRIDS["dps"][: len(numbers)])
+    monkeypatch.setattr(tuning, "run_method", completed)
+    task = {"steps": 2, "images": 4, "seed": 0, "measure_name": "mse", "device": torch.device("cpu")}
+    return lambda: tuning.tune(load("digits"), "dps", ["left"], **task)
+
+
+def test_a_candidate_that_is_not_finite_is_reported_and_never_best(monkeypatch):
+    tune = completions_with(monkeypatch, [float("nan"), 0.5, 0.1, float("-inf")])
+    with pytest.warns(UserWarning, match=r"dps: not finite, so left out: \{'zeta': 0.5\}, \{'zeta': 4.0\}"):
+        found = tune()
+    assert found["options"] == GRIDS["dps"][2]
+    assert [value is None for _, value in found["tried"]] == [True, False, False, True]
+    assert "NaN" not in json.dumps(found)
+
+
+def test_nothing_finite_is_an_error(monkeypatch):
+    with pytest.raises(TiramisuError, match="no candidate of dps has a finite mse"):
+        completions_with(monkeypatch, [float("nan")] * 3)()
 
 
 def test_what_was_tuned_is_the_default_and_no_more(tmp_path, monkeypatch):

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from ...errors import FileError, TiramisuError
+from ...lab.evaluation.significance import FEWEST, NO_INTERVAL, NOTE
 from .study import Key
 from .votes import Votes, read_votes
 
@@ -118,16 +119,19 @@ def report(key: Key, paths: Sequence[str | Path], *, seed: int = 0) -> str:
     groups += [(f"all {len(votes)}", votes)] if len(votes) > 1 else []
     a, b = key.names
     head = ["voter", "votes", f"for {a}", "tie", f"for {b}", "difference [95 %]", "p"]
-    table = pd.DataFrame([_row(name, preference(group, seed=seed)) for name, group in groups], columns=head)
+    table = pd.DataFrame([_row(name, group, seed) for name, group in groups], columns=head)
+    text = table.to_string(index=False)
     chosen = Counter(choice for one in votes for choice in one.choices)
-    return (
-        f"{table.to_string(index=False)}\n\n"
-        f"difference: share for {a} minus share for {b}; + speaks for {a}. A tie counts for neither.\n"
-        f"left chosen in {chosen['left']} of {chosen['left'] + chosen['right']} votes that chose a side"
-    )
+    notes = [
+        f"difference: share for {a} minus share for {b}; + speaks for {a}. A tie counts for neither.",
+        f"left chosen in {chosen['left']} of {chosen['left'] + chosen['right']} votes that chose a side",
+    ]
+    return "\n".join([text, "", *([NOTE] if NO_INTERVAL in text else []), *notes])
 
 
-def _row(name: str, found: Preference) -> list[str | int]:
+def _row(name: str, votes: Sequence[Votes], seed: int) -> list[str | int]:
+    found, pairs = preference(votes, seed=seed), len({pair for one in votes for pair in one.pairs})
     counts = (found.for_a + found.ties + found.for_b, found.for_a, found.ties, found.for_b)
-    interval = f"{found.difference:+.0%} [{found.low:+.0%}, {found.high:+.0%}]"
+    interval = f"{found.difference:+.0%} "
+    interval += f"[{found.low:+.0%}, {found.high:+.0%}]" if pairs >= FEWEST else NO_INTERVAL
     return [name, *counts, interval, f"{found.p:.3f}"]

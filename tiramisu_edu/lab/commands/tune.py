@@ -66,7 +66,8 @@ def run(options: Options) -> int:
         found[name] = tune(world, name, options.masks, measure_name=options.measure, **shared)
         for candidate, value in found[name]["tried"]:
             mark = "<-" if candidate == found[name]["options"] else ""
-            print(f"{name:17} {MEASURES[options.measure].title} {value:.4f}  {candidate} {mark}", flush=True)
+            number = "not finite" if value is None else f"{value:.4f}"
+            print(f"{name:17} {MEASURES[options.measure].title} {number}  {candidate} {mark}", flush=True)
     for path, names in ((folder / "samplers.json", options.samplers), (folder / "guides.json", options.guides)):
         if names:  # at the end, so that a guide is tuned on the same sampler however often the run was stopped
             save_tuned(path, {name: found[name] for name in names})

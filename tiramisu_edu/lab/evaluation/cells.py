@@ -1,7 +1,8 @@
 """One cell of the table: a method on a world's images under one mask, with one seed. The unit that is run and kept.
 
 A cell's file holds the completions, every number of every image, and the cost. Its name holds the cell's settings and a
-digest of the models, so a table is made of cells that belong together.
+digest of the models. Inside is everything that decided its numbers, and a cell of other origin is run again, so a table
+is made of cells that belong together.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import dataclasses
 import hashlib
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -24,8 +25,10 @@ from ...errors import FileError, TiramisuError
 from ...files import load_safetensors, save_safetensors
 from ...methods import check_guide_name
 from ...world import World
+from ..zoo import load
 from .comparison import Cases, make_cases, run_method
 from .measures import measure
+from .origin import not_read, origin, tuned
 from .sheet import as_levels
 
 KIND, VERSION = "evaluation cell", 1
@@ -122,6 +125,7 @@ class CellResult:
         identity: (N,) number of the image in its split.
         seconds, guide_seconds: of all N, as in `InpaintResult`, and the guide's part of them.
         forward, backward: network evaluations per image.
+        origin: what decided the numbers, see `origin_of`; empty where it is not known.
     """
 
     cell: Cell
@@ -132,6 +136,7 @@ class CellResult:
     guide_seconds: float
     forward: float
     backward: float
+    origin: dict[str, Any] = field(default_factory=dict)
 
     @property
     def images(self) -> Tensor:
@@ -149,9 +154,14 @@ def cell_cases(world: World, cell: Cell) -> Cases:
     return make_cases(world, [cell.mask], cell.images, split=cell.split, seed=0)
 
 
+def origin_of(world: World, cell: Cell) -> dict[str, Any]:
+    """What decides a cell's numbers in a world, as it is now: the settings, the files read, options and sources."""
+    return {"request": dataclasses.asdict(cell), **origin(world, cell.method.sampler, cell.method.guide)}
+
+
 def run_cell(world: World, cell: Cell, device: torch.device, batch: int = 64) -> CellResult:
     """Complete all images of a cell and measure them."""
-    cases = cell_cases(world, cell)
+    cases, made_from = cell_cases(world, cell), origin_of(world, cell)
     done = run_method(
         world,
         cases,
@@ -164,8 +174,9 @@ def run_cell(world: World, cell: Cell, device: torch.device, batch: int = 64) ->
         device=device,
         batch=batch,
     )
+    levels, metrics = as_levels(done.images), measure(world, done.images, cases)
     costs = (done.seconds, done.guide_seconds, done.forward, done.backward)
-    return CellResult(cell, as_levels(done.images), measure(world, done.images, cases), cases.identity, *costs)
+    return CellResult(cell, levels, metrics, cases.identity, *costs, made_from)
 
 
 def save_cell(folder: str | Path, result: CellResult) -> Path:
@@ -173,14 +184,13 @@ def save_cell(folder: str | Path, result: CellResult) -> Path:
     path = Path(folder) / result.cell.name
     tensors = {f"metric.{name}": values for name, values in result.metrics.items()}
     tensors |= {"completions": result.completions, "identity": result.identity}
-    save_safetensors(
-        path, tensors, kind=KIND, version=VERSION, metadata={name: getattr(result, name) for name in COSTS}
-    )
+    facts = {name: getattr(result, name) for name in (*COSTS, "origin")}
+    save_safetensors(path, tensors, kind=KIND, version=VERSION, metadata=facts)
     return path
 
 
 def load_cell(folder: str | Path, cell: Cell) -> CellResult | None:
-    """The kept result; None where there is none, or where it is damaged."""
+    """The kept result; None where there is none, where it is damaged, or where its origin is another than now."""
     path = Path(folder) / cell.name
     if not path.is_file():
         return None
@@ -188,41 +198,29 @@ def load_cell(folder: str | Path, cell: Cell) -> CellResult | None:
         tensors, facts = load_safetensors(path, kind=KIND, version=VERSION)
     except FileError:
         return None
+    if facts.get("origin") != origin_of(load(cell.world), cell):
+        return None
     metrics = {name.removeprefix("metric."): values for name, values in tensors.items() if name.startswith("metric.")}
     costs = [float(facts[name]) for name in COSTS]
-    return CellResult(cell, tensors["completions"], metrics, tensors["identity"], *costs)
-
-
-# Files that only guides of that name read.
-READ_BY = {
-    "tokenizer": "latent",
-    "codes_": "latent",
-    "guide_weights.": "learned",
-    "guide_weights_difference.": "difference-calibrated",
-}
+    found: list[Any] = [tensors["completions"], metrics, tensors["identity"], *costs, facts["origin"]]
+    return CellResult(cell, *found)
 
 
 @cache
 def digest(cell: Cell, root: Path) -> str:
-    """SHA-256 of everything that decides the numbers: the cell, its data files, the tuned options of its parts.
+    """SHA-256 of a cell, the listed digests of its data files and the tuned options of its parts, for the file's name.
 
     Read once a process for each cell and data folder `root`.
     """
     world = cell.world.partition("-")[0]
-    unread = tuple(f"{world}/{prefix}" for prefix, guide in READ_BY.items() if not cell.method.guide.startswith(guide))
+    unread = tuple(f"{world}/{prefix}" for prefix in not_read(cell.method.guide))
     files = {
         n: sha
         for n, sha in checksums().items()
         if n.startswith(f"{world}/") and not n.startswith(unread) and n.endswith(".safetensors")
     }
-    own = [_tuned(root / world / "samplers.json", cell.method.sampler)]
-    if guide := _tuned(root / world / "guides.json", cell.method.guide):
+    own = [tuned(root / world / "samplers.json", cell.method.sampler)]
+    if guide := tuned(root / world / "guides.json", cell.method.guide):
         own.append(guide)
     content = json.dumps([dataclasses.asdict(cell), files, *own], sort_keys=True)
     return hashlib.sha256(content.encode()).hexdigest()
-
-
-def _tuned(path: Path, name: str) -> Any:
-    """The tuned options of a sampler or guide in their JSON form; None where there are none."""
-    found = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    return found.get(name, {}).get("options")

@@ -44,21 +44,26 @@ class Perceptual(NamedTuple):
         return torch.cat(parts).double()
 
 
+def official_weights(folder: str | Path | None = None) -> Path | None:
+    """The file of AlexNet's weights in a folder, torch's download folder if None; None where there is none."""
+    folder = Path(folder) if folder is not None else Path(torch.hub.get_dir()) / "checkpoints"
+    return next(iter(sorted(folder.glob("alexnet-*.pth"))), None)
+
+
 def perceptual_metric(judge: Judge, folder: str | Path | None = None) -> Perceptual:
     """LPIPS with AlexNet where torchvision's weights are on disk, otherwise the same formula on the judge's layers.
 
     Args:
         judge: the world's judge.
-        folder: where `alexnet-*.pth` would be; torch's download folder when None. Nothing is downloaded.
+        folder: where the weights would be, see `official_weights`. Nothing is downloaded.
 
     Raises:
         FileError: for a weights file that is not whole.
     Source: Zhang, Isola, Efros, Shechtman, Wang, The Unreasonable Effectiveness of Deep Features as a Perceptual
         Metric, CVPR 2018, equation 1; the `lpips` package has its linear weights.
     """
-    folder = Path(folder) if folder is not None else Path(torch.hub.get_dir()) / "checkpoints"
-    if found := sorted(folder.glob("alexnet-*.pth")):
-        network = _official_network(found[0])
+    if weights := official_weights(folder):
+        network = _official_network(weights)
         return Perceptual("LPIPS (AlexNet)", lambda a, b: network(_enlarged(a), _enlarged(b)))
     return Perceptual("LPIPS formula, judge's layers", lambda a, b: layer_distance(judge.layers(a), judge.layers(b)))
 

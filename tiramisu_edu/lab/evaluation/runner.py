@@ -1,7 +1,7 @@
 """Runs the cells of a table: in one process, in several, or on the ranks of torchrun; stops and goes on at any cell.
 
-A finished cell is a file, and a cell without a file is still to be done. So a killed run loses only the cells that were
-under way, and processes exchange nothing but files.
+A finished cell is a file, and a cell without a file of its own settings, models and sources is still to be done. So a
+killed run loses only the cells that were under way, and processes exchange nothing but files.
 """
 
 from __future__ import annotations
@@ -54,10 +54,13 @@ def run_cells(
                 bar.update()
         else:
             _spawn(mine, folder, device, workers, bar)
-        _wait(todo, folder, bar, max(SILENCE, time.monotonic() - started))
+        others = [cell for cell in todo if cell not in mine]
+        _wait(others, folder, bar, max(SILENCE, time.monotonic() - started))
     results = [load_cell(folder, cell) for cell in cells]
     if None in results:
-        raise TiramisuError(f"{folder / cells[results.index(None)].name} is damaged: run the same command again")
+        raise TiramisuError(
+            f"{folder / cells[results.index(None)].name} is damaged or of other sources: run the same command again"
+        )
     return [result for result in results if result is not None]
 
 
@@ -72,8 +75,8 @@ def _wait(cells: Sequence[Cell], folder: Path, bar: tqdm, patience: float) -> No
     Raises:
         TiramisuError: no new cell for `patience` seconds.
     """
-    left, since = len(cells) + 1, time.monotonic()
-    while missing := [cell for cell in cells if not (folder / cell.name).is_file()]:
+    left, since, missing = len(cells) + 1, time.monotonic(), cells
+    while missing := [cell for cell in missing if load_cell(folder, cell) is None]:
         if len(missing) < left:
             left, since = len(missing), time.monotonic()
         elif time.monotonic() - since > patience:
@@ -107,7 +110,7 @@ def _worker(rank: int, cells: Sequence[Cell], folder: Path, device: str, workers
 
 def _spawn(cells: Sequence[Cell], folder: Path, device: str, workers: int, bar: tqdm) -> None:
     """Run the cells in processes of their own, watching their files appear."""
-    before = bar.n
+    before, stamps = bar.n, [_stamp(folder / cell.name) for cell in cells]
     context = multiprocessing.spawn(_worker, (cells, folder, device, workers), nprocs=workers, join=False)
     running = True
     while running:
@@ -118,5 +121,10 @@ def _spawn(cells: Sequence[Cell], folder: Path, device: str, workers: int, bar: 
             raise TiramisuError(f"a worker failed, and finished cells are kept in {folder}: {cause}") from error
         except multiprocessing.ProcessExitedException as error:
             raise TiramisuError(f"a worker died ({error}), and finished cells are kept in {folder}") from error
-        bar.n = before + sum((folder / cell.name).is_file() for cell in cells)
+        bar.n = before + sum(_stamp(folder / cell.name) != stamp for cell, stamp in zip(cells, stamps))
         bar.refresh()
+
+
+def _stamp(path: Path) -> int:
+    """When a file was written; 0 where there is none."""
+    return path.stat().st_mtime_ns if path.is_file() else 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -12,6 +13,9 @@ from scipy import stats
 from ...errors import TiramisuError
 
 RESAMPLES = 10_000
+FEWEST = 8  # independent cases; a bootstrap of fewer is far too short
+NO_INTERVAL = "[–]"
+NOTE = f"{NO_INTERVAL}: fewer than {FEWEST} pictures are too few for a 95 % interval."
 
 
 class Interval(NamedTuple):
@@ -19,7 +23,8 @@ class Interval(NamedTuple):
 
     Attributes:
         mean: over all cases; for a list of differences a - b, by how much a is larger.
-        low, high: ends of the interval. A difference is significant where 0 lies outside.
+        low, high: ends of the interval; NaN where `FEWEST` independent cases were not to be had, and printed as a dash.
+            A difference is significant where 0 lies outside.
     """
 
     mean: float
@@ -27,7 +32,8 @@ class Interval(NamedTuple):
     high: float
 
     def __format__(self, form: str) -> str:
-        return f"{self.mean:{form}} [{self.low:{form}}, {self.high:{form}}]"
+        ends = NO_INTERVAL if math.isnan(self.low) else f"[{self.low:{form}}, {self.high:{form}}]"
+        return f"{self.mean:{form}} {ends}"
 
 
 def interval(values: ArrayLike, clusters: ArrayLike | None = None) -> Interval:
@@ -44,7 +50,7 @@ def interval(values: ArrayLike, clusters: ArrayLike | None = None) -> Interval:
         clusters: (N,) equal for cases that belong together; None: every case stands alone.
 
     Raises:
-        TiramisuError: for shapes that differ, or fewer than two clusters.
+        TiramisuError: for shapes that differ, or fewer than two clusters; fewer than `FEWEST` give no interval.
     Source: Efron and Tibshirani, An Introduction to the Bootstrap (1993), chapters 8 and 13. With 20 clusters
         or fewer the interval is somewhat too short (about 93 % instead of 95 %).
     """
@@ -67,7 +73,12 @@ def resampled(statistic: Callable[..., np.ndarray], *samples: np.ndarray) -> tup
     Args:
         statistic: samples (..., N) and `axis` -> their statistic; it may return several numbers.
         samples: (N,) each.
+
+    Returns: NaN for N < `FEWEST`.
     """
+    if len(samples[0]) < FEWEST:
+        nothing = np.full_like(statistic(*samples, axis=-1), np.nan)
+        return nothing, nothing
     options = {"n_resamples": RESAMPLES, "batch": 1_000, "rng": np.random.default_rng(0)}
     found = stats.bootstrap(samples, statistic, paired=True, vectorized=True, method="percentile", **options)
     return found.confidence_interval.low, found.confidence_interval.high

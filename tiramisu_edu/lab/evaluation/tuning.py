@@ -8,24 +8,24 @@ circuit.
 
 from __future__ import annotations
 
+import copy
 import json
+import math
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 from tqdm.auto import tqdm
 
 from ...checkpoint import Checkpoint
 from ...datafiles import checksums
-from ...diffusion.samplers import get_sampler
+from ...errors import TiramisuError
 from ...files import atomic_path
-from ...methods import make_guide
-from ...steering.guide import own_generator
 from ...tuned import Options
 from ...world import World
-from .comparison import Cases, generators_for, make_cases
+from .comparison import make_cases, run_method
 from .measures import MEASURES, measure
 
 CANDIDATES = 8
@@ -78,19 +78,31 @@ def tune(
 
     Returns:
         "options": the best candidate, "tried": [(candidate, mean of the measure), ...], and the arguments "steps",
-        "images", "masks", "seed", "measure".
+        "images", "masks", "seed", "measure". A candidate with a picture that is not finite has None as its mean.
+
+    Raises:
+        TiramisuError: no candidate has a finite mean; see `best_of`.
     """
     cases = make_cases(world, masks, images, split="validation", seed=seed)
-    best = min if MEASURES[measure_name].lower_is_better else max
+    trial = copy.copy(world)
+    if name in GUIDE_GRIDS:
+        tuned, sampler, guide = "guide_options", BASE, name
+    else:
+        tuned, sampler, guide = "sampler_options", name, "none"
+    run: dict[str, Any] = {"sampler": sampler, "guide": guide, "num_inference_steps": steps}
     kept, grid = checkpoint or Checkpoint(None, {}), (GRIDS | GUIDE_GRIDS)[name]
     state = kept.load() or {}
-    tried = [(candidate, value) for candidate, value in state.get(name, [])]
+    tried: list[tuple[Options, float | None]] = [(candidate, value) for candidate, value in state.get(name, [])]
     for candidate in tqdm(grid[len(tried) :], desc=name, unit="candidate", initial=len(tried), total=len(grid)):
-        completed = _completed(world, cases, name, candidate, steps=steps, seed=seed, device=device)
-        tried.append((candidate, measure(world, completed, cases)[measure_name].nanmean().item()))
+        setattr(trial, tuned, {**getattr(world, tuned), name: candidate})  # as if it had been chosen before
+        completed = run_method(trial, cases, seed=seed, device=device, **run).images
+        mean = float("nan")
+        if completed.isfinite().all():
+            mean = measure(trial, completed, cases)[measure_name].nanmean().item()  # NaN: does not apply to a picture
+        tried.append((candidate, mean if math.isfinite(mean) else None))
         kept.save({**state, name: tried})
     facts = {"steps": steps, "images": images, "masks": list(masks), "seed": seed, "measure": measure_name}
-    return {"options": best(tried, key=lambda pair: pair[1])[0], "tried": tried} | facts
+    return {"options": best_of(tried, name, measure_name), "tried": tried} | facts
 
 
 def tuning_request(options: Any, world: World) -> dict[str, Any]:
@@ -100,23 +112,20 @@ def tuning_request(options: Any, world: World) -> dict[str, Any]:
     return asked | {"candidates": GRIDS | GUIDE_GRIDS, "base": world.sampler_options.get(BASE, {}), "models": models}
 
 
-def _completed(
-    world: World, cases: Cases, name: str, candidate: Options, *, steps: int, seed: int, device: torch.device
-) -> Tensor:
-    """The cases completed by a sampler, or by a guide on `BASE`, with a candidate's options."""
-    schedule, is_guide = world.schedule.respace(steps), name in GUIDE_GRIDS
-    sample = get_sampler(BASE if is_guide else name)
-    done, first = [], 0
-    for part in cases.split(64):
-        generator = generators_for(part, seed, first)
-        options = dict(candidate)
-        if is_guide:
-            guide = make_guide(name, world, generator=own_generator(generator), **options)
-            options = {**world.sampler_options.get(BASE, {}), "guide": guide}
-        task = world.denoiser, schedule, part.images.to(device), part.known.to(device)
-        done.append(sample(*task, generator=generator, **options).cpu())
-        first += len(part.images)
-    return torch.cat(done)
+def best_of(tried: Sequence[tuple[Options, float | None]], name: str, measure_name: str) -> Options:
+    """The candidate with the best mean; those without one are counted in a warning, and never best.
+
+    Raises:
+        TiramisuError: none has a finite mean.
+    """
+    finite = [(mean, candidate) for candidate, mean in tried if mean is not None]
+    failed = [str(candidate) for candidate, mean in tried if mean is None]
+    if not finite:
+        raise TiramisuError(f"no candidate of {name} has a finite {measure_name}: nothing can be tuned")
+    if failed:
+        warnings.warn(f"{name}: not finite, so left out: {', '.join(failed)}", stacklevel=2)
+    best = min if MEASURES[measure_name].lower_is_better else max
+    return best(finite, key=lambda pair: pair[0])[1]
 
 
 def save_tuned(path: str | Path, found: Mapping[str, Any]) -> None:

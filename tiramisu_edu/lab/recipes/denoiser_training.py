@@ -1,15 +1,15 @@
 """Training a denoiser, and measuring how far off its clean predictions are.
 
-The loss is the mean squared error of whatever the network predicts at a random time of the schedule. What is
-kept is a moving average of the weights, as it was when it did best on held-out images: a small data set is
-soon learnt by heart. A killed run goes on from its last checkpoint and ends with the same weights as a run
-that was never killed.
+The loss is the mean squared error of whatever the network predicts at a random time of the schedule. What is kept is a
+moving average of the weights, as it was when it did best on held-out images: a small data set is soon learnt by heart.
+A killed run goes on from its last checkpoint and ends with the same weights as a run that was never killed.
 """
 
 from __future__ import annotations
 
 import copy
 import math
+import warnings
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -22,7 +22,7 @@ from torch.nn.functional import mse_loss
 from ...checkpoint import Checkpoint
 from ...diffusion.denoiser import Denoiser, PredictionType
 from ...diffusion.schedule import Schedule
-from ...errors import ImageError
+from ...errors import ImageError, TiramisuError
 from ...files import tensor_digest
 from .training import Training
 
@@ -109,7 +109,7 @@ def train_denoiser(
     Raises:
         ImageError: images of the wrong shape or range.
         FileError: the checkpoint is damaged, or belongs to a run with other settings, images or network.
-
+        TiramisuError: the loss was never finite.
     Source: Ho et al., "Denoising Diffusion Probabilistic Models", algorithm 1; the target v is that of
     Salimans and Ho, "Progressive Distillation for Fast Sampling of Diffusion Models", section 4.
     """
@@ -121,7 +121,6 @@ def train_denoiser(
     optimiser = torch.optim.AdamW(network.parameters(), lr=1.0, weight_decay=s.weight_decay)
     rate = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: learning_rate(s, step))
     generator = torch.Generator(device).manual_seed(s.seed)
-
     loss = _loss(student, images, s, generator)
 
     def after(step: int, value: Tensor) -> None:
@@ -136,6 +135,8 @@ def train_denoiser(
     training = Training(network, optimiser, rate, generator, {"looks": looks}, s.gradient_norm)
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
         training.run("denoiser", s.steps, loss, Checkpoint(checkpoint, request), after=after, progress=progress)
+    if looks.best_step == 0:
+        raise TiramisuError(f"the loss was never finite in {s.steps} steps: choose a lower learning rate")
     average.network.load_state_dict(looks.best.state_dict())
     best_loss = None if validation is None else looks.best_loss
     average.facts = {"settings": asdict(s), "best_step": looks.best_step, "validation_loss": best_loss}
@@ -188,7 +189,9 @@ class _Looks:
         validation = None if self.held_out is None else _held_out_loss(self.average, self.held_out)
         self.history.append({"step": step, "loss": float(self.loss_sum) / since, "validation": validation})
         self.loss_sum.zero_()
-        if validation is None or validation < self.best_loss:
+        if not math.isfinite(value := self.history[-1]["loss"] if validation is None else validation):
+            warnings.warn(f"the weights after {step} steps are not kept: their loss is {value}", stacklevel=4)
+        elif validation is None or validation < self.best_loss:
             self.best.load_state_dict(self.average.network.state_dict())
             self.best_step, self.best_loss = step, math.inf if validation is None else validation
         return self.history[-1]
@@ -275,8 +278,7 @@ def _held_out(images: Tensor, schedule: Schedule, evaluations: int = 1024) -> li
     generator = torch.Generator().manual_seed(0)
     spread = torch.randperm(len(copies), generator=generator) * len(schedule) // len(copies)
     noise = torch.randn(copies.shape, generator=generator, dtype=copies.dtype)
-    i, noise = spread.to(images.device), noise.to(images.device)
-    return list(zip(copies.split(256), noise.split(256), i.split(256)))
+    return list(zip(*(part.to(images.device).split(256) for part in (copies, noise, spread))))
 
 
 @torch.no_grad()

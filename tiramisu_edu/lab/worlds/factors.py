@@ -21,7 +21,7 @@ Darwiche 2003, "A differential approach to inference in Bayesian networks" (all 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -137,9 +137,7 @@ class FactorModel:
         """(N, F) bool: True where p(s_f | s_parents(f)) = 0, so the rule of factor f is broken."""
         return self._own_probabilities(self._checked(states)) == 0
 
-    def conditional(
-        self, states: Tensor, seen: Tensor, *, impossible: Literal["raise", "nan"] = "raise"
-    ) -> list[Tensor]:
+    def conditional(self, states: Tensor, seen: Tensor) -> list[Tensor]:
         """The exact posterior of every factor given the seen ones.
 
         Z(w) = Σ_s Π_f p(s_f | s_parents(f)) w_f(s_f)      w one-hot where seen, 1 elsewhere
@@ -150,11 +148,10 @@ class FactorModel:
         Args:
             states: (N, F) long; entries that are not seen are not read.
             seen: (N, F) or (F,) bool.
-            impossible: what to do with a row whose seen factors have probability 0 together.
 
-        Returns: F tensors (N, C_f) float64; one-hot where seen; NaN in impossible rows if so wished.
+        Returns: F tensors (N, C_f) float64; one-hot where seen.
         Raises:
-            EvidenceError: for wrong shapes, states out of range and, unless "nan", impossible rows.
+            EvidenceError: for wrong shapes, states out of range, or seen factors that have probability 0 together.
         """
         seen = seen.expand(len(states), len(self)) if seen.shape in ((len(self),), states.shape) else seen
         if seen.shape != states.shape or seen.dtype != torch.bool:
@@ -166,12 +163,12 @@ class FactorModel:
         parts = [self._posteriors(s, o) for s, o in zip(states.split(_ROWS), seen.split(_ROWS))]
         posteriors = [torch.cat(column) for column in zip(*parts)]
         contradictory = posteriors[0].isnan().any(1).nonzero()[:, 0].tolist() if parts else []
-        if contradictory and impossible == "raise":
+        if contradictory:
             row = contradictory[0]
             words = [f"{self.names[f]} = {self.factors[f].values[states[row, f]]}" for f in seen[row].nonzero()[:, 0]]
             raise EvidenceError(
                 f"row {row}: the seen factors have probability 0 together ({', '.join(words)}); they break a rule: "
-                "see FactorModel.violations, or pass impossible='nan'"
+                "see FactorModel.violations"
             )
         return posteriors
 

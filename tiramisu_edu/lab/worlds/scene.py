@@ -161,13 +161,11 @@ class Scene:
         share = torch.stack(shares, dim=1)  # (B, F)
         return share >= SEEN, share <= HIDDEN
 
-    def visibility(
-        self, mask_names: Sequence[str], *, generator: torch.Generator | None = None
-    ) -> dict[str, dict[str, str]]:
-        """For documents: table[mask][factor] is "seen", "part" or "hidden". Random masks are drawn once."""
+    def visibility(self, mask_names: Sequence[str]) -> dict[str, dict[str, str]]:
+        """For documents: table[mask][factor] is "seen", "part" or "hidden". Random masks have no such row."""
         table = {}
         for name in mask_names:
-            seen, hidden = self.seen(mask(name, UNITS, UNITS, generator=generator)[None])
+            seen, hidden = self.seen(mask(name, UNITS, UNITS)[None])
             words = ["seen" if s else "hidden" if h else "part" for s, h in zip(seen[0], hidden[0])]
             table[name] = dict(zip(self.model.names, words))
         return table
