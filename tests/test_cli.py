@@ -74,7 +74,7 @@ def test_a_picture_and_a_mask_of_ones_own(tmp_path, capsys, mask_file):
         (["--batch", "0"], "--batch must lie in [1, 10,000]"),
         (["--batch", "9999"], "ask for 1 to 300"),
         (["--device", "abacus"], "device 'abacus' is not available"),
-        (["--image", "{tmp}/none.png"], "there is no such file"),
+        (["--image", "{tmp}/none.png"], "no such file"),
         (["--image", "{tmp}/text.png"], "not a picture"),
         (["--mask", "{tmp}/text.png"], "not a picture"),
         (["--mask", "{tmp}/large.png"], "the mask is 9 x 9 pixels"),
