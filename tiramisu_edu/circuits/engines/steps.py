@@ -10,17 +10,22 @@ from .tape import InputStep, SumStep
 
 
 def multiply(step: SumStep) -> None:
-    """p, the product of the children's units."""
-    first, *others = (place.read() for place in step.factors)
-    if not others:
-        step.parts.copy_(first)
+    """p = product of the children's units, scaled to the maximum 1; s is the scale taken out."""
+    if step.log_scale is not None:
+        _multiply_apart(step, step.log_scale)
         return
-    torch.mul(first, others[0], out=step.parts)
+    first, *others = (place.read() for place in step.factors)
+    if others:
+        torch.mul(first, others[0], out=step.product)
+    else:
+        step.product.copy_(first)
     for other in others[1:]:
-        step.parts.mul_(other)
+        step.product.mul_(other)
+    torch.amax(step.product, -1, keepdim=True, out=step.scale)
+    step.product.div_(step.scale.clamp_min_(torch.finfo(step.product.dtype).tiny))
 
 
-def multiply_apart(step: SumStep, log_scale: Tensor) -> None:
+def _multiply_apart(step: SumStep, log_scale: Tensor) -> None:
     """p of children with scales of their own: scaled after every few factors, then all partitions to one scale."""
     tiny = torch.finfo(step.product.dtype).tiny
     total, lowest = torch.zeros(()), torch.ones(())
@@ -38,6 +43,11 @@ def multiply_apart(step: SumStep, log_scale: Tensor) -> None:
         total, lowest = top[:, 0], (lowest / share).amin(1).clamp_max(1)
     log_scale.copy_(total)
     step.scale.copy_(lowest)
+
+
+def whole(parts: Tensor, step: SumStep) -> Tensor:
+    """Something of each product by partition, (R, P, B, J) or (R, B, J), as (R, B, M)."""
+    return parts if step.level.num_partitions == 1 else parts.transpose(1, 2).reshape(step.product.shape)
 
 
 def look_up(step: InputStep, columns: Tensor, values: Tensor) -> None:

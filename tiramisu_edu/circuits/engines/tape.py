@@ -92,7 +92,6 @@ class Tape:
         self.made_for = batch, like.dtype, like.device, keep, is_hard
         self.dtype, self.keep = like.dtype, keep
         self.weights: Tensor | None = None  # (B, D, C), made when soft evidence comes
-        self.is_impossible: Tensor | None = None  # (B,) bool, whether Z(w) = 0, if that was found out
         self.units = {k: like.new_ones(shape) for k, shape in shapes.items()}
         self.scales = {k: like.new_ones(n, batch, 1) for k, (n, _, _) in shapes.items()}
         zeros = {k: torch.zeros_like(scale, dtype=torch.float64) for k, scale in self.scales.items()}
@@ -146,14 +145,14 @@ class Tape:
         return torch.stack(lowest).amin(0)
 
     def log_root(self) -> Tensor:
-        """log u of the root with all scales put back, (B,), summed in float64."""
+        """log u of the root with all scales put back, (B,), summed in float64; -inf where it is impossible."""
         root = self.sums[-1]
         if root.log_scale is None:
             log_scale = torch.cat(list(self.scales.values())).log().sum(0, dtype=torch.float64)
         else:
             log_scale = root.log_scale[0]
         log_root = (root.units[0].log() + log_scale)[:, 0]
-        return log_root if self.is_impossible is None else log_root.masked_fill(self.is_impossible, -torch.inf)
+        return log_root.masked_fill_(log_root == torch.inf, -torch.inf)
 
     def forget(self, samples: Tensor) -> None:
         """Make samples harmless: a later backward pass finds flows of 0 and nothing that is no number."""
