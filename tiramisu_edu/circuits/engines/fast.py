@@ -68,6 +68,8 @@ class LinearMessages:
     def log_root(self) -> Tensor:
         """log Z without the constants of the evidence, (B,) in float64."""
         log_root = self.tape.log_root()
+        if self.may_be_impossible:
+            log_root.masked_fill_(log_root == torch.inf, -torch.inf)
         if self.rest is not None:
             log_root[self.rest.samples] = self.rest.messages.log_root
         return log_root
@@ -94,10 +96,10 @@ def forward(
         multiply(step)
         torch.bmm(step.product, level_weight(step.level, columns), out=step.units)
     lowest, rest = torch.finfo(tape.dtype).tiny ** LOWEST, None
-    is_low = not bool((tape.lowest() > lowest).all())
+    is_low = evidence.given.shape[-1] > 0 and not float(tape.lowest().amin()) > lowest
     if is_low:
         _mark_impossible(tape, columns, evidence)
-        samples = (~(tape.lowest() > lowest)).nonzero()[:, 0]
+        samples = (~(tape.lowest().amin(0) > lowest)).nonzero()[:, 0]
         if len(samples):
             rest = _computed_again(plan, parameters, evidence, samples, keep)
             tape.forget(samples)

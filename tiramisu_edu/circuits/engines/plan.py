@@ -85,8 +85,8 @@ class Plan:
 
     @cached_property
     def is_simple(self) -> bool:
-        """Whether this is a tree, each region has one partition, and products are narrow."""
-        return self.is_tree and all(x.num_partitions == 1 and len(x.children) <= WIDEST for x in self.levels)
+        """Whether this is a tree and each region has one partition."""
+        return self.is_tree and all(level.num_partitions == 1 for level in self.levels)
 
     @cached_property
     def floats_per_sample(self) -> int:

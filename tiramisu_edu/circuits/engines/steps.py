@@ -14,15 +14,14 @@ def multiply(step: SumStep) -> None:
     if step.log_scale is not None:
         _multiply_apart(step, step.log_scale)
         return
-    first, *others = (place.read() for place in step.factors)
-    if others:
-        torch.mul(first, others[0], out=step.product)
-    else:
-        step.product.copy_(first)
-    for other in others[1:]:
-        step.product.mul_(other)
-    torch.amax(step.product, -1, keepdim=True, out=step.scale)
-    step.product.div_(step.scale.clamp_min_(torch.finfo(step.product.dtype).tiny))
+    product, *others = (place.read() for place in step.factors)
+    for n, scale in enumerate(step.scales):
+        for other in others[n * WIDEST : (n + 1) * WIDEST]:
+            product = torch.mul(product, other, out=step.product)
+        torch.amax(product, -1, keepdim=True, out=scale)
+        product = torch.div(product, scale.clamp_min_(torch.finfo(product.dtype).tiny), out=step.product)
+    if len(step.scales) > 1:
+        torch.amin(torch.stack(step.scales), 0, out=step.scale)
 
 
 def _multiply_apart(step: SumStep, log_scale: Tensor) -> None:
