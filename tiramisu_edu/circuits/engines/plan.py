@@ -135,8 +135,7 @@ def compile_plan(graph: RegionGraph) -> Plan:
         row[i] = num_rows.get(units, 0)
         num_rows[units] = row[i] + 1
 
-    num_parents = Counter(c for region in graph.regions for partition in region.partitions for c in partition)
-    num_inputs = Counter(region.scope[0] for region in graph.regions if region.is_input)
+    num_parents, num_inputs = _uses(graph)
     sizes = [len(members) for members in groups.values()]
     levels = []
     for members in stacks:
@@ -162,6 +161,12 @@ def compile_plan(graph: RegionGraph) -> Plan:
         )
     parameters = tuple(_parameter(graph, members) for members in groups.values())
     return Plan(tuple(levels), parameters, num_rows, tuple(parameter))
+
+
+def _uses(graph: RegionGraph) -> tuple[Counter[int], Counter[int]]:
+    """How many parents each region has, and how many input regions each variable."""
+    num_parents = Counter(c for region in graph.regions for partition in region.partitions for c in partition)
+    return num_parents, Counter(region.scope[0] for region in graph.regions if region.is_input)
 
 
 def _ordered_stacks(graph: RegionGraph) -> list[list[int]]:
