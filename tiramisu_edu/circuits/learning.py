@@ -181,8 +181,6 @@ class _Run:
 
     def _judge(self, value: float, record: list[float]) -> None:
         """Keep the parameters that the epoch started from if `value`, their likelihood, is the best so far."""
-        if math.isnan(value):
-            raise TiramisuError(f"the likelihood after {len(record)} epochs is NaN: EM cannot go on")
         if value == -math.inf:
             why = "some validation rows have probability zero, which a pseudocount above 0 avoids"
             warnings.warn(f"the parameters after {len(record)} epochs are not kept: {why}", stacklevel=4)
