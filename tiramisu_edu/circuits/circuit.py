@@ -19,7 +19,7 @@ from .engines import choose, safe, traceback
 from .engines.messages import Evidence
 from .engines.plan import compile_plan, laid_out
 from .engines.tape import Tapes
-from .evidence_checks import check_log_weights, check_possible, checked_values
+from .evidence_checks import check_log_weights, check_possible, checked_draw, checked_tensor, checked_values
 from .inputs import get_family
 from .regions import RegionGraph
 
@@ -49,6 +49,10 @@ class Circuit(nn.Module):
         engine: str | None = None,
     ):
         super().__init__()
+        if not isinstance(graph, RegionGraph):
+            raise StructureError(f"a circuit is made from a RegionGraph, not from {type(graph).__name__}")
+        if dtype not in (torch.float32, torch.float64):
+            raise StructureError(f"a circuit computes in torch.float32 or torch.float64, not in {dtype}")
         self.graph = graph
         self.plan = compile_plan(graph)
         self.parameter_list = nn.ParameterList()
@@ -173,7 +177,9 @@ class Circuit(nn.Module):
 
         Raises:
             EvidenceError: as `log_partition`.
+            TiramisuError: when n is no whole number above 0.
         """
+        n = checked_draw(n, generator)
         if log_weights is None:
             nothing_known = torch.zeros(1, self.num_variables, self.num_categories)
             return self.sample(n, nothing_known, generator=generator)[:, 0]
@@ -220,7 +226,7 @@ class Circuit(nn.Module):
 
     def region_table(self, index: int) -> Tensor:
         """theta (K_out, M) of region `index` of the graph."""
-        parameter, row = self.plan.region_parameter[index]
+        parameter, row = self._owner(index)
         return self.tables()[parameter][row]
 
     @torch.no_grad()
@@ -234,7 +240,8 @@ class Circuit(nn.Module):
         Raises:
             StructureError: for another shape, for rows that are no distributions, or a region of another family.
         """
-        parameter, row = self.plan.region_parameter[index]
+        parameter, row = self._owner(index)
+        checked_tensor("table", table)
         family, own = self.plan.parameters[parameter].family, self.parameter_list[parameter]
         if family not in (None, "categorical"):
             raise StructureError(f"region {index} holds the parameters of its family {family!r}, not a table")
@@ -244,6 +251,11 @@ class Circuit(nn.Module):
         if not (table >= 0).all() or not torch.allclose(sums, torch.ones_like(sums), atol=1e-5):
             raise StructureError(f"the table of region {index} must be non-negative, and each row sum to one")
         own[row] = table.to(own)
+
+    def _owner(self, index: int) -> tuple[int, int]:
+        if not isinstance(index, int) or not 0 <= index < len(self.graph.regions):
+            raise StructureError(f"regions are numbered 0 … {len(self.graph.regions) - 1}; there is no {index!r}")
+        return self.plan.region_parameter[index]
 
     def save(self, path: str | Path, *, half: bool = False, **facts: object) -> None:
         """Write structure, parameters and any `facts` (JSON values: data, seed, likelihood) to one safetensors file.

@@ -3,15 +3,38 @@
 from __future__ import annotations
 
 import math
+import operator
 
 import torch
 from torch import Tensor
 
-from ..errors import EvidenceError
+from ..errors import EvidenceError, TiramisuError
+
+
+def checked_tensor(what: str, value: object) -> Tensor:
+    """The value itself; raise EvidenceError unless it is a tensor."""
+    if not isinstance(value, Tensor):
+        kind = type(value).__name__
+        raise EvidenceError(f"{what} must be a torch.Tensor, not {kind}: torch.as_tensor makes one of numbers")
+    return value
+
+
+def checked_draw(n: object, generator: object) -> int:
+    """n as an int; raise TiramisuError unless it is a whole number above 0, and the generator torch's or None."""
+    if generator is not None and not isinstance(generator, torch.Generator):
+        raise TiramisuError(f"generator must be a torch.Generator or None, not {generator!r}")
+    try:
+        number = operator.index(n)  # type: ignore[arg-type]
+    except TypeError:
+        number = 0
+    if number < 1:
+        raise TiramisuError(f"n, the samples to draw, must be a whole number of at least 1, not {n!r}")
+    return int(number)
 
 
 def checked_values(x: Tensor, num_variables: int, num_categories: int, name: str = "x") -> Tensor:
     """x as torch.long; raise EvidenceError unless it is (B, D) of integers in -1 … C - 1."""
+    checked_tensor(name, x)
     if x.ndim != 2 or x.shape[1] != num_variables:
         raise EvidenceError(f"{name} must have shape (B, {num_variables}), not {tuple(x.shape)}")
     if x.dtype.is_floating_point or x.dtype == torch.bool or x.dtype.is_complex:
@@ -36,6 +59,7 @@ def check_log_weights(log_weights: Tensor, num_variables: int, num_categories: i
     Returns:
         the largest log weight of each variable, (B, D), as given.
     """
+    checked_tensor("log_weights", log_weights)
     expected = f"(B, {num_variables}, {num_categories})"
     if log_weights.ndim != 3 or tuple(log_weights.shape[1:]) != (num_variables, num_categories):
         raise EvidenceError(f"log_weights must have shape {expected}, not {tuple(log_weights.shape)}")

@@ -21,7 +21,6 @@ from tqdm.auto import tqdm
 
 from ..checkpoint import Checkpoint, is_distributed, process_rank
 from ..checks import check_rows, instance, integer, is_generator, number
-from ..errors import TiramisuError
 from ..files import reading, tensor_digest
 from .circuit import Circuit, bits_per_dimension
 from .engines.messages import Evidence
@@ -186,8 +185,6 @@ class _Run:
 
     def _judge(self, value: float, record: list[float]) -> None:
         """Keep the parameters that the epoch started from if `value`, their likelihood, is the best so far."""
-        if math.isnan(value):
-            raise TiramisuError(f"the likelihood after {len(record)} epochs is NaN: EM cannot go on")
         if value == -math.inf:
             why = "some validation rows have probability zero, which a pseudocount above 0 avoids"
             warnings.warn(f"the parameters after {len(record)} epochs are not kept: {why}", stacklevel=4)

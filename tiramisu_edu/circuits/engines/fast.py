@@ -6,19 +6,19 @@ Per region and sample, with one batched matrix product for all regions of a leve
     backward   flow of product m = p_m sum_k theta_km flow_k / u_k
 
 and log Z = log u_root + the logs of all s below it. Several partitions of a region are brought to the scale of the
-largest, and products of many factors are scaled on the way. Units lie innermost in memory, (R, B, K), so that hard
+largest, and products of many factors are made in float64. Units lie innermost in memory, (R, B, K), so that hard
 evidence reads and counts whole rows of units and no message is ever transposed.
 
 Linear values can leave the range of the floats. An underflow loses less than the smallest normal number of a product,
-so u = theta p is exact as long as every u s stays far above that number (`LOWEST`). Samples where it does not (a unit
-that the evidence excludes, children that contradict each other) are computed again in float64, where units that no
-product supports are told from those that underflow; what leaves that range too goes to `safe`, in log space.
+so u = theta p is exact as long as every u s stays far above that number (`LOWEST`), or no product supports the unit and
+u is 0. Where a smaller unit is found, the products that support it are counted. Only a sample with a supported unit
+that is too small (children that contradict each other) is computed again: in float64, and what leaves that range too
+by `safe`, in log space.
 """
 
 from __future__ import annotations
 
 import sys
-import weakref
 from dataclasses import dataclass
 from functools import cached_property
 from types import ModuleType
@@ -30,8 +30,8 @@ from torch import Tensor
 from . import safe
 from .messages import Evidence, Parameters
 from .plan import Plan, level_weight, unit_weight
-from .steps import add_product, count_values, look_up, multiply, multiply_apart, weights_of, write_marginals
-from .tape import InputStep, Tape, Tapes
+from .steps import add_product, count_values, look_up, multiply, weights_of, whole, write_marginals
+from .tape import InputStep, SumStep, Tape, Tapes
 
 LOWEST = 0.75  # the smallest unit that is trusted, as a power of the smallest normal number: 4e-29 in float32
 
@@ -48,57 +48,62 @@ class Rest(NamedTuple):
 
 @dataclass(frozen=True)
 class LinearMessages:
-    """What a forward pass leaves: the tape with the messages, the evidence, and the samples computed again."""
+    """What a forward pass leaves: the tape with the messages, the evidence, and the samples computed again.
 
+    `may_be_impossible`: Z(w) can be 0 for some sample. `weights` are the soft evidence `log_weights` (D, C, B) as
+    weights (D, B, C), each row summing to one. The tape goes back to `tapes` when the messages are gone.
+    """
+
+    tapes: Tapes
     tape: Tape
-    log_weights: Tensor | None  # soft evidence, (D, C, B)
-    weights: Tensor | None  # the same as weights, (D, B, C), each row summing to one
+    log_weights: Tensor | None
+    weights: Tensor | None
+    may_be_impossible: bool
     rest: Rest | None
 
-    @property
-    def may_be_impossible(self) -> bool:
-        """Whether Z(w) can be 0 for some sample."""
-        return self.rest is not None
+    def __del__(self) -> None:
+        self.tapes.give_back(self.tape)
 
     @cached_property
     def log_root(self) -> Tensor:
         """log Z without the constants of the evidence, (B,) in float64."""
         log_root = self.tape.log_root()
+        if self.may_be_impossible:
+            log_root.masked_fill_(log_root == torch.inf, -torch.inf)
         if self.rest is not None:
             log_root[self.rest.samples] = self.rest.messages.log_root
         return log_root
 
 
 def forward(
-    plan: Plan,
-    parameters: Parameters,
-    evidence: Evidence,
-    *,
-    keep: bool = False,
-    tapes: Tapes | None = None,
-    is_careful: bool = False,
+    plan: Plan, parameters: Parameters, evidence: Evidence, *, keep: bool = False, tapes: Tapes | None = None
 ) -> LinearMessages:
     """Messages of all regions, children before parents.
 
     Args:
         keep: what the backward pass needs.
         tapes: where to take a tape from, and to put it back when the messages are gone; a new tape if None.
-        is_careful: find out which units are impossible, and leave to `safe` what is still out of range.
     """
-    tapes, batch, is_hard = tapes or Tapes(), evidence.given.shape[-1], evidence.values is not None
-    tape = tapes.take(plan, batch, parameters[0], keep, is_hard)
+    tapes, columns = tapes or Tapes(), [table.mT for table in parameters]  # (R, M, K)
+    tape = tapes.take(plan, evidence.given.shape[-1], parameters[0], keep, evidence.values is not None)
     weights = None if evidence.log_weights is None else _normalised(evidence.log_weights, tape)
-    _run(tape, [table.mT for table in parameters], weights, evidence.values, is_careful)
-    if is_careful:
-        _mark_impossible(plan, tape, parameters, evidence)
-    is_lost = ~(tape.lowest() > torch.finfo(tape.dtype).tiny ** LOWEST)
-    rest = None
-    if batch and is_lost.any():
-        rest = _computed_again(plan, parameters, evidence, is_lost.nonzero()[:, 0], keep, is_careful)
-        tape.forget(rest.samples)
-    messages = LinearMessages(tape, evidence.log_weights, weights, rest)
-    weakref.finalize(messages, tapes.give_back, tape)
-    return messages
+    for inputs in tape.inputs:
+        if weights is None:
+            look_up(inputs, columns[inputs.level.parameter], evidence.given[inputs.variables])
+        else:
+            torch.bmm(weights_of(inputs, weights), level_weight(inputs.level, columns), out=inputs.units)
+    for step in tape.sums:
+        multiply(step)
+        torch.bmm(step.product, level_weight(step.level, columns), out=step.units)
+    lowest, rest = torch.finfo(tape.dtype).tiny ** LOWEST, None
+    is_low = evidence.given.shape[-1] > 0 and not float(tape.lowest().amin()) > lowest
+    if is_low:
+        _mark_impossible(tape, columns, evidence)
+        samples = (~(tape.lowest().amin(0) > lowest)).nonzero()[:, 0]
+        if len(samples):
+            rest = _computed_again(plan, parameters, evidence, samples, keep)
+            tape.forget(samples)
+    return LinearMessages(tapes, tape, evidence.log_weights, weights, is_low, rest)
 
 
 def log_partition(plan: Plan, messages: LinearMessages) -> Tensor:
@@ -176,59 +181,37 @@ def odds(
     return found
 
 
-def _run(
-    tape: Tape,
-    columns: list[Tensor],
-    weights: Tensor | None,
-    values: Tensor | None,
-    is_careful: bool,
-    is_support: bool = False,
-) -> None:
-    """Fill the tape from the tables (R, M, K) and the evidence; carefully, no scale is zero.
-
-    Support is made of zeros and ones: a unit is 1 where a product supports it.
-    """
-    for inputs in tape.inputs:
-        if weights is None:
-            assert values is not None
-            look_up(inputs, columns[inputs.level.parameter], values[inputs.variables])
-        else:
-            torch.bmm(weights_of(inputs, weights), level_weight(inputs.level, columns), out=inputs.units)
-            if is_support:
-                inputs.units.sign_()
-    for step in tape.sums:
-        if step.log_scale is None:
-            multiply(step)
-            torch.amax(step.product, -1, keepdim=True, out=step.scale)
-            if is_careful:
-                step.scale.clamp_min_(torch.finfo(tape.dtype).tiny)
-            step.product.div_(step.scale)
-        else:
-            multiply_apart(step, step.log_scale)
-        torch.bmm(step.product, level_weight(step.level, columns), out=step.units)
-        if is_support:
-            step.units.sign_()
+def _mark_impossible(tape: Tape, columns: list[Tensor], evidence: Evidence) -> None:
+    """Set units to infinity that are 0 because no product supports them: their flows become zero."""
+    found = []
+    for step in tape.steps:
+        is_zero = step.units == 0
+        if is_zero.any():
+            if (support := _support(step, evidence)) is not None:
+                theta = (level_weight(step.level, columns) > 0).to(support)
+                is_zero &= torch.bmm(support, theta) == 0
+            found.append((step.units, is_zero))
+    for units, is_impossible in found:
+        units.masked_fill_(is_impossible, torch.inf)
 
 
-def _mark_impossible(plan: Plan, tape: Tape, parameters: Parameters, evidence: Evidence) -> None:
-    """Set units to infinity that are zero because no product supports them: their flows become zero."""
-    support = Tape(plan, tape.made_for[0], parameters[0], False, evidence.values is not None)
-    columns = [(table > 0).to(table).mT for table in parameters]
-    weights = None if evidence.log_weights is None else (evidence.log_weights > -torch.inf).to(parameters[0]).mT
-    _run(support, columns, weights, evidence.values, True, is_support=True)
-    for k, units in tape.units.items():
-        units.masked_fill_(support.units[k] == 0, torch.inf)
-    tape.is_impossible = support.sums[-1].units[0, :, 0] == 0
+def _support(step: InputStep | SumStep, evidence: Evidence) -> Tensor | None:
+    """Which products of a level are possible, (R, B, M) of zeros and ones; None at inputs under hard evidence."""
+    if isinstance(step, SumStep):
+        is_possible = torch.ones_like(step.parts, dtype=torch.bool)
+        for place in step.factors:
+            is_possible &= place.read() > 0
+        return whole(is_possible, step).to(step.product)
+    if evidence.log_weights is None:
+        return None
+    return (evidence.log_weights[step.variables] > -torch.inf).mT.to(step.units)
 
 
-def _computed_again(
-    plan: Plan, parameters: Parameters, evidence: Evidence, samples: Tensor, keep: bool, is_careful: bool
-) -> Rest:
-    """The samples in float64, by this engine if it was not careful before, else by `safe`."""
-    engine = safe if is_careful else sys.modules[__name__]
-    options = {} if is_careful else {"is_careful": True}
+def _computed_again(plan: Plan, parameters: Parameters, evidence: Evidence, samples: Tensor, keep: bool) -> Rest:
+    """The samples in float64: by this engine, or by `safe` if this one was in float64 before."""
+    engine = safe if parameters[0].dtype == torch.float64 else sys.modules[__name__]
     wide, some = [table.detach().double() for table in parameters], evidence.rows(samples)
-    return Rest(samples, engine, wide, some, engine.forward(plan, wide, some, keep=keep, **options))
+    return Rest(samples, engine, wide, some, engine.forward(plan, wide, some, keep=keep))
 
 
 def _add_rest(

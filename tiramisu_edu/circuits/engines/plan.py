@@ -17,7 +17,7 @@ from torch import Tensor
 from ..regions import RegionGraph
 
 Rows = slice | Tensor  # a run of rows, or their indices (n,) long
-WIDEST = 8  # factors of a product that are multiplied before the product is scaled again
+WIDEST = 8  # factors that are multiplied in the engine's own floats; products of more are made in float64
 
 
 @dataclass(frozen=True)
@@ -85,8 +85,8 @@ class Plan:
 
     @cached_property
     def is_simple(self) -> bool:
-        """Whether this is a tree, each region has one partition, and products are narrow."""
-        return self.is_tree and all(x.num_partitions == 1 and len(x.children) <= WIDEST for x in self.levels)
+        """Whether this is a tree and each region has one partition."""
+        return self.is_tree and all(level.num_partitions == 1 for level in self.levels)
 
     @cached_property
     def floats_per_sample(self) -> int:
@@ -135,8 +135,7 @@ def compile_plan(graph: RegionGraph) -> Plan:
         row[i] = num_rows.get(units, 0)
         num_rows[units] = row[i] + 1
 
-    num_parents = Counter(c for region in graph.regions for partition in region.partitions for c in partition)
-    num_inputs = Counter(region.scope[0] for region in graph.regions if region.is_input)
+    num_parents, num_inputs = _uses(graph)
     sizes = [len(members) for members in groups.values()]
     levels = []
     for members in stacks:
@@ -162,6 +161,12 @@ def compile_plan(graph: RegionGraph) -> Plan:
         )
     parameters = tuple(_parameter(graph, members) for members in groups.values())
     return Plan(tuple(levels), parameters, num_rows, tuple(parameter))
+
+
+def _uses(graph: RegionGraph) -> tuple[Counter[int], Counter[int]]:
+    """How many parents each region has, and how many input regions each variable."""
+    num_parents = Counter(c for region in graph.regions for partition in region.partitions for c in partition)
+    return num_parents, Counter(region.scope[0] for region in graph.regions if region.is_input)
 
 
 def _ordered_stacks(graph: RegionGraph) -> list[list[int]]:

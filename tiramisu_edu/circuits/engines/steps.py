@@ -8,29 +8,36 @@ from torch import Tensor
 from .plan import WIDEST
 from .tape import InputStep, SumStep
 
+LEAST = torch.finfo(torch.float64).tiny ** 0.75  # the smallest product of many factors that is trusted
+
 
 def multiply(step: SumStep) -> None:
-    """p, the product of the children's units."""
-    first, *others = (place.read() for place in step.factors)
-    if not others:
-        step.parts.copy_(first)
-        return
-    torch.mul(first, others[0], out=step.parts)
-    for other in others[1:]:
-        step.parts.mul_(other)
+    """p = product of the children's units, scaled to the maximum 1; s is the scale taken out."""
+    if step.log_scale is not None:
+        _multiply_apart(step, step.log_scale)
+    elif step.wide_scale is not None:
+        step.wide_scale.copy_(_multiply_many(step))
+        step.scale.copy_(_trust(step.wide_scale, step.scale))
+    else:
+        product, *others = (place.read() for place in step.factors)
+        for other in others:
+            product = torch.mul(product, other, out=step.product)
+        torch.amax(product, -1, keepdim=True, out=step.scale)
+        torch.div(product, step.scale.clamp_min_(torch.finfo(product.dtype).tiny), out=step.product)
 
 
-def multiply_apart(step: SumStep, log_scale: Tensor) -> None:
-    """p of children with scales of their own: scaled after every few factors, then all partitions to one scale."""
-    tiny = torch.finfo(step.product.dtype).tiny
-    total, lowest = torch.zeros(()), torch.ones(())
-    for n, (factor, log_factor) in enumerate(zip(step.factors, step.log_factors)):
-        step.parts.mul_(factor.read()) if n else step.parts.copy_(factor.read())
-        total = total + log_factor.read()
-        if n % WIDEST == WIDEST - 1 or n == len(step.factors) - 1:
-            scale = step.parts.amax(-1, keepdim=True).clamp_min_(tiny)
-            step.parts.div_(scale)
-            total, lowest = total + scale.log(), torch.minimum(lowest.to(scale), scale)
+def _multiply_apart(step: SumStep, log_scale: Tensor) -> None:
+    """p of children with scales of their own: the product in each partition, then all partitions to one scale."""
+    if len(step.factors) > WIDEST:
+        scale = _multiply_many(step)
+        lowest = _trust(scale, step.product)
+    else:
+        step.parts.copy_(step.factors[0].read())
+        for place in step.factors[1:]:
+            step.parts.mul_(place.read())
+        lowest = scale = step.parts.amax(-1, keepdim=True).clamp_min_(torch.finfo(step.product.dtype).tiny)
+        step.parts.div_(scale)
+    total = scale.log() + sum(place.read() for place in step.log_factors)
     if step.level.num_partitions > 1:
         top = total.amax(1, keepdim=True)
         share = (total - top).exp().to(lowest)
@@ -38,6 +45,26 @@ def multiply_apart(step: SumStep, log_scale: Tensor) -> None:
         total, lowest = top[:, 0], (lowest / share).amin(1).clamp_max(1)
     log_scale.copy_(total)
     step.scale.copy_(lowest)
+
+
+def _multiply_many(step: SumStep) -> Tensor:
+    """p of many factors, multiplied in float64, and its scale; a product that is 1e77 times too small counts for 0."""
+    product = step.factors[0].read().to(torch.float64, copy=True)
+    for place in step.factors[1:]:
+        product *= place.read()
+    scale = product.amax(-1, keepdim=True).clamp_min_(torch.finfo(torch.float64).tiny)
+    step.parts.copy_(product.div_(scale))
+    return scale
+
+
+def _trust(scale: Tensor, like: Tensor) -> Tensor:
+    """What `Tape.lowest` multiplies units by: 1, or tiny where the product of many factors is too small."""
+    return torch.where(scale > LEAST, 1.0, torch.finfo(like.dtype).tiny).to(like)
+
+
+def whole(parts: Tensor, step: SumStep) -> Tensor:
+    """Something of each product by partition, (R, P, B, J) or (R, B, J), as (R, B, M)."""
+    return parts if step.level.num_partitions == 1 else parts.transpose(1, 2).reshape(step.product.shape)
 
 
 def look_up(step: InputStep, columns: Tensor, values: Tensor) -> None:

@@ -14,35 +14,41 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from .plan import Level, Plan, Rows, as_rows, indices
+from .plan import WIDEST, Level, Plan, Rows, as_rows, indices
 
 SPARE = 4  # tapes that are kept for later queries
 
 
 class Place(NamedTuple):
-    """Some regions' messages or flows: a view of them, or the rows of a tensor (rows, B, K) where they are no run."""
+    """Some regions' messages or flows: a view (R, B, K) of them, or rows of a tensor (rows, B, K) that are no run."""
 
     source: Tensor
     rows: Tensor | None
-    shape: tuple[int, ...]  # as they are read
+    num_partitions: int = 1  # P > 1: seen as (R, P, B, K)
     is_shared: bool = False  # other regions write there too
 
     @classmethod
-    def of(cls, source: Tensor, rows: Rows, shape: tuple[int, ...], is_shared: bool = False) -> Place:
+    def of(cls, source: Tensor, rows: Rows, num_partitions: int, is_shared: bool = False) -> Place:
         if isinstance(rows, slice):
-            return cls(source[rows].view(shape), None, shape, is_shared)
-        return cls(source, rows.to(source.device), shape, is_shared)
+            return cls(_by_region(source[rows], num_partitions), None, num_partitions, is_shared)
+        return cls(source, rows.to(source.device), num_partitions, is_shared)
 
     def read(self) -> Tensor:
-        return self.source if self.rows is None else self.source.index_select(0, self.rows).view(self.shape)
+        if self.rows is None:
+            return self.source
+        return _by_region(self.source.index_select(0, self.rows), self.num_partitions)
 
     def write(self, values: Tensor) -> None:
         if self.rows is None:
             self.source.add_(values) if self.is_shared else self.source.copy_(values)
-        else:
-            values = values.reshape(len(self.rows), *self.source.shape[1:])
-            write = self.source.index_add_ if self.is_shared else self.source.index_copy_
-            write(0, self.rows, values)
+            return
+        values = values if self.num_partitions == 1 else values.flatten(0, 1)
+        write = self.source.index_add_ if self.is_shared else self.source.index_copy_
+        write(0, self.rows, values)
+
+
+def _by_region(rows: Tensor, num_partitions: int) -> Tensor:
+    return rows if num_partitions == 1 else rows.unflatten(0, (-1, num_partitions))
 
 
 @dataclass
@@ -71,7 +77,8 @@ class SumStep(NamedTuple):
     product_flow: Tensor  # the flows of the first children themselves, where the children's rows are runs
     parts: Tensor
     part_flow: Tensor
-    scale: Tensor  # (R, B, 1), the largest product before scaling; of several partitions the least
+    scale: Tensor  # (R, B, 1), the largest product before scaling; of many factors 1, or tiny where that is too small
+    wide_scale: Tensor | None  # (R, B, 1) float64, the largest product of many factors, in simple plans
     factors: tuple[Place, ...]  # the children's units
     targets: tuple[Place, ...]  # the children's flows, other than `product_flow`
     log_scale: Tensor | None  # (R, B, 1) float64, the log of all that was divided by so far; None in simple plans
@@ -92,7 +99,6 @@ class Tape:
         self.made_for = batch, like.dtype, like.device, keep, is_hard
         self.dtype, self.keep = like.dtype, keep
         self.weights: Tensor | None = None  # (B, D, C), made when soft evidence comes
-        self.is_impossible: Tensor | None = None  # (B,) bool, whether Z(w) = 0, if that was found out
         self.units = {k: like.new_ones(shape) for k, shape in shapes.items()}
         self.scales = {k: like.new_ones(n, batch, 1) for k, (n, _, _) in shapes.items()}
         zeros = {k: torch.zeros_like(scale, dtype=torch.float64) for k, scale in self.scales.items()}
@@ -116,15 +122,15 @@ class Tape:
     def _sum_step(self, level: Level, children: list[Rows], is_simple: bool, spare: Tensor) -> SumStep:
         k, j, R, P = level.num_units, level.child_units, level.num_regions, level.num_partitions
         batch = self.made_for[0]
-        shape, part = (R, batch, P * j), (R, batch, j) if P == 1 else (R, P, batch, j)
+        shape = R, batch, P * j
         shared = spare[: math.prod(shape)].view(shape)
         product = torch.empty_like(shared) if self.keep else shared
-        factors = tuple(Place.of(self.units[j], rows, part) for rows in children)
-        targets = tuple(Place.of(self.flows[j], rows, part, not level.exclusive) for rows in children)
+        factors = tuple(Place.of(self.units[j], rows, P) for rows in children)
+        targets = tuple(Place.of(self.flows[j], rows, P, not level.exclusive) for rows in children)
         product_flow = shared
         if P == 1 and level.exclusive and all(place.rows is None for place in targets):
             product_flow, targets = targets[0].source, targets[1:]  # made where the first children expect it
-        log_part = (*part[:-1], 1)
+        scale = self.scales[k][level.rows]
         return SumStep(
             level,
             self.units[k][level.rows],
@@ -133,27 +139,28 @@ class Tape:
             product_flow,
             by_partition(product, P),
             by_partition(product_flow, P),
-            self.scales[k][level.rows],
+            scale,
+            torch.ones_like(scale, dtype=torch.float64) if is_simple and len(children) > WIDEST else None,
             factors,
             targets,
             None if is_simple else self.log_scales[k][level.rows],
-            () if is_simple else tuple(Place.of(self.log_scales[j], rows, log_part) for rows in children),
+            () if is_simple else tuple(Place.of(self.log_scales[j], rows, P) for rows in children),
         )
 
     def lowest(self) -> Tensor:
-        """The smallest unit of all regions in the scale of its products, (B,); NaN if any is."""
-        lowest = [(self.units[k].amin(-1, keepdim=True) * self.scales[k]).amin((0, 2)) for k in self.units]
-        return torch.stack(lowest).amin(0)
+        """The smallest unit in the scale of its products, per unit count and sample, (n, B); NaN if any is."""
+        return torch.stack([(self.units[k].amin(-1, keepdim=True) * self.scales[k]).amin((0, 2)) for k in self.units])
 
     def log_root(self) -> Tensor:
-        """log u of the root with all scales put back, (B,), summed in float64."""
+        """log u of the root with all scales put back, (B,), summed in float64; infinite where it is impossible."""
         root = self.sums[-1]
-        if root.log_scale is None:
-            log_scale = torch.cat(list(self.scales.values())).log().sum(0, dtype=torch.float64)
-        else:
-            log_scale = root.log_scale[0]
-        log_root = (root.units[0].log() + log_scale)[:, 0]
-        return log_root if self.is_impossible is None else log_root.masked_fill(self.is_impossible, -torch.inf)
+        if root.log_scale is not None:
+            return (root.units[0].log() + root.log_scale[0])[:, 0]
+        log_scale = torch.cat(list(self.scales.values())).log().sum(0, dtype=torch.float64)
+        for step in self.sums:
+            if step.wide_scale is not None:
+                log_scale += (step.wide_scale.log() - step.scale.log()).sum(0)
+        return (root.units[0].log() + log_scale)[:, 0]
 
     def forget(self, samples: Tensor) -> None:
         """Make samples harmless: a later backward pass finds flows of 0 and nothing that is no number."""
