@@ -224,8 +224,8 @@ def _add_rest(
     rest.engine.backward(
         plan, rest.parameters, rest.evidence, rest.messages, root_flow=flow, gradients=own, marginals=found
     )
-    for total, made in zip(gradients or [], own or []):
-        total += made
+    for total, made, table in zip(gradients or [], own or [], rest.parameters):
+        total += made.masked_fill_(table == 0, 0.0)  # as in `safe`: beyond the floats, and no flow passes there
     if marginals is not None and found is not None:
         marginals[..., rest.samples] = found.to(marginals)
 
