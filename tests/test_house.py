@@ -4,57 +4,33 @@ import pytest
 
 from benchmarks import house
 
-# What the parts under construction still owe: goal -> files. Each entry is to go.
+# What is still owed: goal -> places. Each entry is to go; none may be added.
 OWED = {
     "functions over 40 lines": [
-        "plan",
-        "triton_kernels",
-        "resampling",
-        "inpaint",
-        "fuse",
-        "scene_",
-        "twisted",
-        "fusion_study",
-        "peer_",
+        "triton_kernels.py",
+        "inpainting.py:inpaint",
+        "lab/commands/inpaint.py:run",
+        "lab/commands/tune.py:run",
+        "peer_dynamax.py",
     ],
     "functions over 7 parameters": [
-        "triton_",
-        "/samplers/",
-        "/twisted.py",
-        "/recipes/",
-        "/evaluation/",
-        "judge.py",
-        "studies/fusion_",
+        "engines/triton_",
+        "copaint.py:copaint_tt",
+        "tuning.py:tune",
+        "recipes/code_circuit.py",
+        "recipes/denoiser",
+        "recipes/guide_weights.py",
+        "recipes/judge.py",
     ],
     "files over 300 lines": [
-        "circuit.py",
-        "learning.py",
-        "denoiser_training.py",
-        "tests/circuits/",
-        "tests/diffusion/",
+        "circuits/circuit.py",
+        "circuits/learning.py",
+        "tests/circuits/test_circuit.py",
+        "tests/circuits/test_reference.py",
+        "tests/diffusion/test_samplers.py",
     ],
-    "own imports inside functions": [
-        "tiramisu_edu/circuits/",
-        "inpainting.py",
-        "lab/cli.py",
-        "lab/commands/",
-        "steering/start.py",
-        "steering/twisted.py",
-        "studies/",
-        "benchmarks/",
-    ],
-    "own imports for types only": [
-        "tiramisu_edu/circuits/",
-        "inpainting.py",
-        "lab/commands/",
-        "steering/start.py",
-        "steering/twisted.py",
-        "studies/",
-    ],
-    "arrows that point upwards": ["lab/commands/"],
-    "circles": ["benchmarks lab studies", "steering tuned world", "circuit tiramisu_edu.circuits.interchange"],
 }
-CEILING = {"code lines of the library": 6317, "code lines of the package": 13548}
+CEILING = {"code lines of the library": 5846, "code lines of the package": 13220}
 
 FOUND = {
     what: (reached, goal, places) for what, reached, goal, places in house.goals(house.read_house(), house.tests())

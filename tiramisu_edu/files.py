@@ -141,6 +141,8 @@ def load_safetensors(path: str | Path, *, kind: str, version: int) -> tuple[dict
             _check_header(path, header, kind, version)
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         metadata = dict(json.loads(header["metadata"]))
+        if any(tensor.is_complex() for tensor in tensors.values()):
+            raise FileError(f"{path} holds complex numbers, which no {kind} does")
         if tensor_digest(tensors) != header["digest"]:
             raise FileError(f"{path} is damaged: its tensors differ from those that were saved; restore the file")
     return tensors, {**metadata, "version": int(header["version"])}

@@ -289,7 +289,7 @@ def test_bad_arguments(sample, denoiser, image, known, name):
 
 def test_registry():
     assert get_sampler("ddim") is ddim
-    with pytest.raises(TiramisuError, match=r"expected ddim, ddpm, replacement, .*, copaint-tt"):
+    with pytest.raises(TiramisuError, match=r"choose one of ddim, ddpm, replacement, .*, copaint-tt"):
         get_sampler("magic")
 
 

@@ -159,7 +159,8 @@ def test_inpaint_knows_the_filter_and_the_start(toy):
         ({"num_inference_steps": 0}, "cannot take 0 steps of a schedule of 1000: choose 1 to 1000"),
         ({"num_inference_steps": 2.5}, "cannot take 2.5 steps"),
         ({"generator": 0}, "generator must be torch.Generator"),
-        ({"start": float("nan")}, r"in \(0, 1\], not nan"),
+        ({"start": float("nan")}, r"in \[0, 1\], not nan"),
+        ({"start": 0}, r"in \(0, 1\], not 0"),
         ({"sampler": "magic"}, "unknown sampler 'magic'"),
     ],
 )

@@ -16,6 +16,7 @@ from tiramisu_edu.methods import make_guide
 from tiramisu_edu.steering.beyond.difference import DifferenceGuide
 from tiramisu_edu.steering.evidence import Observation, PixelCodebook
 from tiramisu_edu.steering.mixture import AlphaSchedule, MixtureGuide, gaussian_on_grid, geometric_mean
+from tiramisu_edu.world import World
 
 LEVELS, SHAPE, ALPHA_BAR = 3, (1, 2, 2), 0.3
 
@@ -176,6 +177,6 @@ def test_bad_requests_are_named(circuit, seen):
     with pytest.raises(TiramisuError, match=r"fraction must lie in \[0, 1\], not 1.5"):
         DifferenceGuide(circuit, codebook(), fraction=1.5)
     with pytest.raises(TiramisuError, match="unknown guide 'magic': choose one of none, mixture, difference"):
-        make_guide("magic", None)
+        make_guide("magic", World("toy"))
     with pytest.raises(TiramisuError, match="calibrate"):
         MixtureGuide(circuit, codebook(), 1.0)(step(seen, seen.x_t, variance=math.nan))

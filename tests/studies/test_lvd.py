@@ -79,16 +79,16 @@ def run_of(start, seed, bits, test_bits):
 
 def test_gain_is_paired_by_picture_and_averaged_over_seeds():
     runs = [
-        run_of("random", 0, [8.0, 4.0, 3.2], [3.0, 5.0, 4.0]),
-        run_of("random", 1, [8.0, 4.2, 3.0], [4.0, 6.0, 5.0]),
-        run_of("teacher", 0, [5.0, 3.0, 2.9], [3.0, 5.0, 4.0]),
-        run_of("longer", 0, [8.0, 4.0, 3.2, 2.8], [2.0, 4.0, 3.0]),
+        run_of("random", 0, [8.0, 4.0, 3.2], [3.0, 5.0, 4.0] * 3),
+        run_of("random", 1, [8.0, 4.2, 3.0], [4.0, 6.0, 5.0] * 3),
+        run_of("teacher", 0, [5.0, 3.0, 2.9], [3.0, 5.0, 4.0] * 3),
+        run_of("longer", 0, [8.0, 4.0, 3.2, 2.8], [2.0, 4.0, 3.0] * 3),
     ]
     found = gain(runs, "hclt", 8)
     assert found == (-0.5, -0.5, -0.5)
     assert gain(runs, "hclt", 8, "longer").mean == 1.0
     assert steps_to_match(runs, "hclt", 8) == 10  # 3.0 <= the mean 3.1 of the random runs at their best
-    assert steps_to_match([*runs[:2], run_of("teacher", 0, [5.0, 4.0, 3.5], [3.0, 5.0, 4.0])], "hclt", 8) is None
+    assert steps_to_match([*runs[:2], run_of("teacher", 0, [5.0, 4.0, 3.5], [3.0, 5.0, 4.0] * 3)], "hclt", 8) is None
     (row,) = lvd_table("toy", runs).frame.to_numpy().tolist()
     assert row == [
         *("hclt", 8, "4.000 / 5.000", "4.000", "-0.500 [-0.500, -0.500]", "10 of 20", "2", "1 + 2"),

@@ -256,12 +256,12 @@ def test_the_command_writes_everything(tmp_path, capsys):
         (["--worlds", "mars"], "unknown world 'mars'"),
         (["--masks", "magic"], "unknown mask 'magic'"),
         (["--methods", "magic"], "unknown sampler 'magic'"),
-        (["--steps", "0"], "--steps must be at least 1"),
-        (["--seeds", "0"], "--seeds must be at least 1"),
+        (["--steps", "0"], "--steps must lie in [1, 1,000], not 0"),
+        (["--seeds", "0"], "--seeds must lie in [1, 1,000], not 0"),
         (["--images", "9999"], "ask for 2 to 300"),
         (["--images", "1"], "ask for 2 to 300"),
         (["--measure", "magic"], "unknown measure 'magic'"),
-        (["--workers", "0"], "workers must be at least 1"),
+        (["--workers", "0"], "--workers must lie in [1, 1,024], not 0"),
     ],
 )
 def test_mistakes_are_one_line(tmp_path, capsys, flags, message):

@@ -33,7 +33,8 @@ class WeightTable:
 
     def __post_init__(self) -> None:
         for name, axis in (("log_snr", self.log_snr), ("edges", self.edges)):
-            if axis.ndim != 1 or not axis.is_floating_point() or not bool((axis.diff() > 0).all()):
+            rises = axis.is_floating_point() and bool(axis.isfinite().all() & (axis.diff() > 0).all())
+            if axis.ndim != 1 or not rises:
                 raise TiramisuError(f"{name} must be rising numbers, one row")
         expected = len(self.log_snr), len(self.edges) + 1
         inside = self.weights.is_floating_point() and bool(((self.weights >= 0) & (self.weights <= 1)).all())

@@ -44,7 +44,7 @@ def circuit_start(
     Raises:
         TiramisuError: when `begin` is not in (0, 1].
     """
-    if number("the share of the steps that the circuit start leaves", begin, 0, 1) == 0:
+    if number("start, the share of the steps that is left,", begin, 0, 1) == 0:
         raise TiramisuError(f"the circuit start must leave a share of the steps in (0, 1], not {begin}")
     steps = max(1, round(begin * len(schedule)))
     variance = schedule.residual_variance
