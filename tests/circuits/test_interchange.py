@@ -89,11 +89,11 @@ def test_half_the_bytes_almost_the_same_numbers(tmp_path, circuit):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda theta: theta.fill_(torch.nan), "NaN or an infinite number"),
-        (lambda theta: theta.fill_(torch.inf), "NaN or an infinite number"),
-        (lambda theta: theta.neg_(), "negative probabilities"),
-        (lambda theta: theta.long(), "holds torch.int64, no parameters"),
-        (lambda theta: theta.to(torch.complex64), "holds torch.complex64, no parameters"),
+        (lambda theta: theta.fill_(torch.nan), "theta.1 .*NaN or an infinite number"),
+        (lambda theta: theta.fill_(torch.inf), "theta.1 .*NaN or an infinite number"),
+        (lambda theta: theta.neg_(), "theta.1 .*negative probabilities"),
+        (lambda theta: theta.long(), "theta.1 .*holds torch.int64, no parameters"),
+        (lambda theta: theta.to(torch.complex64), "holds complex numbers"),
     ],
     ids=["nan", "inf", "negative", "integer", "complex"],
 )
@@ -101,5 +101,5 @@ def test_parameters_that_are_none_are_refused(tmp_path, circuit, change, message
     path, tensors = tmp_path / "c.safetensors", [theta.detach().clone() for theta in circuit.parameter_list]
     tensors[1] = change(tensors[1])
     circuit_file.write(path, circuit.graph, tensors, {})
-    with pytest.raises(FileError, match=rf"theta.1 .*{message}"):
+    with pytest.raises(FileError, match=message):
         Circuit.load(path)
