@@ -16,13 +16,16 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from PIL import Image
 
 import tiramisu_edu
+from tiramisu_edu import load
 from tiramisu_edu.lab import cli
 from tiramisu_edu.lab.cli import COMMANDS, main
 from tiramisu_edu.lab.evaluation import runner, tuning
 from tiramisu_edu.lab.table import Table
+from tiramisu_edu.pictures import load_image
 
 PACKAGE = Path(tiramisu_edu.__file__).parent
 INPAINT = ["inpaint", "--world", "digits", "--num-inference-steps", "2", "--batch", "2"]
@@ -96,11 +99,15 @@ def photo(name="photo.png"):
         ("inpaint --image photo.png --json photo.png", "is read"),
         ("inpaint --world digits --mask other.png --out other.png", "is read"),
         ("inpaint --world digits --image photo.png --mask other.png --out o.png --json o_photo_1.png", "is read"),
+        ("inpaint --world digits --image photo.png --mask o_photo_1.png --out o.png", "is read"),
+        ("inpaint --world digits --mask left --out o.png --json o_test_44.png", "is read"),
+        ("fuse --world digits --out o.png --json o_pair0_0.5_1.png", "is read"),
+        ("fuse --world digits --reference photo.png o_pair0_0.5_1.png --out o.png", "is read"),
     ],
 )
 def test_what_cannot_be_is_one_sentence_and_nothing_begins(line, message, capsys):
     photo(), photo("other.png")
-    os.link("photo.png", "link.png")
+    os.link("photo.png", "link.png"), os.link("other.png", "o_photo_1.png"), os.link("other.png", "o_pair0_0.5_1.png")
     Path("file.txt").write_text("kept")
     Path("folder").mkdir(), Path("folder.png").mkdir()
     before = {path: path.read_bytes() for path in Path().iterdir() if path.is_file()}
@@ -138,15 +145,46 @@ def test_a_fault_of_the_program_keeps_its_traceback(monkeypatch):
         main(["show", "sheet"])
 
 
+def names_in(folder):
+    return sorted(path.name for path in Path(folder).iterdir())
+
+
 def test_each_completion_is_a_file_and_the_format_follows_the_suffix(capsys):
     """Beside the sheet, named after it and the photo, in the world's size; a dollar sign is no formula."""
     assert main([*INPAINT, "--image", photo("cat$x$_^.png"), "--out", "o$a$/sheet.jpg"]) == 0
-    names = ["sheet.jpg", "sheet_cat$x$_^_1.jpg", "sheet_cat$x$_^_2.jpg"]
-    assert sorted(path.name for path in Path("o$a$").iterdir()) == names
-    for name in names:
+    assert names_in("o$a$") == ["sheet.jpg", "sheet_cat$x$_^_1.jpg", "sheet_cat$x$_^_2.jpg"]
+    for name in names_in("o$a$"):
         with Image.open(Path("o$a$", name)) as found:
             assert found.format == "JPEG" and (name == "sheet.jpg" or found.size == (8, 8))
     assert "completed: o$a$/sheet_cat$x$_^_1.jpg, o$a$/sheet_cat$x$_^_2.jpg" in capsys.readouterr().out
+
+
+def test_held_out_pictures_and_fusions_are_files_too():
+    """With a name that says which they are; and the steered ones, as the library makes them."""
+    assert main([*INPAINT, "--out", "a.png"]) == 0
+    numbers = torch.randperm(300, generator=torch.Generator().manual_seed(0))[:2].tolist()
+    assert names_in(".") == sorted(["a.png", *(f"a_test_{n}.png" for n in numbers)])
+    world = load("digits")
+    shown = load_image(f"a_test_{numbers[0]}.png", (8, 8), 1).image
+    assert (shown - world.images("test")[0][numbers[0]])[..., :4].abs().max() < 0.01  # the known half
+    fuse = ["fuse", "--world", "digits", "--num-inference-steps", "2", "--coherence", "0.5,1e-3", "--images", "2"]
+    assert main([*fuse, "--reference", photo("b.png"), photo("c.png"), "--out", "f/sheet.webp"]) == 0
+    names = [f"sheet_pair0_{level}_{copy}.webp" for level in ("0.5", "0.001") for copy in (1, 2)]
+    assert names_in("f") == sorted(["sheet.webp", *names])
+    assert main([*fuse, "--pairs", "2", "--out", "p/sheet.png"]) == 0
+    assert len(names_in("p")) == 9 and "sheet_pair1_0.001_2.png" in names_in("p")
+
+
+def test_nothing_is_written_among_the_pictures_of_a_folder(capsys):
+    """They would belong to the world, or replace a picture of it."""
+    Path("mine/deep").mkdir(parents=True), photo("mine/deep/cat.png")
+    os.symlink("mine", "linked")
+    inpaint = [f"inpaint --world folder:mine --out {at}/new.png" for at in ("mine", "mine/deep", "linked", "mine/a/b")]
+    others = "train folder:mine --out mine/models", "evaluate --worlds digits,folder:linked --out mine/results"
+    for line in (*inpaint, *others):
+        assert main(line.split()) == 2
+        assert "among the pictures of" in capsys.readouterr().err
+    assert names_in("mine") == ["deep"] and names_in("mine/deep") == ["cat.png"]
 
 
 class Full(io.StringIO):

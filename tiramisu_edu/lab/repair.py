@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,7 +14,6 @@ from ..masks import MASKS, load_mask, mask_batch
 from ..pictures import load_image
 from ..steering.evidence import PixelCodebook
 from ..world import World
-from .common import check_place
 from .evaluation.comparison import Cases, Completed, make_cases
 from .evaluation.measures import MEASURES
 from .evaluation.sheet import damaged
@@ -48,17 +46,8 @@ def repair_cases(world: World, mask: str, batch: int, *, image: Path | None, see
     )
     number = min(batch, COLUMNS)
     nothing = torch.zeros(number, dtype=torch.long)
-    return Cases(pixels.repeat(number, 1, 1, 1), nothing, known.repeat(number, 1, 1, 1), nothing), False
-
-
-def result_paths(options: Any, number: int) -> list[Path]:
-    """Where the completions of a picture of one's own go: beside the sheet, named after both, in the world's size."""
-    out, image = options.out, options.image
-    suffix = out.suffix or ".png"
-    paths = [out.with_name(f"{out.stem}_{image.stem}_{n}{suffix}") for n in range(1, number + 1)]
-    for path in paths:
-        check_place(path, "picture", [each for each in (image, Path(options.mask), options.json) if each is not None])
-    return paths
+    copies = torch.arange(1, number + 1)
+    return Cases(pixels.repeat(number, 1, 1, 1), nothing, known.repeat(number, 1, 1, 1), copies), False
 
 
 def own_picture(world: World, path: Path, shape: torch.Size) -> Tensor:
