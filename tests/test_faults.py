@@ -4,6 +4,7 @@ import argparse
 import ast
 import importlib.util
 import io
+import json
 import os
 import re
 import shlex
@@ -20,12 +21,12 @@ import torch
 from PIL import Image
 
 import tiramisu_edu
-from tiramisu_edu import load
 from tiramisu_edu.lab import cli
 from tiramisu_edu.lab.cli import COMMANDS, main
 from tiramisu_edu.lab.evaluation import runner, tuning
+from tiramisu_edu.lab.evaluation.comparison import Cases
+from tiramisu_edu.lab.repair import comparison
 from tiramisu_edu.lab.table import Table
-from tiramisu_edu.pictures import load_image
 
 PACKAGE = Path(tiramisu_edu.__file__).parent
 INPAINT = ["inpaint", "--world", "digits", "--num-inference-steps", "2", "--batch", "2"]
@@ -55,7 +56,9 @@ def photo(name="photo.png"):
         ("inpaint --eta nan", "--eta takes numbers"),
         ("inpaint --eta 1e999", "--eta must lie in"),
         ("inpaint --guided-fraction inf", "--guided-fraction takes numbers"),
-        ("inpaint --seed 9223372036854775808", "--seed takes whole numbers"),
+        ("inpaint --seed 9223372036854775808", "--seed must lie in [0, 4,294,967,295]"),
+        (f"inpaint --seed {'9' * 5000}", "--seed must lie in [0, 4,294,967,295]"),
+        (f"inpaint --eta 0.{'0' * 999}1e{'9' * 999}", "--eta must lie in [0, 1]"),
         ("inpaint --seed 99999999999", "--seed must lie in"),
         ("inpaint --seed -1", "--seed must lie in"),
         ("inpaint --num-inference-steps 1_0", "takes whole numbers"),
@@ -145,48 +148,6 @@ def test_a_fault_of_the_program_keeps_its_traceback(monkeypatch):
         main(["show", "sheet"])
 
 
-def names_in(folder):
-    return sorted(path.name for path in Path(folder).iterdir())
-
-
-def test_each_completion_is_a_file_and_the_format_follows_the_suffix(capsys):
-    """Beside the sheet, named after it and the photo, in the world's size; a dollar sign is no formula."""
-    assert main([*INPAINT, "--image", photo("cat$x$_^.png"), "--out", "o$a$/sheet.jpg"]) == 0
-    assert names_in("o$a$") == ["sheet.jpg", "sheet_cat$x$_^_1.jpg", "sheet_cat$x$_^_2.jpg"]
-    for name in names_in("o$a$"):
-        with Image.open(Path("o$a$", name)) as found:
-            assert found.format == "JPEG" and (name == "sheet.jpg" or found.size == (8, 8))
-    assert "completed: o$a$/sheet_cat$x$_^_1.jpg, o$a$/sheet_cat$x$_^_2.jpg" in capsys.readouterr().out
-
-
-def test_held_out_pictures_and_fusions_are_files_too():
-    """With a name that says which they are; and the steered ones, as the library makes them."""
-    assert main([*INPAINT, "--out", "a.png"]) == 0
-    numbers = torch.randperm(300, generator=torch.Generator().manual_seed(0))[:2].tolist()
-    assert names_in(".") == sorted(["a.png", *(f"a_test_{n}.png" for n in numbers)])
-    world = load("digits")
-    shown = load_image(f"a_test_{numbers[0]}.png", (8, 8), 1).image
-    assert (shown - world.images("test")[0][numbers[0]])[..., :4].abs().max() < 0.01  # the known half
-    fuse = ["fuse", "--world", "digits", "--num-inference-steps", "2", "--coherence", "0.5,1e-3", "--images", "2"]
-    assert main([*fuse, "--reference", photo("b.png"), photo("c.png"), "--out", "f/sheet.webp"]) == 0
-    names = [f"sheet_pair0_{level}_{copy}.webp" for level in ("0.5", "0.001") for copy in (1, 2)]
-    assert names_in("f") == sorted(["sheet.webp", *names])
-    assert main([*fuse, "--pairs", "2", "--out", "p/sheet.png"]) == 0
-    assert len(names_in("p")) == 9 and "sheet_pair1_0.001_2.png" in names_in("p")
-
-
-def test_nothing_is_written_among_the_pictures_of_a_folder(capsys):
-    """They would belong to the world, or replace a picture of it."""
-    Path("mine/deep").mkdir(parents=True), photo("mine/deep/cat.png")
-    os.symlink("mine", "linked")
-    inpaint = [f"inpaint --world folder:mine --out {at}/new.png" for at in ("mine", "mine/deep", "linked", "mine/a/b")]
-    others = "train folder:mine --out mine/models", "evaluate --worlds digits,folder:linked --out mine/results"
-    for line in (*inpaint, *others):
-        assert main(line.split()) == 2
-        assert "among the pictures of" in capsys.readouterr().err
-    assert names_in("mine") == ["deep"] and names_in("mine/deep") == ["cat.png"]
-
-
 class Full(io.StringIO):
     def write(self, text):
         raise OSError(28, "No space left on device")
@@ -253,6 +214,18 @@ def test_a_dead_rank_ends_with_a_sentence(monkeypatch, capsys):
     assert main(["evaluate", *flags, "--measure", "mse"]) == 2
     assert "another rank" in (said := capsys.readouterr().err) and "same command" in said
     assert time.monotonic() - started < 60
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_what_applies_to_no_picture_or_one_is_a_dash(number, capsys):
+    """And no number of the report is NaN, which is no JSON."""
+    applies = torch.where(torch.arange(9) < number, 0.5, torch.nan)
+    shape, one = torch.zeros(9, 1, 4, 4), torch.arange(9)
+    measured = {name: {"determined": applies, "mse": torch.rand(9)} for name in ("ddim", "ddim + mixture")}
+    report = comparison(measured, Cases(shape, one, shape > 0, one))
+    said = capsys.readouterr().out
+    assert "[–]: fewer than 8" in said and "nan" not in said and said.count("–  ") == (0 if number else 2)
+    assert "NaN" not in json.dumps(report) and "low" in report["ddim + mixture"]["mse"]
 
 
 def test_latex_escapes_everything():

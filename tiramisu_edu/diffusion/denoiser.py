@@ -150,8 +150,7 @@ class Denoiser(nn.Module):
         """
         tensors = {f"schedule.{key}": value for key, value in _schedule_tensors(self.schedule).items()}
         for name, tensor in self.network.state_dict().items():
-            stored = tensor.half() if half and tensor.is_floating_point() else tensor
-            tensors[f"network.{name}"] = stored
+            tensors[f"network.{name}"] = tensor.half() if half and tensor.is_floating_point() else tensor
         metadata = {
             "network": network_config(self.network),
             "prediction_type": self.prediction_type,
@@ -170,7 +169,9 @@ class Denoiser(nn.Module):
         tensors, metadata = load_safetensors(path, kind=KIND, version=VERSION)
         with reading(path):
             schedule = Schedule(**_under("schedule.", tensors))
-            network = with_weights(lambda: build_network(metadata["network"]), _under("network.", tensors))
+            weights, settings = _under("network.", tensors), metadata["network"]["config"]
+            integer("layers_per_block", settings.get("layers_per_block", 1), 1, len(weights))  # each has some
+            network = with_weights(lambda: build_network(metadata["network"]), weights)
             patch = metadata.get("patch", 1)  # files of version 1 know of none
             return cls(network, schedule, metadata["prediction_type"], metadata["facts"], patch).eval()
 
@@ -280,8 +281,7 @@ def _check_scheduler(source: str | Path, config: Mapping[str, Any]) -> None:
     """Whether the scheduler's words mean what `Denoiser` does: x_0 is clipped to [-1, 1], at whole times."""
     if (name := config.get("_class_name", "DDPMScheduler")) not in SCHEDULERS:
         raise TiramisuError(f"{source} has a {name}, expected one of {', '.join(SCHEDULERS)}")
-    expected = {"clip_sample": True, "clip_sample_range": 1.0, "thresholding": False}
-    for key, value in expected.items():
+    for key, value in {"clip_sample": True, "clip_sample_range": 1.0, "thresholding": False}.items():
         if config.get(key, value) != value:
             raise TiramisuError(
                 f"the scheduler in {source} has {key}={config[key]}, and this package clips x_0 to [-1, 1]: "
