@@ -59,7 +59,7 @@ newcomer: $(INSTALLED)
 	TIRAMISU_NEWCOMER=all $(BIN)/python -m pytest tests/notebooks/test_student_versions.py
 
 report: $(INSTALLED)
-	$(BIN)/python -m tiramisu_edu.course.report
+	$(BIN)/python -m solutions.report
 
 # REPOSITORY=owner/name adds buttons that open the notebooks of that GitHub repository in Colab and on Binder.
 site: $(INSTALLED)

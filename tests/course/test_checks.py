@@ -2,27 +2,40 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
-from tiramisu_edu.course.checks import Exercise, same, show_value, source
+import solutions
+from solutions import Answers
+from tiramisu_edu.course.checks import Exercise, Outcomes, same, show_value, source
 from tiramisu_edu.course.exercises import all_exercises
 
 EXERCISES = all_exercises()
+ANSWERS = {f"nb{n:02d}.{check}": found for n in range(1, 11) for check, found in solutions.answers_of(n).items()}
 
 
 @pytest.mark.parametrize("name", EXERCISES)
 def test_the_solution_passes(name):
-    report = EXERCISES[name].report(EXERCISES[name].solution)
+    report = EXERCISES[name].report(ANSWERS[name].solution)
     assert report.passed, report.message
+
+
+@pytest.mark.parametrize("name", EXERCISES)
+def test_what_is_recorded_is_what_the_answers_give(name):
+    found, stored = solutions.outcomes(EXERCISES[name], ANSWERS[name]), EXERCISES[name].outcomes
+    assert list(found.arguments) == list(stored.arguments)
+    assert same(found.expected, stored.expected, 1e-9)
+    assert list(found.mistakes) == list(stored.mistakes) and same(found.mistakes, stored.mistakes, 1e-9)
 
 
 @pytest.mark.parametrize("name", EXERCISES)
 def test_each_listed_mistake_fails_with_its_own_message(name):
     exercise = EXERCISES[name]
-    assert len(exercise.mistakes) >= 2
+    assert len(ANSWERS[name].mistakes) >= 2
     messages = []
-    for hint, wrong in exercise.mistakes.items():
+    for hint, wrong in ANSWERS[name].mistakes.items():
         report = exercise.report(wrong)
         assert not report.passed, hint
         assert hint in report.message
@@ -69,13 +82,17 @@ def divide(values):
     return values[0] / 0
 
 
-DOUBLE = Exercise(
-    name="double",
-    task="return 2 a",
+TWICE = Answers(
     solution=lambda a: [2 * v for v in a],
-    cases={"numbers": ([1.0, 2.0],), "one": ([3.0],)},
     mistakes={"add": lambda a: [v + 2 for v in a], "square": lambda a: [v**2 for v in a]},
 )
+EMPTY = Exercise("double", "return 2 a", Outcomes(), {"numbers": ([1.0, 2.0],), "one": ([3.0],)})
+DOUBLE = dataclasses.replace(EMPTY, outcomes=solutions.outcomes(EMPTY, TWICE))
+
+
+def test_an_exercise_without_outcomes_accepts_nothing():
+    report = EMPTY.report(TWICE.solution)
+    assert not report.passed and "python -m solutions" in report.message
 
 
 def test_a_message_names_case_value_and_expectation():
@@ -102,7 +119,7 @@ def test_a_wrong_shape_and_a_missing_branch_are_named():
 
 def test_a_student_cannot_spoil_the_cases():
     DOUBLE.report(lambda a: a.clear())
-    assert DOUBLE.report(DOUBLE.solution).passed
+    assert DOUBLE.report(TWICE.solution).passed
     assert DOUBLE.report(lambda a: NotImplemented).passed is False
 
 

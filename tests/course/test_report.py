@@ -7,11 +7,9 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from tiramisu_edu.course import report
-from tiramisu_edu.course.checks import Exercise
-from tiramisu_edu.course.exercises import nb02
+from solutions import Answers, nb02, report
+from solutions.mutants import try_mistakes
 from tiramisu_edu.course.lesson import notebook_paths, numbers, read_lesson
-from tiramisu_edu.course.mutants import try_mistakes
 from tiramisu_edu.errors import FileError
 
 FOLDER = Path(__file__).parents[2] / "notebooks"
@@ -79,10 +77,11 @@ def test_every_wrong_answer_is_shown_with_its_code_and_message(lesson):
 
 
 def test_a_wrong_answer_that_gets_through_is_marked(lesson, monkeypatch):
-    lax = Exercise("product_value", "return it", 1.0, {"right after all": 1.0, "wrong": 2.0})
-    monkeypatch.setattr(nb02, "check_product_value", lax)
+    right, wrong = nb02.check_product_value.solution, nb02.check_product_value.mistakes
+    first, *_ = wrong
+    monkeypatch.setattr(nb02, "check_product_value", Answers(right, {**wrong, first: right}))
     rows, kept = report.mutant_table([lesson])
-    assert not kept and rows[0][1:] == ["2", "1", "2", "!"]
+    assert not kept and rows[0][1:] == ["3", "2", "3", "!"]
 
 
 def test_the_command_prints_both_tables(tmp_path, capsys):

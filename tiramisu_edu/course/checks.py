@@ -1,16 +1,14 @@
 """Exercises that check themselves, and the source of the package shown in a notebook.
 
-An exercise is data: a solution, cases to try, and the wrong answers seen in class, each with the
-sentence that would help. `exercise(answer)` prints what it finds and never raises: a wrong answer is
-recognised by giving, on every case, what a listed wrong answer gives. The tests prove that each exercise
-accepts its solution and rejects each listed wrong answer with a message of its own.
+An exercise is data: cases to try, and what the solution and the wrong answers seen in class give on each, the latter
+with the sentence that would help. `exercise(answer)` prints what it finds and never raises: a wrong answer is
+recognised by giving, on every case, what a listed wrong answer gives. The answers are not part of the package.
 
     check_product = Exercise(
-        name="product_value",
-        task="return the product of the children's values",
-        solution=math.prod,
+        "product_value",
+        "return the product of the children's values",
+        Outcomes(["values"], {"two children": 0.1}, {"parts multiply; you added them": {"two children": 0.7}}),
         cases={"two children": ([0.5, 0.2],)},
-        mistakes={"independent parts multiply; you added them": sum, "…": lambda values: values[0]},
     )
 """
 
@@ -20,9 +18,9 @@ import ast
 import copy
 import inspect
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -55,6 +53,20 @@ class Failure:
     error: str
 
 
+class Outcomes(NamedTuple):
+    """What the course's own answers to an exercise give, label of the case -> value.
+
+    Attributes:
+        arguments: names of the arguments of a case.
+        expected: what the solution gives.
+        mistakes: hint -> what the wrong answer that deserves it gives.
+    """
+
+    arguments: Sequence[str] = ()
+    expected: Mapping[str, Any] = {}
+    mistakes: Mapping[str, Mapping[str, Any]] = {}
+
+
 @dataclass(frozen=True)
 class Exercise:
     """One exercise; call it with the student's answer.
@@ -62,8 +74,7 @@ class Exercise:
     Attributes:
         name: what the student was asked to define.
         task: what an empty stub lacks, as "return …" or "set it to …".
-        solution: the right answer, a function when there are cases, otherwise a value.
-        mistakes: hint -> wrong answer that deserves it; two at least.
+        outcomes: what the solution and the wrong answers give.
         cases: label -> arguments of the function; empty for exercises whose answer is a value.
         view: applied to every result before it is compared, for example the table of a circuit.
         tolerance: relative and absolute tolerance of numbers.
@@ -72,8 +83,7 @@ class Exercise:
 
     name: str
     task: str
-    solution: Any
-    mistakes: Mapping[str, Any]
+    outcomes: Outcomes
     cases: Mapping[str, tuple] = field(default_factory=dict)
     view: Callable[[Any], Any] = _as_it_is
     tolerance: float = 1e-6
@@ -91,9 +101,11 @@ class Exercise:
 
     def verdict(self, results: Mapping[str, Any]) -> Report:
         """Compare the results of an answer, label of the case -> value, with those of the solution."""
+        expected = self.outcomes.expected
+        if not expected:
+            return Report(False, f"{self.name}: what is right is not recorded; run `python -m solutions`")
         if all(result is None or result is ... for result in results.values()):
             return self._unsolved()
-        expected = self.results(self.solution)
         for case in expected:
             if case not in results or not same(results[case], expected[case], self.tolerance):
                 return Report(False, self._explain(case, {case: None, **results}, expected))
@@ -117,7 +129,7 @@ class Exercise:
     def _unsolved(self) -> Report:
         return Report(False, f"{self.name}: nothing here yet. Missing: {self.task}.")
 
-    def _explain(self, case: str, results: dict[str, Any], expected: dict[str, Any]) -> str:
+    def _explain(self, case: str, results: dict[str, Any], expected: Mapping[str, Any]) -> str:
         lines = [f"{self.name}: not yet"]
         if case:
             lines.append(f"  case      {case}: {self._arguments(case)}")
@@ -127,13 +139,12 @@ class Exercise:
         return "\n".join(line.replace("\n", "\n" + " " * 12) for line in lines)
 
     def _arguments(self, case: str) -> str:
-        names = list(inspect.signature(self.solution).parameters)
-        return ", ".join(f"{name} = {show_value(value)}" for name, value in zip(names, self.cases[case]))
+        named = zip(self.outcomes.arguments, self.cases[case])
+        return ", ".join(f"{name} = {show_value(value)}" for name, value in named)
 
     def _likely(self, results: dict[str, Any]) -> str | None:
         """The hint of the listed wrong answer that gives the same results as the student's."""
-        for hint, wrong in self.mistakes.items():
-            theirs = self.results(wrong)
+        for hint, theirs in self.outcomes.mistakes.items():
             if all(same(results[case], theirs[case], self.tolerance) for case in results):
                 return hint
         return None
