@@ -10,8 +10,9 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from ...errors import FileError, TiramisuError
-from ...lab.evaluation.significance import FEWEST, NO_INTERVAL, NOTE
+from tiramisu_edu.errors import FileError, TiramisuError
+from tiramisu_edu.lab.evaluation.significance import FEWEST, NO_INTERVAL, NOTE
+
 from .study import Key
 from .votes import Votes, read_votes
 
