@@ -1,7 +1,8 @@
-"""The solutions of the exercises, and the wrong answers seen in class: one module for each notebook.
+"""The exercises with their solutions and the wrong answers seen in class: one module for each notebook.
 
-They are for teachers and stay out of the package that students install. What they give on the cases of each exercise is
-recorded beside the exercise, and the check compares with that: run `python -m solutions` after every change here.
+They are for teachers and stay out of the package that students install. That has a record of each exercise: its cases,
+what the solution gives on them and what the wrong answers give, with which a check compares. Run `python -m solutions`
+after every change here.
 """
 
 from __future__ import annotations
@@ -9,23 +10,47 @@ from __future__ import annotations
 import importlib
 import inspect
 import json
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
 
-from tiramisu_edu.course.checks import Exercise, Failure, Outcomes
-from tiramisu_edu.course.lesson import exercises_of
+import numpy as np
+
+from tiramisu_edu.course.checks import Exercise, Failure, as_it_is
 
 
-class Answers(NamedTuple):
-    """The course's own answers to one exercise.
+@dataclass(frozen=True)
+class Answers:
+    """An exercise and the course's own answers to it.
 
     Attributes:
+        name, task, cases, view: see `Exercise`.
         solution: the right answer, a function when there are cases, otherwise a value.
         mistakes: hint -> wrong answer that deserves it; two at least.
+        built: cases that the package builds, because they hold circuits; they are not recorded.
     """
 
+    name: str
+    task: str
     solution: Any
     mistakes: Mapping[str, Any]
+    cases: Mapping[str, tuple] = field(default_factory=dict)
+    built: Mapping[str, tuple] = field(default_factory=dict)
+    view: Callable[[Any], Any] = as_it_is
+
+    def exercise(self) -> Exercise:
+        """With what the answers give."""
+        cases = {**self.cases, **self.built}
+        empty = Exercise(self.name, self.task, {}, {}, cases=cases, view=self.view)
+        arguments = list(inspect.signature(self.solution).parameters) if cases else []
+        wrong = {hint: empty.results(answer) for hint, answer in self.mistakes.items()}
+        return replace(empty, arguments=arguments, expected=empty.results(self.solution), mistakes=wrong)
+
+    def record(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        made = self.exercise()
+        fields = ("task", "arguments", "expected", "mistakes")
+        return plain({name: getattr(made, name) for name in fields} | {"cases": self.cases})
 
 
 def answers_of(number: int) -> dict[str, Answers]:
@@ -34,19 +59,23 @@ def answers_of(number: int) -> dict[str, Answers]:
     return {name: value for name, value in contents.items() if isinstance(value, Answers)}
 
 
-def outcomes(exercise: Exercise, answers: Answers) -> Outcomes:
-    """What the answers give on the cases of the exercise."""
-    arguments = list(inspect.signature(answers.solution).parameters) if exercise.cases else []
-    wrong = {hint: exercise.results(answer) for hint, answer in answers.mistakes.items()}
-    return Outcomes(arguments, exercise.results(answers.solution), wrong)
-
-
 def recorded(number: int) -> str:
-    """The file of outcomes of notebook `number`, as JSON."""
-    answers = answers_of(number)
-    found = {e.name: outcomes(e, answers[check])._asdict() for check, e in exercises_of(number).items()}
-    return json.dumps(found, default=_plain, ensure_ascii=False, indent=1) + "\n"
+    """The record of the exercises of notebook `number`, as JSON, a line for each."""
+    found = {answers.name: answers.record() for answers in answers_of(number).values()}
+    lines = [json.dumps(name) + ": " + json.dumps(record, ensure_ascii=False) for name, record in found.items()]
+    return "{\n" + ",\n".join(lines) + "\n}\n"
 
 
-def _plain(value: Any) -> Any:
-    return {"failure": value.error} if isinstance(value, Failure) else value.tolist()
+def plain(value: Any) -> Any:
+    """A value as JSON can hold it: arrays, tuples and failures as {kind: content}."""
+    if isinstance(value, Failure):
+        return {"failure": value.error}
+    if isinstance(value, np.ndarray):
+        return {"array": value.tolist()}
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, tuple):
+        return {"tuple": list(map(plain, value))}
+    if isinstance(value, dict):
+        return {key: plain(each) for key, each in value.items()}
+    return list(map(plain, value)) if isinstance(value, list) else value

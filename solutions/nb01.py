@@ -25,8 +25,19 @@ def _wrongly(
     return q if fault == "sum" else q / q.sum()
 
 
+_STRIPS = np.array([[0, 0], [0, 1], [1, 0], [1, 1]])
+
+_P = np.array([0.4, 0.1, 0.2, 0.3])
+
 check_condition = Answers(
+    name="condition",
+    task="return p(x | known) for every row of pictures",
     solution=skyline.conditional,
+    cases={
+        "the left pixel is seen": (_STRIPS, _P, np.array([1, 0]), np.array([True, False])),
+        "both pixels are seen": (_STRIPS, _P, np.array([0, 1]), np.array([True, True])),
+        "nothing is seen": (_STRIPS, _P, np.array([0, 0]), np.array([False, False])),
+    },
     mistakes={
         "what is left of p no longer adds up to one: divide by its sum": partial(_wrongly, fault="sum"),
         "the pictures that agree are not equally probable: keep their p": partial(_wrongly, fault="even"),
@@ -50,7 +61,15 @@ def _with_nan(q: np.ndarray) -> float:
 
 
 check_entropy = Answers(
+    name="entropy",
+    task="return -Σ q log2 q, in bits",
     solution=_entropy,
+    cases={
+        "a fair coin": (np.array([0.5, 0.5]),),
+        "unequal odds": (np.array([0.7, 0.2, 0.1]),),
+        "two of four are possible": (np.array([0.0, 0.25, 0.75, 0.0]),),
+        "nothing is open": (np.array([0.0, 1.0]),),
+    },
     mistakes={
         "0 log 0 counts as 0, but Python gives nan: drop what is impossible first": _with_nan,
         "these are nats; for bits take the logarithm to base 2": lambda q: _entropy(q) * math.log(2),
@@ -73,7 +92,14 @@ def _mean(w: np.ndarray, pictures: np.ndarray) -> np.ndarray:
 
 
 check_predict = Answers(
+    name="predict",
+    task="return E[x_0 | x_t], the mean of the pictures weighted by p(x) w(x)",
     solution=lambda x_t, alpha_bar, pictures, p: _mean(p * _weights(x_t, alpha_bar, pictures), pictures),
+    cases={
+        "half signal": (np.array([0.4, -0.3]), 0.5, 2.0 * _STRIPS - 1, _P),
+        "mostly noise": (np.array([1.5, 0.7]), 0.05, 2.0 * _STRIPS - 1, _P),
+        "mostly signal": (np.array([0.1, -0.9]), 0.9, 2.0 * _STRIPS - 1, _P),
+    },
     mistakes={
         "x_t is a noisy copy of sqrt(ᾱ) x, not of x: shrink the pictures first": lambda x_t, alpha_bar, pictures, p: (
             _mean(p * np.exp(-((x_t - pictures) ** 2).sum(1) / (2 * (1 - alpha_bar))), pictures)
@@ -93,8 +119,17 @@ check_predict = Answers(
 
 # 4: pasting.
 
+_DRAWN, _SEEN = np.array([0.3, -0.8, 0.6, -0.1]), np.array([1.0, -1.0, -1.0, 1.0])
+
 check_paste = Answers(
+    name="paste",
+    task="return the known pixels of the picture and the drawn pixels elsewhere",
     solution=lambda drawn, picture, known: np.where(known, picture, drawn),
+    cases={
+        "the left half is known": (_DRAWN, _SEEN, np.array([True, True, False, False])),
+        "nothing is known": (_DRAWN, _SEEN, np.zeros(4, dtype=bool)),
+        "everything is known": (_DRAWN, _SEEN, np.ones(4, dtype=bool)),
+    },
     mistakes={
         "the other way round: what is known comes from the picture": lambda drawn, picture, known: np.where(
             known, drawn, picture
@@ -112,7 +147,14 @@ check_paste = Answers(
 # 5: how far off.
 
 check_gap = Answers(
+    name="total_variation",
+    task="return half the sum of |a - b|",
     solution=lambda a, b: np.abs(a - b).sum() / 2,
+    cases={
+        "the same": (np.array([0.25, 0.75]), np.array([0.25, 0.75])),
+        "a little apart": (np.array([0.5, 0.3, 0.1, 0.1]), np.array([0.3, 0.1, 0.3, 0.3])),
+        "nothing in common": (np.array([0.4, 0.6, 0.0]), np.array([0.0, 0.0, 1.0])),
+    },
     mistakes={
         "every excess is somewhere else a lack: halve the sum, so that it ends at 1": lambda a, b: np.abs(a - b).sum(),
         "without absolute values the gaps cancel": lambda a, b: (a - b).sum() / 2,

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from functools import partial
 
 from tiramisu_edu.circuits.nodes import Input, Node, Product, Sum
+from tiramisu_edu.course.exercises import nb02 as exercises
 from tiramisu_edu.course.exercises.nb02 import three_pixels
 
 from . import Answers
@@ -14,7 +15,10 @@ from . import Answers
 # 1 and 2: the inner nodes.
 
 check_product_value = Answers(
+    name="product_value",
+    task="return the product of the values of the children",
     solution=lambda values: math.prod(values),
+    cases={"two children": ([0.5, 0.2],), "three children": ([0.9, 0.8, 0.7],), "one child": ([0.3],)},
     mistakes={
         "the parts are independent, so their probabilities multiply; you added them": sum,
         "every child counts; you took only the first": lambda values: values[0],
@@ -23,7 +27,14 @@ check_product_value = Answers(
 )
 
 check_sum_value = Answers(
+    name="sum_value",
+    task="return the sum over the children of θ_c times the value of c",
     solution=lambda theta, values: sum(t * v for t, v in zip(theta, values)),
+    cases={
+        "equal weights": ([0.5, 0.5], [0.5, 0.1]),
+        "unequal weights": ([0.6, 0.4], [0.504, 0.006]),
+        "one weight is zero": ([1.0, 0.0], [0.3, 0.9]),
+    },
     mistakes={
         "each child is weighted by its θ_c; you added the bare values": lambda theta, values: sum(values),
         "a mixture adds all its parts; you kept only the largest": lambda theta, values: max(
@@ -52,7 +63,10 @@ def _forward(n: Node, x: Sequence[int], fault: str = "") -> float:
 
 
 check_forward = Answers(
+    name="forward",
+    task="return the value of node n at x: one line for each of the three kinds of node",
     solution=_forward,
+    built=exercises.check_forward.cases,
     mistakes={
         "x_i = -1 marks a hidden pixel: its input sums f(v) over all v, which gives 1; "
         "f[-1] is Python's last entry": partial(_forward, fault="last"),
@@ -67,6 +81,8 @@ check_forward = Answers(
 _damaged, _bright = three_pixels().likelihood([1, -1, 1]), three_pixels().likelihood([1, 1, 1])
 
 check_p_bright = Answers(
+    name="p_bright",
+    task="set it to p(X_1 = 1 given X_0 = 1, X_2 = 1), from two calls of circuit.likelihood",
     solution=_bright / _damaged,
     mistakes={
         "this is the joint probability p(1, 1, 1); divide it by p(1, ?, 1)": _bright,
@@ -88,7 +104,10 @@ def _mix(child: Node) -> Node:
 
 
 check_smooth_root = Answers(
+    name="smooth_root",
+    task="build the sum again, with 'lone' multiplied by an input over X_1 that gives both values 1/2",
     solution=_mix(Product([_lone, Input(1, [0.5, 0.5])])),
+    view=exercises.check_smooth_root.view,
     mistakes={
         "the child 'lone' still says nothing about X_1; put it into a product with an input over X_1": _mix(_lone),
         "the new input must be over X_1; over X_0 the product shares a variable": _mix(

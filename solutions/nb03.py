@@ -11,6 +11,7 @@ import numpy as np
 
 from tiramisu_edu.circuits.nodes import Input, Node, Product
 from tiramisu_edu.circuits.reference import ReferenceCircuit
+from tiramisu_edu.course.exercises import nb03 as exercises
 
 from . import Answers
 
@@ -22,7 +23,14 @@ def _weights(x: Sequence[int], C: int, hidden: float = 1.0) -> list[np.ndarray]:
 
 
 check_weights = Answers(
+    name="weights",
+    task="return one row of C weights per variable",
     solution=_weights,
+    cases={
+        "a strip with a hidden pixel": ([1, -1, 0], 2),
+        "three grey levels": ([2, 0, -1], 3),
+        "nothing is known": ([-1, -1], 2),
+    },
     mistakes={
         "a hidden pixel allows every value: its weights are 1, not 0": partial(_weights, hidden=0.0),
         "weights are no probabilities: with 1/C instead of 1 every hidden pixel divides Z by C": lambda x, C: _weights(
@@ -49,7 +57,10 @@ def _over_hidden(circuit: ReferenceCircuit, i: int, x: Sequence[int]) -> np.ndar
 
 
 check_conditional = Answers(
+    name="conditional",
+    task="return p(X_i = v | x) for every value v, one call of circuit.likelihood each",
     solution=lambda circuit, i, x: _with_value(circuit, i, x) / circuit.likelihood(x),
+    built=exercises.check_conditional.cases,
     mistakes={
         "these are joint probabilities p(v, known): divide by p(known)": _with_value,
         "this is the marginal of X_i; keep the pixels that are known": _over_hidden,
@@ -83,7 +94,10 @@ def _descend(n: Node, fw: Mapping[Node, float], w: Sequence[np.ndarray], pick: P
 
 
 check_descend = Answers(
+    name="descend",
+    task="return {variable: value} of everything below n",
     solution=_descend,
+    built=exercises.check_descend.cases,
     mistakes={
         "a sum that looks at θ alone forgets the evidence: the scores are θ_c fw_c": partial(_descend, fault="values"),
         "the children of a sum are not equally frequent: the scores are θ_c fw_c": partial(_descend, fault="theta"),
@@ -111,7 +125,10 @@ def _largest(n: Node, w: Sequence[np.ndarray], fault: str = "") -> float:
 
 
 check_largest = Answers(
+    name="largest",
+    task="return the value of n where every sum is replaced by a maximum",
     solution=_largest,
+    built=exercises.check_largest.cases,
     mistakes={
         "this is the forward pass of notebook 2: take a maximum where it adds": partial(_largest, fault="all"),
         "a hidden input adds up its values too: there, take the largest f(v) w(v)": partial(_largest, fault="inputs"),

@@ -17,7 +17,14 @@ def _shares(theta: ArrayLike, fw: ArrayLike) -> np.ndarray:
 
 
 check_counts = Answers(
+    name="expected_counts",
+    task="return Σ over the pictures of θ_c fw_c / fw_n, one number per child",
     solution=lambda theta, fw: _shares(theta, fw).sum(0),
+    cases={
+        "two strips": (np.array([0.6, 0.4]), np.array([[0.504, 0.006], [0.006, 0.504]])),
+        "three children": (np.array([0.2, 0.3, 0.5]), np.array([[0.1, 0.2, 0.1], [0.0, 0.5, 0.5], [0.4, 0.1, 0.0]])),
+        "a picture seldom seen": (np.array([0.5, 0.5]), np.array([[0.9, 0.1], [1e-6, 3e-6]])),
+    },
     mistakes={
         "every picture counts as one, also an improbable one: divide by its own fw_n before adding": lambda theta, fw: (
             (theta * fw).sum(0) / (theta * fw).sum() * len(fw)
@@ -36,7 +43,14 @@ check_counts = Answers(
 # 2: the M-step.
 
 check_weights = Answers(
+    name="new_weights",
+    task="return (F_c + λ/K) / (Σ_c F_c + λ) in every row",
     solution=lambda F, lam: (F + lam / F.shape[1]) / (F.sum(1, keepdims=True) + lam),
+    cases={
+        "a sum, nothing added": (np.array([[30.0, 10.0]]), 0.0),
+        "three nodes": (np.array([[3.0, 1.0, 0.0], [0.5, 0.5, 1.0], [7.0, 0.0, 0.0]]), 0.6),
+        "more added than seen": (np.array([[2.0, 0.0]]), 8.0),
+    },
     mistakes={
         "λ is missing: a value never seen gets probability 0, and pictures with it become impossible": lambda F, lam: (
             F / F.sum(1, keepdims=True)
@@ -71,7 +85,14 @@ def _without_care(pair: np.ndarray) -> float:
 
 
 check_information = Answers(
+    name="information",
+    task="return Σ p(u, v) log(p(u, v) / (p(u) p(v))) over the cells with p(u, v) > 0",
     solution=_information,
+    cases={
+        "two pixels that tend to agree": (np.array([[0.4, 0.1], [0.2, 0.3]]),),
+        "independent": (np.outer([0.3, 0.7], [0.6, 0.4]),),
+        "always equal": (np.diag([0.2, 0.3, 0.5]),),
+    },
     mistakes={
         "0 · log 0 counts as 0, and NumPy makes it NaN: leave the empty cells out": _without_care,
         "this is the entropy of the pair: compare with p(u) p(v), what independence would give": _entropy,
@@ -86,7 +107,14 @@ check_information = Answers(
 # 4: a step of mini-batch EM.
 
 check_step = Answers(
+    name="step",
+    task="return (1 - η) θ + η F / Σ F",
     solution=lambda theta, F, eta: (1 - eta) * theta + eta * F / F.sum(),
+    cases={
+        "a small step": (np.array([0.6, 0.4]), np.array([10.0, 30.0]), 0.1),
+        "the whole step": (np.array([0.6, 0.4]), np.array([10.0, 30.0]), 1.0),
+        "a value that this batch lacks": (np.array([0.2, 0.3, 0.5]), np.array([6.0, 0.0, 2.0]), 0.3),
+    },
     mistakes={
         "η belongs to the new batch: at η = 0 nothing may change": lambda theta, F, eta: (
             eta * theta + (1 - eta) * F / F.sum()

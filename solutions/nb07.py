@@ -10,8 +10,15 @@ from . import Answers
 
 # 1: noise.
 
+_X = np.array([-1.0, 0.5, 1.0])
+
+_E = np.array([0.3, -1.2, 0.8])
+
 check_noisy = Answers(
+    name="noisy",
+    task="return sqrt(ᾱ) x_0 + sqrt(1 - ᾱ) ε",
     solution=lambda x_0, alpha_bar, epsilon: math.sqrt(alpha_bar) * x_0 + math.sqrt(1 - alpha_bar) * epsilon,
+    cases={"half signal": (_X, 0.5, _E), "mostly noise": (_X, 0.04, _E), "mostly signal": (_X, 0.91, _E)},
     mistakes={
         "ᾱ is the share of the signal's variance: the picture itself is multiplied by its root": lambda x_0, alpha_bar, epsilon: (  # noqa: E501
             alpha_bar * x_0 + (1 - alpha_bar) * epsilon
@@ -32,7 +39,10 @@ check_noisy = Answers(
 # 2: the clean picture from v.
 
 check_clean = Answers(
+    name="clean",
+    task="return sqrt(ᾱ) x_t - sqrt(1 - ᾱ) v",
     solution=lambda x_t, v, alpha_bar: math.sqrt(alpha_bar) * x_t - math.sqrt(1 - alpha_bar) * v,
+    cases={"half signal": (_X, _E, 0.5), "mostly noise": (2 * _E, _X, 0.1), "mostly signal": (_X, _E, 0.84)},
     mistakes={
         "this is ε, the other half of the answer: for x_0 the roots change places": lambda x_t, v, alpha_bar: (
             math.sqrt(1 - alpha_bar) * x_t + math.sqrt(alpha_bar) * v
@@ -50,7 +60,14 @@ check_clean = Answers(
 # 3: whose error is it?
 
 check_own_share = Answers(
+    name="own_share",
+    task="return the mean of (f - m)² divided by its sum with the mean of (m - x_0)²",
     solution=lambda f, m, x_0: ((f - m) ** 2).mean() / (((f - m) ** 2).mean() + ((m - x_0) ** 2).mean()),
+    cases={
+        "a fair network": (np.array([0.5, -0.2, 0.1]), np.array([0.4, -0.4, 0.2]), np.array([1.0, -1.0, -1.0])),
+        "a perfect one": (np.array([0.4, -0.4]), np.array([0.4, -0.4]), np.array([1.0, -1.0])),
+        "a bad one": (np.array([1.0, 1.0, -1.0]), np.array([-0.5, 0.2, 0.3]), np.array([-1.0, 1.0, 0.0])),
+    },
     mistakes={
         "this is the share that no network could avoid; its own share is the rest": lambda f, m, x_0: (
             ((m - x_0) ** 2).mean() / (((f - m) ** 2).mean() + ((m - x_0) ** 2).mean())
@@ -77,7 +94,14 @@ def _step(x_t: np.ndarray, x_0: np.ndarray, now: float, after: float) -> np.ndar
 
 
 check_ddim = Answers(
+    name="ddim_step",
+    task="solve for ε, then mix x_0 and ε again at ᾱ_{t-1}",
     solution=_step,
+    cases={
+        "half way": (np.array([0.5, -1.0]), np.array([1.0, -1.0]), 0.5, 0.7),
+        "the first step": (np.array([1.5, 0.2]), np.array([0.1, -0.1]), 0.001, 0.04),
+        "the last step": (np.array([0.9, -0.7]), np.array([0.9, -0.8]), 0.96, 1.0),
+    },
     mistakes={
         "this jumps to the prediction; only the last step does": lambda x_t, x_0, now, after: x_0,
         "ε is mixed at the new level, sqrt(1 - ᾱ_{t-1}): yours keeps the old noise": lambda x_t, x_0, now, after: (

@@ -20,8 +20,18 @@ def _soft_evidence(x_t: float, alpha_bar: float, levels: ArrayLike) -> np.ndarra
     return np.exp(-(distance**2) / (2 * (1 - alpha_bar)))
 
 
+_LEVELS = np.array([-1.0, 0.0, 1.0])
+
 check_weights = Answers(
+    name="soft_evidence",
+    task="return exp(-(x_t - sqrt(ᾱ) g_v)² / (2 (1 - ᾱ))) for every level g_v",
     solution=_soft_evidence,
+    cases={
+        "half signal": (0.5, 0.5, _LEVELS),
+        "mostly noise": (1.2, 0.1, _LEVELS),
+        "mostly signal": (-0.4, 0.8, np.array([-1.0, -0.5, 0.0, 0.5, 1.0])),
+    },
+    view=normalised,
     mistakes={
         "x_t is a noisy copy of sqrt(ᾱ) g_v, not of g_v: shrink the levels first": lambda x_t, alpha_bar, levels: (
             np.exp(-((x_t - levels) ** 2) / (2 * (1 - alpha_bar)))
@@ -47,7 +57,14 @@ def _geometric_mean(a: ArrayLike, b: ArrayLike, alpha: float) -> np.ndarray:
 
 
 check_mixture = Answers(
+    name="mixture",
+    task="return a(v)^α b(v)^(1 - α) for every v, divided by its sum",
     solution=_geometric_mean,
+    cases={
+        "equal weights": (np.array([0.2, 0.8]), np.array([0.5, 0.5]), 0.5),
+        "mostly a": (np.array([0.1, 0.2, 0.7]), np.array([0.6, 0.3, 0.1]), 0.8),
+        "b excludes a value": (np.array([0.3, 0.3, 0.4]), np.array([0.0, 0.5, 0.5]), 0.25),
+    },
     mistakes={
         "divide by the sum over v: a distribution adds up to one": lambda a, b, alpha: a**alpha * b ** (1 - alpha),
         "this is the arithmetic mean, αa + (1 - α)b; the geometric one multiplies powers": lambda a, b, alpha: (
@@ -64,7 +81,14 @@ check_mixture = Answers(
 # 3: Tweedie's formula.
 
 check_score = Answers(
+    name="score",
+    task="return the gradient of log p(x_t): (sqrt(ᾱ) E[x_0 | x_t] - x_t) / (1 - ᾱ)",
     solution=lambda x_t, mean, alpha_bar: (math.sqrt(alpha_bar) * mean - x_t) / (1 - alpha_bar),
+    cases={
+        "half signal": (np.array([0.5, -1.0]), np.array([0.8, -0.9]), 0.5),
+        "mostly noise": (np.array([1.5, 0.2]), np.array([0.1, 0.0]), 0.05),
+        "mostly signal": (np.array([0.9, -0.7]), np.array([1.0, -0.8]), 0.9),
+    },
     mistakes={
         "the gradient points from x_t to the shrunken mean: yours has the opposite sign": lambda x_t, mean, alpha_bar: (
             (x_t - math.sqrt(alpha_bar) * mean) / (1 - alpha_bar)
@@ -82,7 +106,14 @@ check_score = Answers(
 # 4: noise that fits the steered picture.
 
 check_epsilon = Answers(
+    name="consistent_epsilon",
+    task="solve x_t = sqrt(ᾱ) x_0 + sqrt(1 - ᾱ) ε for ε",
     solution=lambda x_t, x_0, alpha_bar: (x_t - math.sqrt(alpha_bar) * x_0) / math.sqrt(1 - alpha_bar),
+    cases={
+        "half signal": (np.array([0.5, -1.0]), np.array([1.0, -1.0]), 0.5),
+        "mostly noise": (np.array([1.5, 0.2]), np.array([0.3, -0.3]), 0.04),
+        "mostly signal": (np.array([0.9, -0.7]), np.array([0.9, -0.9]), 0.84),
+    },
     mistakes={
         "ε is what is left after x_0, divided by sqrt(1 - ᾱ), a standard deviation; you divided by the variance": (
             lambda x_t, x_0, alpha_bar: (x_t - math.sqrt(alpha_bar) * x_0) / (1 - alpha_bar)
@@ -101,7 +132,15 @@ check_epsilon = Answers(
 # 5: what an interval allows to say.
 
 check_verdict = Answers(
+    name="verdict",
+    task='return "better", "worse" or "open" from the interval of steered minus plain, where more is better',
     solution=lambda low, high: "better" if low > 0 else "worse" if high < 0 else "open",
+    cases={
+        "all above 0": (0.02, 0.10),
+        "all below 0": (-0.08, -0.01),
+        "around 0, leaning up": (-0.01, 0.09),
+        "around 0, leaning down": (-0.09, 0.01),
+    },
     mistakes={
         "a mean above 0 is not enough: when the interval covers 0, chance explains it": lambda low, high: (
             "better" if low + high > 0 else "worse"

@@ -9,7 +9,7 @@ import pytest
 
 import solutions
 from solutions import Answers
-from tiramisu_edu.course.checks import Exercise, Outcomes, same, show_value, source
+from tiramisu_edu.course.checks import same, show_value, source
 from tiramisu_edu.course.exercises import all_exercises
 
 EXERCISES = all_exercises()
@@ -24,8 +24,9 @@ def test_the_solution_passes(name):
 
 @pytest.mark.parametrize("name", EXERCISES)
 def test_what_is_recorded_is_what_the_answers_give(name):
-    found, stored = solutions.outcomes(EXERCISES[name], ANSWERS[name]), EXERCISES[name].outcomes
-    assert list(found.arguments) == list(stored.arguments)
+    found, stored = ANSWERS[name].exercise(), EXERCISES[name]
+    assert (found.name, found.task, found.arguments) == (stored.name, stored.task, stored.arguments)
+    assert repr(found.cases) == repr(stored.cases)
     assert same(found.expected, stored.expected, 1e-9)
     assert list(found.mistakes) == list(stored.mistakes) and same(found.mistakes, stored.mistakes, 1e-9)
 
@@ -83,15 +84,17 @@ def divide(values):
 
 
 TWICE = Answers(
+    name="double",
+    task="return 2 a",
+    cases={"numbers": ([1.0, 2.0],), "one": ([3.0],)},
     solution=lambda a: [2 * v for v in a],
     mistakes={"add": lambda a: [v + 2 for v in a], "square": lambda a: [v**2 for v in a]},
 )
-EMPTY = Exercise("double", "return 2 a", Outcomes(), {"numbers": ([1.0, 2.0],), "one": ([3.0],)})
-DOUBLE = dataclasses.replace(EMPTY, outcomes=solutions.outcomes(EMPTY, TWICE))
+DOUBLE = TWICE.exercise()
 
 
 def test_an_exercise_without_outcomes_accepts_nothing():
-    report = EMPTY.report(TWICE.solution)
+    report = dataclasses.replace(DOUBLE, expected={}).report(TWICE.solution)
     assert not report.passed and "python -m solutions" in report.message
 
 

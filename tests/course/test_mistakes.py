@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from tiramisu_edu.course.checks import Exercise, Outcomes
+from tiramisu_edu.course.checks import Exercise
 from tiramisu_edu.course.exercises import all_exercises
 from tiramisu_edu.course.progress import progress
 
@@ -79,7 +79,7 @@ def test_forgetting_the_answer_is_not_an_error(capsys):
 
 def test_a_tensor_with_a_gradient_counts_by_its_numbers():
     wrong = {"one": {"": [1.0, 1.0]}, "none": {"": [0.0, 0.0]}}
-    half = Exercise("half", "set it to 1/2 twice", Outcomes(expected={"": [0.5, 0.5]}, mistakes=wrong))
+    half = Exercise("half", "set it to 1/2 twice", {"": [0.5, 0.5]}, wrong)
     assert half.report(torch.full((2,), 0.5, requires_grad=True)).passed
     assert "yours     [1., 1., 1.]" in half.report(torch.ones(3, requires_grad=True)).message
     assert "the shape is (3,), expected (2,)" in half.report(torch.ones(3, requires_grad=True)).message

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import nbformat
 import pytest
 
-from solutions import Answers, nb02, report
+from solutions import nb02, report
 from solutions.mutants import try_mistakes
 from tiramisu_edu.course.lesson import notebook_paths, numbers, read_lesson
 from tiramisu_edu.errors import FileError
@@ -77,9 +78,10 @@ def test_every_wrong_answer_is_shown_with_its_code_and_message(lesson):
 
 
 def test_a_wrong_answer_that_gets_through_is_marked(lesson, monkeypatch):
-    right, wrong = nb02.check_product_value.solution, nb02.check_product_value.mistakes
-    first, *_ = wrong
-    monkeypatch.setattr(nb02, "check_product_value", Answers(right, {**wrong, first: right}))
+    answers = nb02.check_product_value
+    first, *_ = answers.mistakes
+    lax = dataclasses.replace(answers, mistakes={**answers.mistakes, first: answers.solution})
+    monkeypatch.setattr(nb02, "check_product_value", lax)
     rows, kept = report.mutant_table([lesson])
     assert not kept and rows[0][1:] == ["3", "2", "3", "!"]
 

@@ -138,7 +138,7 @@ HOSTILE = {
     "exit": "import os\nos._exit(0)",
     "loop": "def sum_value(theta, values):\n    while True:\n        bytearray(1 << 40 if theta is None else 1)",
     "checker": "check_sum_value.report = lambda answer: None\nsum_value = 0",
-    "solution": "sum_value = check_sum_value.outcomes.expected",
+    "solution": "sum_value = check_sum_value.expected",
     "getattr": "sum_value = globals()['check_sum_value']",
 }
 

@@ -5,10 +5,12 @@ with the sentence that would help. `exercise(answer)` prints what it finds and n
 recognised by giving, on every case, what a listed wrong answer gives. The answers are not part of the package.
 
     check_product = Exercise(
-        "product_value",
-        "return the product of the children's values",
-        Outcomes(["values"], {"two children": 0.1}, {"parts multiply; you added them": {"two children": 0.7}}),
+        name="product_value",
+        task="return the product of the children's values",
+        arguments=["values"],
         cases={"two children": ([0.5, 0.2],)},
+        expected={"two children": 0.1},
+        mistakes={"independent parts multiply; you added them": {"two children": 0.7}},
     )
 """
 
@@ -20,7 +22,7 @@ import inspect
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -31,7 +33,7 @@ from pygments.lexers import PythonLexer
 from ..errors import TiramisuError
 
 
-def _as_it_is(result: Any) -> Any:
+def as_it_is(result: Any) -> Any:
     return result
 
 
@@ -53,20 +55,6 @@ class Failure:
     error: str
 
 
-class Outcomes(NamedTuple):
-    """What the course's own answers to an exercise give, label of the case -> value.
-
-    Attributes:
-        arguments: names of the arguments of a case.
-        expected: what the solution gives.
-        mistakes: hint -> what the wrong answer that deserves it gives.
-    """
-
-    arguments: Sequence[str] = ()
-    expected: Mapping[str, Any] = {}
-    mistakes: Mapping[str, Mapping[str, Any]] = {}
-
-
 @dataclass(frozen=True)
 class Exercise:
     """One exercise; call it with the student's answer.
@@ -74,7 +62,9 @@ class Exercise:
     Attributes:
         name: what the student was asked to define.
         task: what an empty stub lacks, as "return …" or "set it to …".
-        outcomes: what the solution and the wrong answers give.
+        expected: label of a case -> what the solution gives.
+        mistakes: hint -> what the wrong answer that deserves it gives, likewise.
+        arguments: names of the function's arguments.
         cases: label -> arguments of the function; empty for exercises whose answer is a value.
         view: applied to every result before it is compared, for example the table of a circuit.
         tolerance: relative and absolute tolerance of numbers.
@@ -83,9 +73,11 @@ class Exercise:
 
     name: str
     task: str
-    outcomes: Outcomes
+    expected: Mapping[str, Any]
+    mistakes: Mapping[str, Mapping[str, Any]]
+    arguments: Sequence[str] = ()
     cases: Mapping[str, tuple] = field(default_factory=dict)
-    view: Callable[[Any], Any] = _as_it_is
+    view: Callable[[Any], Any] = as_it_is
     tolerance: float = 1e-6
     reports: list[Report] = field(default_factory=list, init=False, compare=False, repr=False)
 
@@ -101,14 +93,13 @@ class Exercise:
 
     def verdict(self, results: Mapping[str, Any]) -> Report:
         """Compare the results of an answer, label of the case -> value, with those of the solution."""
-        expected = self.outcomes.expected
-        if not expected:
+        if not self.expected:
             return Report(False, f"{self.name}: what is right is not recorded; run `python -m solutions`")
         if all(result is None or result is ... for result in results.values()):
             return self._unsolved()
-        for case in expected:
-            if case not in results or not same(results[case], expected[case], self.tolerance):
-                return Report(False, self._explain(case, {case: None, **results}, expected))
+        for case, expected in self.expected.items():
+            if case not in results or not same(results[case], expected, self.tolerance):
+                return Report(False, self._explain(case, {case: None, **results}))
         return Report(True, f"{self.name}: correct" + (f" in all {len(results)} cases" if self.cases else ""))
 
     def results(self, answer: Any) -> dict[str, Any]:
@@ -129,22 +120,22 @@ class Exercise:
     def _unsolved(self) -> Report:
         return Report(False, f"{self.name}: nothing here yet. Missing: {self.task}.")
 
-    def _explain(self, case: str, results: dict[str, Any], expected: Mapping[str, Any]) -> str:
+    def _explain(self, case: str, results: dict[str, Any]) -> str:
         lines = [f"{self.name}: not yet"]
         if case:
             lines.append(f"  case      {case}: {self._arguments(case)}")
         lines.append(f"  yours     {show_value(results[case])}")
-        lines.append(f"  expected  {show_value(expected[case])}")
-        lines.append(f"  likely    {self._likely(results) or _shape_hint(results[case], expected[case])}")
+        lines.append(f"  expected  {show_value(self.expected[case])}")
+        lines.append(f"  likely    {self._likely(results) or _shape_hint(results[case], self.expected[case])}")
         return "\n".join(line.replace("\n", "\n" + " " * 12) for line in lines)
 
     def _arguments(self, case: str) -> str:
-        named = zip(self.outcomes.arguments, self.cases[case])
+        named = zip(self.arguments, self.cases[case])
         return ", ".join(f"{name} = {show_value(value)}" for name, value in named)
 
     def _likely(self, results: dict[str, Any]) -> str | None:
         """The hint of the listed wrong answer that gives the same results as the student's."""
-        for hint, theirs in self.outcomes.mistakes.items():
+        for hint, theirs in self.mistakes.items():
             if all(same(results[case], theirs[case], self.tolerance) for case in results):
                 return hint
         return None

@@ -1,6 +1,7 @@
 """The exercises of the notebooks, one module each: nb02 belongs to notebook 2, and so on.
 
-Beside each stands a file of what the solutions and the wrong answers give; `python -m solutions` makes it.
+The exercises of a notebook are recorded in a JSON file, which `python -m solutions` makes. Its module names them, and
+adds what JSON cannot hold: cases with circuits, and views.
 """
 
 from __future__ import annotations
@@ -12,25 +13,30 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ..checks import Exercise, Failure, Outcomes
+import numpy as np
+
+from ..checks import Exercise, Failure
+
+RESTORED: dict[str, Callable] = {"array": np.array, "tuple": tuple, "failure": Failure}
 
 
-def outcomes_path(number: int) -> Path:
-    """The file of outcomes of notebook `number`."""
+def record_path(number: int) -> Path:
+    """The recorded exercises of notebook `number`."""
     return Path(__file__).with_name(f"nb{number:02d}.json")
 
 
 def of_notebook(number: int) -> Callable[..., Exercise]:
-    """`Exercise` for notebook `number`: it finds the outcomes by the exercise's name."""
-    path = outcomes_path(number)
+    """From the name of an exercise of notebook `number`, and what JSON cannot hold of it, to the exercise."""
+    path = record_path(number)
     found = json.loads(path.read_text(encoding="utf-8"), object_hook=_restored) if path.exists() else {}
-    return lambda name, task, **more: Exercise(name, task, Outcomes(**found.get(name, {})), **more)
+    unknown = {"task": "", "expected": {}, "mistakes": {}}
+    return lambda name, **more: Exercise(**{"name": name, **found.get(name, unknown), **more})
 
 
 def _restored(found: dict[str, Any]) -> Any:
-    """JSON has no exceptions, and no numbers as keys."""
-    if found.keys() == {"failure"}:
-        return Failure(found["failure"])
+    """Arrays, tuples and failures stand in JSON as {kind: content}; keys are text there."""
+    if len(found) == 1 and (kind := next(iter(found))) in RESTORED:
+        return RESTORED[kind](found[kind])
     return {int(key) if key.isdigit() else key: value for key, value in found.items()}
 
 

@@ -16,35 +16,6 @@ from .nb02 import three_pixels
 
 exercise = of_notebook(3)
 
-# 1: evidence as weights.
-
-
-check_weights = exercise(
-    "weights",
-    "return one row of C weights per variable",
-    cases={
-        "a strip with a hidden pixel": ([1, -1, 0], 2),
-        "three grey levels": ([2, 0, -1], 3),
-        "nothing is known": ([-1, -1], 2),
-    },
-)
-
-
-# 2: a conditional.
-
-check_conditional = exercise(
-    "conditional",
-    "return p(X_i = v | x) for every value v, one call of circuit.likelihood each",
-    cases={
-        "the strip of notebook 2": (three_pixels(), 1, [1, -1, 1]),
-        "two hidden pixels": (examples.sum_product_network(), 0, [-1, -1, 0]),
-        "a skyline": (skyline_circuit(2, 2), 1, [0, -1, 0, 0]),
-    },
-)
-
-
-# 3: a joint draw.
-
 
 def _seen(circuit: ReferenceCircuit, x: Sequence[int]) -> tuple[Node, list[np.ndarray]]:
     """Arguments of a case: the root, and the weights of what is seen."""
@@ -58,9 +29,17 @@ def _prepared(circuit: ReferenceCircuit, x: Sequence[int]) -> tuple:
     return root, fw, w, np.argmax
 
 
+check_weights = exercise("weights")
+check_conditional = exercise(
+    "conditional",
+    cases={
+        "the strip of notebook 2": (three_pixels(), 1, [1, -1, 1]),
+        "two hidden pixels": (examples.sum_product_network(), 0, [-1, -1, 0]),
+        "a skyline": (skyline_circuit(2, 2), 1, [0, -1, 0, 0]),
+    },
+)
 check_descend = exercise(
     "descend",
-    "return {variable: value} of everything below n",
     cases={
         "an input that was seen": _prepared(ReferenceCircuit(Input(0, [0.2, 0.8])), [0]),
         "a strip, dark at both ends": _prepared(three_pixels(), [0, -1, 0]),
@@ -68,13 +47,8 @@ check_descend = exercise(
         "a skyline": _prepared(skyline_circuit(2, 2), [1, -1, -1, -1]),
     },
 )
-
-
-# 4: the most probable repair.
-
 check_largest = exercise(
     "largest",
-    "return the value of n where every sum is replaced by a maximum",
     cases={
         "a hidden input": _seen(ReferenceCircuit(Input(0, [0.3, 0.7])), [-1]),
         "a strip with a hidden pixel": _seen(three_pixels(), [1, -1, 1]),
