@@ -19,16 +19,16 @@ from pathlib import Path
 import networkx as nx
 
 ROOT = Path(__file__).parents[1]
-HOUSES = ("tiramisu_edu", "solutions", "studies", "benchmarks")
+HOUSES = ("tiramisu_edu", "teaching", "studies", "benchmarks")
 LAYOUT = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER}
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 DOCUMENTED = (ast.Module, ast.ClassDef, *FUNCTIONS)
 
 # Room -> the rooms above it, which it does not import. Rooms are folders and files of the library, and the houses.
 ABOVE = {
-    "library": {"lab", "course", "solutions", "studies", "benchmarks"},
-    "lab": {"course", "solutions", "studies", "benchmarks"},
-    "course": {"solutions", "studies", "benchmarks"},
+    "library": {"lab", "course", "teaching", "studies", "benchmarks"},
+    "lab": {"course", "teaching", "studies", "benchmarks"},
+    "course": {"teaching", "studies", "benchmarks"},
     "circuits": {"diffusion", "steering"},
     "diffusion": {"circuits", "steering"},
 }

@@ -12,9 +12,9 @@ from pathlib import Path
 import nbformat
 from formulas import formula_table
 
-from solutions.mutants import Trial, try_mistakes
-from tiramisu_edu.course.lesson import Lesson, notebook_paths, read_lesson
-from tiramisu_edu.course.notebooks import BEGIN
+from teaching.lesson import Lesson, notebook_paths, read_lesson
+from teaching.mutants import Trial, try_mistakes
+from teaching.notebooks import BEGIN
 
 BRANCH = "main"
 BADGES = {

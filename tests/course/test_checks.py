@@ -7,8 +7,8 @@ import dataclasses
 import numpy as np
 import pytest
 
-import solutions
-from solutions import Answers
+from teaching import solutions
+from teaching.solutions import Answers
 from tiramisu_edu.course.checks import same, show_value, source
 from tiramisu_edu.course.exercises import all_exercises
 
@@ -95,7 +95,7 @@ DOUBLE = TWICE.exercise()
 
 def test_an_exercise_without_outcomes_accepts_nothing():
     report = dataclasses.replace(DOUBLE, expected={}).report(TWICE.solution)
-    assert not report.passed and "python -m solutions" in report.message
+    assert not report.passed and "python -m teaching.solutions" in report.message
 
 
 def test_a_message_names_case_value_and_expectation():

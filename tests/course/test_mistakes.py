@@ -10,8 +10,7 @@ import pytest
 import torch
 
 from tiramisu_edu.course.checks import Exercise
-from tiramisu_edu.course.exercises import all_exercises
-from tiramisu_edu.course.progress import progress
+from tiramisu_edu.course.exercises import all_exercises, progress
 
 EXERCISES = all_exercises()
 SLIPS = [

@@ -8,9 +8,10 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from solutions import nb02, report
-from solutions.mutants import try_mistakes
-from tiramisu_edu.course.lesson import notebook_paths, numbers, read_lesson
+from teaching import report
+from teaching.lesson import notebook_paths, numbers, read_lesson
+from teaching.mutants import try_mistakes
+from teaching.solutions import nb02
 from tiramisu_edu.errors import FileError
 
 FOLDER = Path(__file__).parents[2] / "notebooks"

@@ -10,8 +10,8 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from tiramisu_edu.course.lesson import notebook_paths, read_lesson
-from tiramisu_edu.course.notebooks import BEGIN
+from teaching.lesson import notebook_paths, read_lesson
+from teaching.notebooks import BEGIN
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"

@@ -94,7 +94,7 @@ class Exercise:
     def verdict(self, results: Mapping[str, Any]) -> Report:
         """Compare the results of an answer, label of the case -> value, with those of the solution."""
         if not self.expected:
-            return Report(False, f"{self.name}: what is right is not recorded; run `python -m solutions`")
+            return Report(False, f"{self.name}: what is right is not recorded; run `python -m teaching.solutions`")
         if all(result is None or result is ... for result in results.values()):
             return self._unsolved()
         for case, expected in self.expected.items():

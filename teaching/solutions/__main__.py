@@ -1,4 +1,4 @@
-"""`python -m solutions` records the exercises of every notebook for the package."""
+"""`python -m teaching.solutions` records the exercises of every notebook for the package."""
 
 from tiramisu_edu.course.exercises import record_path
 

@@ -1,7 +1,7 @@
 """Every rule's number for every notebook, and every wrong answer tried.
 
-    python -m solutions.report             # counts; seconds as the headers state them
-    python -m solutions.report --run       # also runs each notebook and measures its seconds
+    python -m teaching.report             # counts; seconds as the headers state them
+    python -m teaching.report --run       # also runs each notebook and measures its seconds
 
 A number out of range has a `!`, and the exit code is then 1.
 """
@@ -17,11 +17,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from tiramisu_edu.course.lesson import Lesson, notebook_paths, numbers, read_lesson
-from tiramisu_edu.course.notebooks import execute
-
-from . import answers_of
+from .lesson import Lesson, notebook_paths, numbers, read_lesson
 from .mutants import try_mistakes
+from .notebooks import execute
+from .solutions import answers_of
 
 RULES = {  # smallest and largest number allowed
     "cells": (25, 45),
@@ -78,7 +77,7 @@ def measured_seconds(path: Path) -> float:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print both tables; 1 where a number is out of range or a wrong answer gets through."""
-    parser = argparse.ArgumentParser(prog="python -m solutions.report", description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(prog="python -m teaching.report", description=__doc__.split("\n")[0])
     parser.add_argument("folder", type=Path, nargs="?", default=Path("notebooks"))
     parser.add_argument("--run", action="store_true", help="run each notebook and measure its seconds")
     options = parser.parse_args(arguments)

@@ -1,8 +1,8 @@
 """The exercises with their solutions and the wrong answers seen in class: one module for each notebook.
 
 They are for teachers and stay out of the package that students install. That has a record of each exercise: its cases,
-what the solution gives on them and what the wrong answers give, with which a check compares. Run `python -m solutions`
-after every change here.
+what the solution gives on them and what the wrong answers give, with which a check compares. After every change here
+run `python -m teaching.solutions`.
 """
 
 from __future__ import annotations

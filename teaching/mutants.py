@@ -13,9 +13,9 @@ import textwrap
 from pathlib import Path
 from typing import NamedTuple
 
-from tiramisu_edu.course.lesson import exercises_of
+from tiramisu_edu.course.exercises import exercises_of
 
-from . import answers_of
+from . import solutions
 
 
 class Trial(NamedTuple):
@@ -39,7 +39,7 @@ class Trial(NamedTuple):
 def try_mistakes(number: int) -> list[Trial]:
     """Give every listed wrong answer of notebook `number` to its check."""
     trials = []
-    answers = answers_of(number)
+    answers = solutions.answers_of(number)
     for check, exercise in exercises_of(number).items():
         code = _mistakes_in_source(number)[check]
         for hint, wrong in answers[check].mistakes.items():
@@ -52,7 +52,7 @@ def try_mistakes(number: int) -> list[Trial]:
 @functools.cache
 def _mistakes_in_source(number: int) -> dict[str, dict[str, str]]:
     """check -> hint -> the expression that stands for the wrong answer, read from the module of the answers."""
-    source = Path(__file__).with_name(f"nb{number:02d}.py").read_text(encoding="utf-8")
+    source = Path(solutions.__file__).with_name(f"nb{number:02d}.py").read_text(encoding="utf-8")
     found: dict[str, dict[str, str]] = {}
     for statement in ast.parse(source).body:
         if isinstance(statement, ast.Assign) and isinstance(statement.value, ast.Call):
