@@ -163,5 +163,4 @@ def test_values_are_shown_short():
 
 def test_source_shows_code_without_its_docstring(capsys):
     source(same)
-    source(same, docstring=True)
     assert "HTML" in capsys.readouterr().out

@@ -177,17 +177,12 @@ def show_value(value: Any) -> str:
     return text if len(text) <= 120 else text[:117] + "…"
 
 
-def source(thing: Any, *, docstring: bool = False) -> None:
-    """Show the source of a function or class of the package, coloured.
-
-    Args:
-        thing: a function, method or class.
-        docstring: show its docstring too.
-    """
+def source(thing: Any) -> None:
+    """Show the source of a function, method or class of the package without its docstring, coloured."""
     from IPython.display import HTML, display
 
     code = inspect.cleandoc("\n" + inspect.getsource(thing))
-    if not docstring and thing.__doc__:
+    if thing.__doc__:
         first = ast.parse(code).body[0].body[0]  # type: ignore[attr-defined]
         lines = code.splitlines()
         code = "\n".join(lines[: first.lineno - 1] + lines[first.end_lineno :])
