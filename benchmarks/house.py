@@ -153,7 +153,7 @@ class House:
 
 
 def read_house(root: Path = ROOT) -> House:
-    """The three houses under `root`."""
+    """The houses under `root`."""
     modules = {m.name: m for house in HOUSES for m in modules_under(root / house)}
     return House(modules, {name: m.imports(set(modules)) for name, m in modules.items()})
 
