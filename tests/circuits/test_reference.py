@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.circuits.random_nodes import random_nodes
-from tiramisu_edu.circuits import examples
 from tiramisu_edu.circuits.enumeration import brute_force_joint, enumerate_states, is_deterministic
 from tiramisu_edu.circuits.nodes import Input, Product, Sum, indicator, scopes
 from tiramisu_edu.circuits.reference import ReferenceCircuit
+from tiramisu_edu.course import examples
 from tiramisu_edu.errors import EvidenceError, StructureError
 
 EXACT = {"rtol": 1e-9, "atol": 1e-12}

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from ...circuits import examples
 from ...circuits.enumeration import brute_force_joint
 from ...circuits.nodes import Input, Node, Product
 from ...circuits.reference import ReferenceCircuit
+from .. import examples
 from . import of_notebook
 
 exercise = of_notebook(2)

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ...circuits import examples
 from ...circuits.nodes import Input, Node
 from ...circuits.reference import ReferenceCircuit
+from .. import examples
 from ..skyline import skyline_circuit
 from . import of_notebook
 from .nb02 import three_pixels

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from ...circuits import examples
 from ...circuits.nodes import Node
 from ...circuits.reference import ReferenceCircuit
+from .. import examples
 from ..skyline import skyline_circuit
 from . import of_notebook
 from .nb02 import three_pixels
