@@ -55,30 +55,6 @@ def test_an_empty_stub_is_told_what_is_missing(name, stub):
         assert exercise.report(lambda *_: stub).message == report.message
 
 
-class Hostile:
-    """An answer that breaks whatever touches it."""
-
-    def __eq__(self, other):
-        raise RuntimeError("no comparison")
-
-    def __repr__(self):
-        raise RuntimeError("no text")
-
-    def __array__(self, dtype=None, copy=None):
-        raise RuntimeError("no array")
-
-
-@pytest.mark.parametrize("name", EXERCISES)
-@pytest.mark.parametrize("answer", [Hostile(), "text", [1, 2], {}, np.zeros((2, 0)), object, print, float("nan"), len])
-def test_no_answer_makes_a_check_raise(name, answer, capsys):
-    exercise = EXERCISES[name]
-    exercise(answer)
-    exercise(lambda *_: answer)
-    printed = capsys.readouterr().out
-    assert "correct" not in printed
-    assert exercise.name in printed
-
-
 def divide(values):
     return values[0] / 0
 
@@ -158,7 +134,6 @@ def test_same(a, b, equal):
 def test_values_are_shown_short():
     assert show_value(0.1 + 0.2) == "0.3"
     assert len(show_value("x" * 1000)) <= 120
-    assert show_value(Hostile()) == "a Hostile"
 
 
 def test_source_shows_code_without_its_docstring(capsys):

@@ -9,10 +9,25 @@ import numpy as np
 import pytest
 import torch
 
-from tiramisu_edu.course.checks import Exercise
+from tiramisu_edu.course.checks import Exercise, show_value
 from tiramisu_edu.course.exercises import all_exercises, progress
 
 EXERCISES = all_exercises()
+
+
+class Hostile:
+    """An answer that breaks whatever touches it."""
+
+    def __eq__(self, other):
+        raise RuntimeError("no comparison")
+
+    def __repr__(self):
+        raise RuntimeError("no text")
+
+    def __array__(self, dtype=None, copy=None):
+        raise RuntimeError("no array")
+
+
 SLIPS = [
     0,
     -1.5,
@@ -25,6 +40,7 @@ SLIPS = [
     {1, 2},
     b"x",
     np.zeros((3, 4, 5)),
+    np.zeros((2, 0)),
     np.array(["a"]),
     np.array([None, 1]),
     np.inf,
@@ -34,6 +50,10 @@ SLIPS = [
     complex(0, 1),
     Exception("no answer"),
     iter([1, 2]),
+    float("nan"),
+    Hostile(),
+    object,
+    len,
 ]
 
 
@@ -67,6 +87,10 @@ def test_a_slip_is_answered_in_words(name, capsys):
         assert len(exercise.reports) == before + 1
     assert not any(report.passed for report in exercise.reports)
     exercise.reports.clear()
+
+
+def test_a_value_without_text_is_named():
+    assert show_value(Hostile()) == "a Hostile"
 
 
 def test_forgetting_the_answer_is_not_an_error(capsys):
