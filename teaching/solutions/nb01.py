@@ -26,7 +26,6 @@ def _wrongly(
 
 
 _STRIPS = np.array([[0, 0], [0, 1], [1, 0], [1, 1]])
-
 _P = np.array([0.4, 0.1, 0.2, 0.3])
 
 check_condition = Answers(
