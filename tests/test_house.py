@@ -30,7 +30,7 @@ OWED = {
         "tests/diffusion/test_samplers.py",
     ],
 }
-CEILING = {"code lines of the library": 5846, "code lines of the package": 11330}
+CEILING = {"code lines of the library": 5788, "code lines of the package": 11330}
 
 FOUND = {
     what: (reached, goal, places) for what, reached, goal, places in house.goals(house.read_house(), house.tests())
