@@ -53,13 +53,13 @@ test-laptop: $(INSTALLED)
 	TIRAMISU_SCALE=laptop $(BIN)/python -m pytest --nbval-lax --nbval-current-env $(NOTEBOOKS)
 
 student: $(INSTALLED)
-	$(BIN)/python -m tiramisu_edu.course.notebooks student $(NOTEBOOKS) out/student
+	$(BIN)/python -m teaching.notebooks student $(NOTEBOOKS) out/student
 
 newcomer: $(INSTALLED)
 	TIRAMISU_NEWCOMER=all $(BIN)/python -m pytest tests/notebooks/test_student_versions.py
 
 report: $(INSTALLED)
-	$(BIN)/python -m tiramisu_edu.course.report
+	$(BIN)/python -m teaching.report
 
 # REPOSITORY=owner/name adds buttons that open the notebooks of that GitHub repository in Colab and on Binder.
 site: $(INSTALLED)

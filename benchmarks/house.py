@@ -19,16 +19,16 @@ from pathlib import Path
 import networkx as nx
 
 ROOT = Path(__file__).parents[1]
-HOUSES = ("tiramisu_edu", "studies", "benchmarks")
+HOUSES = ("tiramisu_edu", "teaching", "studies", "benchmarks")
 LAYOUT = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER}
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 DOCUMENTED = (ast.Module, ast.ClassDef, *FUNCTIONS)
 
 # Room -> the rooms above it, which it does not import. Rooms are folders and files of the library, and the houses.
 ABOVE = {
-    "library": {"lab", "course", "studies", "benchmarks"},
-    "lab": {"course", "studies", "benchmarks"},
-    "course": {"studies", "benchmarks"},
+    "library": {"lab", "course", "teaching", "studies", "benchmarks"},
+    "lab": {"course", "teaching", "studies", "benchmarks"},
+    "course": {"teaching", "studies", "benchmarks"},
     "circuits": {"diffusion", "steering"},
     "diffusion": {"circuits", "steering"},
 }
@@ -76,7 +76,7 @@ class Module:
 
     @property
     def room(self) -> str:
-        """Folder or file of the library, `lab`, `course`, `studies` or `benchmarks`."""
+        """Folder or file of the library, `lab`, `course`, or a house outside the wheel."""
         first, *rest = self.name.split(".")
         return rest[0] if first == "tiramisu_edu" and rest else first
 
@@ -153,7 +153,7 @@ class House:
 
 
 def read_house(root: Path = ROOT) -> House:
-    """The three houses under `root`."""
+    """The houses under `root`."""
     modules = {m.name: m for house in HOUSES for m in modules_under(root / house)}
     return House(modules, {name: m.imports(set(modules)) for name, m in modules.items()})
 
@@ -182,7 +182,7 @@ def starts_command(module: Module, found: Import) -> bool:
 
 
 def _above(room: str) -> set[str]:
-    return ABOVE.get(room, set()) | (set() if room in {"lab", "course", "studies", "benchmarks"} else ABOVE["library"])
+    return ABOVE.get(room, set()) | (set() if room in ABOVE["library"] else ABOVE["library"])
 
 
 def _at(module: Module, found: Import) -> str:

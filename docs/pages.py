@@ -12,9 +12,9 @@ from pathlib import Path
 import nbformat
 from formulas import formula_table
 
-from tiramisu_edu.course.lesson import Lesson, notebook_paths, read_lesson
-from tiramisu_edu.course.mutants import Trial, try_mistakes
-from tiramisu_edu.course.notebooks import BEGIN
+from teaching.lesson import Lesson, notebook_paths, read_lesson
+from teaching.mutants import Trial, try_mistakes
+from teaching.notebooks import BEGIN
 
 BRANCH = "main"
 BADGES = {
@@ -79,7 +79,7 @@ def page_of(lesson: Lesson, repository: str) -> nbformat.NotebookNode:
 def contents(lessons: Sequence[Lesson]) -> str:
     """The table of contents of the notebooks."""
     entries = "\n".join(f"{lesson.number} · {lesson.title} <notebooks/{lesson.path.stem}>" for lesson in lessons)
-    return f"``{{toctree}}\n:caption: The course\n:maxdepth: 1\n\n{entries}\n``"
+    return f"```{{toctree}}\n:caption: The course\n:maxdepth: 1\n\n{entries}\n```"
 
 
 def lesson_table(lessons: Sequence[Lesson]) -> str:
@@ -122,7 +122,7 @@ def mistakes(lesson: Lesson) -> str:
 
 
 def _folded(summary: str, inside: str) -> str:
-    return f"``{{raw}} html\n<details><summary>{summary}</summary>\n{inside}</details>\n``\n"
+    return f"```{{raw}} html\n<details><summary>{summary}</summary>\n{inside}</details>\n```\n"
 
 
 def _trial(trial: Trial) -> str:
@@ -146,8 +146,8 @@ def reading_order(lessons: Sequence[Lesson]) -> str:
     marker = '<marker id="tip" viewBox="0 0 8 8" refX="8" refY="4" markerWidth="7" markerHeight="7" orient="auto">'
     tip = f'<defs>{marker}<path d="M0 0L8 4L0 8z" fill="currentColor"/></marker></defs>'
     return (
-        f'``{{raw}} html\n<svg class="course" role="img" aria-label="{html.escape(alt)}" viewBox="-4 -30 {width} '
-        f'{height + 10}">\n{tip}\n' + "\n".join(lines + boxes) + "\n</svg>\n``"
+        f'```{{raw}} html\n<svg class="course" role="img" aria-label="{html.escape(alt)}" viewBox="-4 -30 {width} '
+        f'{height + 10}">\n{tip}\n' + "\n".join(lines + boxes) + "\n</svg>\n```"
     )
 
 

@@ -1,8 +1,7 @@
 """Who predicts the hidden pixels better, denoiser or circuit, and at which noise level: why guidance comes early.
 
 Noise is added to a picture whose known pixels are also given clean. The denoiser gets the noisy picture, the circuit
-the noisy picture and the known pixels, exactly. Between the two lies a best linear mixture. With --strength: the weight
-that the calibrated difference guide was fitted to at each noise level.
+the noisy picture and the known pixels, exactly. Between the two lies a best linear mixture.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from tqdm.auto import tqdm
 from studies.common import parser, run
 from tiramisu_edu.lab.evaluation.comparison import Cases, make_cases
 from tiramisu_edu.lab.palette import new_figure, save_figure, series_style
-from tiramisu_edu.lab.strength import TIME, plot_strength, strength_of_difference
+from tiramisu_edu.lab.strength import TIME
 from tiramisu_edu.lab.zoo import load
 from tiramisu_edu.steering.evidence import Observation
 from tiramisu_edu.world import World
@@ -91,20 +90,14 @@ def plot_crossover(path: str | Path, found: dict[str, pd.DataFrame]) -> Path:
 def study(options) -> None:
     """Print the numbers, and draw one picture of all worlds."""
     worlds = {name: load(name) for name in options.worlds.split(",")}
-    if options.strength:
-        found = {name: strength_of_difference(world) for name, world in worlds.items()}
-    else:
-        found = {name: measure_crossover(world, seed=options.seed) for name, world in worlds.items()}
+    found = {name: measure_crossover(world, seed=options.seed) for name, world in worlds.items()}
     print(pd.concat(found, names=["world", "level"]).to_string(float_format="{:.5f}".format))
-    plot, name = (plot_strength, "strength.png") if options.strength else (plot_crossover, "crossover.png")
-    print(f"picture: {plot(options.out / name, found)}")
+    print(f"picture: {plot_crossover(options.out / 'crossover.png', found)}")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command line."""
-    options = parser("crossover", __doc__, "docs/images")
-    options.add_argument("--strength", action="store_true", help="draw the fitted weight of the difference guide")
-    run(study, options.parse_args(arguments))
+    run(study, parser("crossover", __doc__, "docs/images").parse_args(arguments))
 
 
 if __name__ == "__main__":

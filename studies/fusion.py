@@ -101,8 +101,8 @@ def fusion_tables(frame: pd.DataFrame, title: str) -> list[Table]:
     equal = []
     for control in methods(frame):
         method = control.partition(", ")[0]
-        for target, own, other, gap in at_equal_agreement(frame, method, control) if method != control else ():
-            equal.append([method, control, f"{target:.3f}", f"{own:.2f}", f"{other:.2f}", f"{gap:+.2f}"])
+        for target, broken, other, gap in at_equal_agreement(frame, method, control) if method != control else ():
+            equal.append([method, control, f"{target:.3f}", f"{broken:.2f}", f"{other:.2f}", f"{gap:+.2f}"])
     header = ["method", "control", "agreement", "rules broken", "by the control", "difference [95 %]"]
     own = [method for method in methods(frame) if ", " not in method]
     meters = [[method, *(f"{meter(frame, method, level):+.2f}" for level in levels[1:])] for method in own]

@@ -168,9 +168,9 @@ def judge_model(world: World, model: PatchModel | CodeModel, size: int, kind: st
         measures["lpips"][name] = perceptual_metric(world.judge).distance(shown, small)
         measures["violations"][name] = violations(world.scene.model, world.judge.read(shown))
     completions = len(truth) * len(s.masks)
-    of_codes, D = isinstance(model, CodeModel), model.circuit.num_variables
-    bits = bits_per_dimension(model.code_nats(test), D) if of_codes else None
-    error = squared_error(model.tokenizer, test) if of_codes else None
+    D = model.circuit.num_variables
+    bits = bits_per_dimension(model.code_nats(test), D) if isinstance(model, CodeModel) else None
+    error = squared_error(model.tokenizer, test) if isinstance(model, CodeModel) else None
     times = mean_seconds / completions, draw_seconds / completions, 0.0
     return ScalingRow(size, kind, D, model.nats(test), bits, error, measures, *times, model.bytes)
 

@@ -218,6 +218,9 @@ def test_show_draws_a_sheet_and_the_circuits_weight(tmp_path, capsys, monkeypatc
     assert all((tmp_path / name).stat().st_size > 5_000 for name in ("sheet.png", "strength.png"))
     assert main(["show", "visibility", "--worlds", "rooms"]) == 0
     assert "| rug pattern | S | h | h | h | h | h |" in capsys.readouterr().out
+    monkeypatch.setattr(contact, "rules_broken", partial(contact.rules_broken, count=8, steps=2))
+    assert main(["show", "sheet", "--worlds", "faces", "--out", str(tmp_path / "faces.png")]) == 0
+    assert "weak denoiser" in capsys.readouterr().out
     assert main(["show", "sheet", "--worlds", "digits,faces"]) == 2
 
 

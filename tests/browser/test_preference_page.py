@@ -10,8 +10,8 @@ import shutil
 import pytest
 import torch
 
-from tiramisu_edu.course.preference.study import study_of_images, write_page
-from tiramisu_edu.course.preference.votes import read_votes
+from studies.preference.study import study_of_images, write_page
+from studies.preference.votes import read_votes
 
 playwright = pytest.importorskip("playwright.sync_api", reason="no Playwright: pip install playwright")
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)

@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.circuits.random_nodes import random_nodes
-from tiramisu_edu.circuits import examples
 from tiramisu_edu.circuits.enumeration import brute_force_joint, enumerate_states, is_deterministic
-from tiramisu_edu.circuits.nodes import Input, Product, Sum, indicator, scopes
+from tiramisu_edu.circuits.nodes import Input, Product, Sum, scopes
 from tiramisu_edu.circuits.reference import ReferenceCircuit
+from tiramisu_edu.course import examples
 from tiramisu_edu.errors import EvidenceError, StructureError
 
 EXACT = {"rtol": 1e-9, "atol": 1e-12}
@@ -310,7 +310,7 @@ def test_impossible_evidence_names_the_variable(query, row, message):
 
 
 def test_contradiction_with_the_circuit_is_an_error_not_a_nan():
-    circuit = ReferenceCircuit(Sum([indicator(0, 0, 2), indicator(0, 1, 2)], [1.0, 0.0]))
+    circuit = ReferenceCircuit(Sum([examples.indicator(0, 0, 2), examples.indicator(0, 1, 2)], [1.0, 0.0]))
     assert circuit.likelihood([1]) == 0
     for query in (circuit.log_partition, circuit.posterior_marginals, circuit.most_probable):
         with pytest.raises(EvidenceError, match="Z"):

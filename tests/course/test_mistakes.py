@@ -2,17 +2,32 @@
 
 from __future__ import annotations
 
+import math
 import sys
 
 import numpy as np
 import pytest
 import torch
 
-from tiramisu_edu.course.checks import Exercise
-from tiramisu_edu.course.exercises import all_exercises
-from tiramisu_edu.course.progress import progress
+from tiramisu_edu.course.checks import Exercise, show_value
+from tiramisu_edu.course.exercises import all_exercises, progress
 
 EXERCISES = all_exercises()
+
+
+class Hostile:
+    """An answer that breaks whatever touches it."""
+
+    def __eq__(self, other):
+        raise RuntimeError("no comparison")
+
+    def __repr__(self):
+        raise RuntimeError("no text")
+
+    def __array__(self, dtype=None, copy=None):
+        raise RuntimeError("no array")
+
+
 SLIPS = [
     0,
     -1.5,
@@ -25,6 +40,7 @@ SLIPS = [
     {1, 2},
     b"x",
     np.zeros((3, 4, 5)),
+    np.zeros((2, 0)),
     np.array(["a"]),
     np.array([None, 1]),
     np.inf,
@@ -34,6 +50,10 @@ SLIPS = [
     complex(0, 1),
     Exception("no answer"),
     iter([1, 2]),
+    float("nan"),
+    Hostile(),
+    object,
+    len,
 ]
 
 
@@ -69,6 +89,10 @@ def test_a_slip_is_answered_in_words(name, capsys):
     exercise.reports.clear()
 
 
+def test_a_value_without_text_is_named():
+    assert show_value(Hostile()) == "a Hostile"
+
+
 def test_forgetting_the_answer_is_not_an_error(capsys):
     for exercise in EXERCISES.values():
         exercise()
@@ -77,7 +101,8 @@ def test_forgetting_the_answer_is_not_an_error(capsys):
 
 
 def test_a_tensor_with_a_gradient_counts_by_its_numbers():
-    half = Exercise("half", "set it to 1/2 twice", [0.5, 0.5], {"one": [1.0, 1.0], "none": [0.0, 0.0]})
+    wrong = {"one": {"": [1.0, 1.0]}, "none": {"": [0.0, 0.0]}}
+    half = Exercise("half", "set it to 1/2 twice", {"": [0.5, 0.5]}, wrong)
     assert half.report(torch.full((2,), 0.5, requires_grad=True)).passed
     assert "yours     [1., 1., 1.]" in half.report(torch.ones(3, requires_grad=True)).message
     assert "the shape is (3,), expected (2,)" in half.report(torch.ones(3, requires_grad=True)).message
@@ -86,7 +111,7 @@ def test_a_tensor_with_a_gradient_counts_by_its_numbers():
 def test_progress_names_what_is_missing(capsys):
     ours = {name: e for name, e in EXERCISES.items() if name.startswith("nb02.")}
     first, second, *_ = ours.values()
-    first(first.solution)
+    first(math.prod)
     second(None)
     capsys.readouterr()
     progress(2)

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import nbformat
 import pytest
 
-from tiramisu_edu.course import report
-from tiramisu_edu.course.checks import Exercise
-from tiramisu_edu.course.exercises import nb02
-from tiramisu_edu.course.lesson import notebook_paths, numbers, read_lesson
-from tiramisu_edu.course.mutants import try_mistakes
+from teaching import report
+from teaching.lesson import notebook_paths, numbers, read_lesson
+from teaching.mutants import try_mistakes
+from teaching.solutions import nb02
 from tiramisu_edu.errors import FileError
 
 FOLDER = Path(__file__).parents[2] / "notebooks"
@@ -79,10 +79,12 @@ def test_every_wrong_answer_is_shown_with_its_code_and_message(lesson):
 
 
 def test_a_wrong_answer_that_gets_through_is_marked(lesson, monkeypatch):
-    lax = Exercise("product_value", "return it", 1.0, {"right after all": 1.0, "wrong": 2.0})
+    answers = nb02.check_product_value
+    first, *_ = answers.mistakes
+    lax = dataclasses.replace(answers, mistakes={**answers.mistakes, first: answers.solution})
     monkeypatch.setattr(nb02, "check_product_value", lax)
     rows, kept = report.mutant_table([lesson])
-    assert not kept and rows[0][1:] == ["2", "1", "2", "!"]
+    assert not kept and rows[0][1:] == ["3", "2", "3", "!"]
 
 
 def test_the_command_prints_both_tables(tmp_path, capsys):

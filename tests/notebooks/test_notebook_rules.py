@@ -23,9 +23,9 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from tiramisu_edu.course.lesson import notebook_paths, read_lesson
-from tiramisu_edu.course.notebooks import BEGIN, END, execute, main, student, student_source
-from tiramisu_edu.course.report import RULES, rule_table
+from teaching.lesson import notebook_paths, read_lesson
+from teaching.notebooks import BEGIN, END, execute, main, student, student_source
+from teaching.report import RULES, rule_table
 from tiramisu_edu.errors import TiramisuError
 
 PATHS = notebook_paths(Path(__file__).parents[2] / "notebooks")

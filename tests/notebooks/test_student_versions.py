@@ -16,10 +16,11 @@ import nbclient
 import nbformat
 import pytest
 
-from tiramisu_edu.course import progress as progress_module
-from tiramisu_edu.course.lesson import notebook_paths, read_lesson
-from tiramisu_edu.course.notebooks import BEGIN, END, student
-from tiramisu_edu.course.progress import grade, main, progress
+from teaching import grading
+from teaching.grading import grade, main
+from teaching.lesson import notebook_paths, read_lesson
+from teaching.notebooks import BEGIN, END, student
+from tiramisu_edu.course.exercises import progress
 from tiramisu_edu.errors import FileError
 
 PATHS = notebook_paths(Path(__file__).parents[2] / "notebooks")
@@ -138,7 +139,8 @@ HOSTILE = {
     "exit": "import os\nos._exit(0)",
     "loop": "def sum_value(theta, values):\n    while True:\n        bytearray(1 << 40 if theta is None else 1)",
     "checker": "check_sum_value.report = lambda answer: None\nsum_value = 0",
-    "solution": "sum_value = check_sum_value.solution",
+    "solution": "sum_value = check_sum_value.expected",
+    "import": "from teaching.solutions.nb02 import check_sum_value as theirs\nsum_value = theirs",
     "getattr": "sum_value = globals()['check_sum_value']",
 }
 
@@ -146,7 +148,7 @@ HOSTILE = {
 @quiet
 def test_a_class_is_graded_whatever_one_of_them_hands_in(tmp_path, capsys, monkeypatch):
     """A line per student; the right first answer counts but where the checker was touched; the exit code says so."""
-    monkeypatch.setattr(progress_module, "CELL_SECONDS", 2)
+    monkeypatch.setattr(grading, "CELL_SECONDS", 2)
     for name, second in HOSTILE.items():
         notebook = nbformat.read(student(HAND, tmp_path), as_version=4)
         one, two, *_ = (cell for cell in notebook.cells if "# your code here" in cell.source)
@@ -161,12 +163,12 @@ def test_a_class_is_graded_whatever_one_of_them_hands_in(tmp_path, capsys, monke
     assert found["empty"].startswith("0 of 5; not run whole:")
     assert found["exit"] == "1 of 5; not run whole: its process ended before the notebook did"
     assert found["loop"] == "1 of 5"
-    assert all(found[name].startswith("0 of 5; flagged") for name in ("checker", "solution", "getattr"))
+    assert all(found[name].startswith("0 of 5; flagged") for name in ("checker", "solution", "import", "getattr"))
 
 
 @quiet
 def test_a_process_that_goes_on_is_killed(tmp_path, monkeypatch):
-    monkeypatch.setattr(progress_module, "TOTAL_SECONDS", 0.3)
+    monkeypatch.setattr(grading, "TOTAL_SECONDS", 0.3)
     found = grade(read_lesson(HAND), HAND)
     assert found.failure == "stopped after 0.3 s" and not any(found.solved.values()) and len(found.solved) == 5
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from tiramisu_edu.course.lesson import notebook_paths, read_lesson
-from tiramisu_edu.course.notebooks import BEGIN
+from teaching.lesson import notebook_paths, read_lesson
+from teaching.notebooks import BEGIN
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -47,6 +47,9 @@ def test_every_page_is_made(pages, hand, tmp_path):
     generated = {path.name: path.read_text(encoding="utf-8") for path in (docs / "generated").iterdir()}
     included = set(re.findall(r"generated/(\w+\.md)", " ".join(path.read_text(encoding="utf-8") for path in WRITTEN)))
     assert included == set(generated)
+    for name in ("graph.md", "notebooks.md", "mistakes.md"):  # a fence has three marks, or the page shows it as text
+        marks = re.findall(r"^`+", generated[name], re.MULTILINE)
+        assert marks and set(marks) == {"```"} and len(marks) % 2 == 0
     page = nbformat.read(docs / "notebooks" / lesson.path.name, as_version=4)
     assert f"colab.research.google.com/github/owner/name/blob/main/notebooks/{lesson.path.name}" in page.cells[1].source
     assert "mybinder.org/v2/gh/owner/name/main" in generated["buttons.md"]

@@ -1,20 +1,11 @@
-"""Contact sheets, the crossover, the strength of the guide and the tables made again, each in a small run."""
+"""The crossover in a small run, and the tables made again."""
 
 from functools import partial
 
 import pandas as pd
 import pytest
 
-from studies import contact, crossover, tables
-
-
-def test_a_contact_sheet_and_the_rules_it_breaks(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(contact, "save_contact_sheet", partial(contact.save_contact_sheet, columns=2, steps=2))
-    monkeypatch.setattr(contact, "rules_broken", partial(contact.rules_broken, count=8, steps=2))
-    contact.main(["--worlds", "digits,faces", "--out", str(tmp_path)])
-    printed = capsys.readouterr().out
-    assert printed.count("picture: ") == 2 and "weak denoiser" in printed
-    assert all((tmp_path / f"{name}.png").stat().st_size > 5_000 for name in ("digits", "faces"))
+from studies import crossover, tables
 
 
 def test_the_crossover(tmp_path, capsys, monkeypatch):
@@ -23,14 +14,6 @@ def test_the_crossover(tmp_path, capsys, monkeypatch):
     crossover.main(["--worlds", "digits", "--out", str(tmp_path)])
     assert len(capsys.readouterr().out.splitlines()) == 2 + 3 + 1
     assert (tmp_path / "crossover.png").stat().st_size > 5_000
-
-
-def test_the_strength_of_the_guide(tmp_path, capsys):
-    crossover.main(["--strength", "--worlds", "digits,faces", "--out", str(tmp_path)])
-    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
-    first = lines.index(next(line for line in lines if line[0] == "faces"))
-    assert lines[first] == ["faces", "0", "1.00000", "1.00000"]  # in pure noise, as derived
-    assert len(lines) - first == 24 + 1 and (tmp_path / "strength.png").stat().st_size > 5_000
 
 
 def test_the_shipped_table_is_made_again_from_the_shipped_numbers(tmp_path, capsys):

@@ -58,11 +58,6 @@ class Sum:
 Node: TypeAlias = Input | Product | Sum
 
 
-def indicator(variable: int, value: int, num_categories: int, name: str = "") -> Input:
-    """Leaf 1[x_i = value]: the input that carries a whole variable inside the structure."""
-    return Input(variable, [float(v == value) for v in range(num_categories)], name=name or f"X{variable} = {value}")
-
-
 def children(n: Node) -> Sequence[Node]:
     """in(n): the children of a node, none for an input."""
     return () if isinstance(n, Input) else n.children

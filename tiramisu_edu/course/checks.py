@@ -1,16 +1,16 @@
 """Exercises that check themselves, and the source of the package shown in a notebook.
 
-An exercise is data: a solution, cases to try, and the wrong answers seen in class, each with the
-sentence that would help. `exercise(answer)` prints what it finds and never raises: a wrong answer is
-recognised by giving, on every case, what a listed wrong answer gives. The tests prove that each exercise
-accepts its solution and rejects each listed wrong answer with a message of its own.
+An exercise is data: cases to try, and what the solution and the wrong answers seen in class give on each, the latter
+with the sentence that would help. `exercise(answer)` prints what it finds and never raises: a wrong answer is
+recognised by giving, on every case, what a listed wrong answer gives. The answers are not part of the package.
 
     check_product = Exercise(
         name="product_value",
         task="return the product of the children's values",
-        solution=math.prod,
+        arguments=["values"],
         cases={"two children": ([0.5, 0.2],)},
-        mistakes={"independent parts multiply; you added them": sum, "…": lambda values: values[0]},
+        expected={"two children": 0.1},
+        mistakes={"independent parts multiply; you added them": {"two children": 0.7}},
     )
 """
 
@@ -20,7 +20,7 @@ import ast
 import copy
 import inspect
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -33,7 +33,7 @@ from pygments.lexers import PythonLexer
 from ..errors import TiramisuError
 
 
-def _as_it_is(result: Any) -> Any:
+def as_it_is(result: Any) -> Any:
     return result
 
 
@@ -62,8 +62,9 @@ class Exercise:
     Attributes:
         name: what the student was asked to define.
         task: what an empty stub lacks, as "return …" or "set it to …".
-        solution: the right answer, a function when there are cases, otherwise a value.
-        mistakes: hint -> wrong answer that deserves it; two at least.
+        expected: label of a case -> what the solution gives.
+        mistakes: hint -> what the wrong answer that deserves it gives, likewise.
+        arguments: names of the function's arguments.
         cases: label -> arguments of the function; empty for exercises whose answer is a value.
         view: applied to every result before it is compared, for example the table of a circuit.
         tolerance: relative and absolute tolerance of numbers.
@@ -72,10 +73,11 @@ class Exercise:
 
     name: str
     task: str
-    solution: Any
-    mistakes: Mapping[str, Any]
+    expected: Mapping[str, Any]
+    mistakes: Mapping[str, Mapping[str, Any]]
+    arguments: Sequence[str] = ()
     cases: Mapping[str, tuple] = field(default_factory=dict)
-    view: Callable[[Any], Any] = _as_it_is
+    view: Callable[[Any], Any] = as_it_is
     tolerance: float = 1e-6
     reports: list[Report] = field(default_factory=list, init=False, compare=False, repr=False)
 
@@ -91,12 +93,13 @@ class Exercise:
 
     def verdict(self, results: Mapping[str, Any]) -> Report:
         """Compare the results of an answer, label of the case -> value, with those of the solution."""
+        if not self.expected:
+            return Report(False, f"{self.name}: what is right is not recorded; run `python -m teaching.solutions`")
         if all(result is None or result is ... for result in results.values()):
             return self._unsolved()
-        expected = self.results(self.solution)
-        for case in expected:
-            if case not in results or not same(results[case], expected[case], self.tolerance):
-                return Report(False, self._explain(case, {case: None, **results}, expected))
+        for case, expected in self.expected.items():
+            if case not in results or not same(results[case], expected, self.tolerance):
+                return Report(False, self._explain(case, {case: None, **results}))
         return Report(True, f"{self.name}: correct" + (f" in all {len(results)} cases" if self.cases else ""))
 
     def results(self, answer: Any) -> dict[str, Any]:
@@ -117,23 +120,22 @@ class Exercise:
     def _unsolved(self) -> Report:
         return Report(False, f"{self.name}: nothing here yet. Missing: {self.task}.")
 
-    def _explain(self, case: str, results: dict[str, Any], expected: dict[str, Any]) -> str:
+    def _explain(self, case: str, results: dict[str, Any]) -> str:
         lines = [f"{self.name}: not yet"]
         if case:
             lines.append(f"  case      {case}: {self._arguments(case)}")
         lines.append(f"  yours     {show_value(results[case])}")
-        lines.append(f"  expected  {show_value(expected[case])}")
-        lines.append(f"  likely    {self._likely(results) or _shape_hint(results[case], expected[case])}")
+        lines.append(f"  expected  {show_value(self.expected[case])}")
+        lines.append(f"  likely    {self._likely(results) or _shape_hint(results[case], self.expected[case])}")
         return "\n".join(line.replace("\n", "\n" + " " * 12) for line in lines)
 
     def _arguments(self, case: str) -> str:
-        names = list(inspect.signature(self.solution).parameters)
-        return ", ".join(f"{name} = {show_value(value)}" for name, value in zip(names, self.cases[case]))
+        named = zip(self.arguments, self.cases[case])
+        return ", ".join(f"{name} = {show_value(value)}" for name, value in named)
 
     def _likely(self, results: dict[str, Any]) -> str | None:
         """The hint of the listed wrong answer that gives the same results as the student's."""
-        for hint, wrong in self.mistakes.items():
-            theirs = self.results(wrong)
+        for hint, theirs in self.mistakes.items():
             if all(same(results[case], theirs[case], self.tolerance) for case in results):
                 return hint
         return None
@@ -175,17 +177,12 @@ def show_value(value: Any) -> str:
     return text if len(text) <= 120 else text[:117] + "…"
 
 
-def source(thing: Any, *, docstring: bool = False) -> None:
-    """Show the source of a function or class of the package, coloured.
-
-    Args:
-        thing: a function, method or class.
-        docstring: show its docstring too.
-    """
+def source(thing: Any) -> None:
+    """Show the source of a function, method or class of the package without its docstring, coloured."""
     from IPython.display import HTML, display
 
     code = inspect.cleandoc("\n" + inspect.getsource(thing))
-    if not docstring and thing.__doc__:
+    if thing.__doc__:
         first = ast.parse(code).body[0].body[0]  # type: ignore[attr-defined]
         lines = code.splitlines()
         code = "\n".join(lines[: first.lineno - 1] + lines[first.end_lineno :])

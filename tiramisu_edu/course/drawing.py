@@ -103,18 +103,17 @@ def draw_regions(graph: RegionGraph, *, scale: float = 1.0) -> Figure:
     return figure
 
 
-def draw_tree(parents: Sequence[int], picture: Any, size: float = 3.2) -> Figure:
+def draw_tree(parents: Sequence[int], picture: Any) -> Figure:
     """A tree over the pixels of a picture: a line per edge, a square at the root, a dot at every other pixel.
 
     Args:
         parents: per pixel, in reading order, its parent; −1 for the root.
         picture: (H, W) in [0, 1], drawn below.
-        size: inches.
     """
     height, width = picture.shape
     if height * width != len(parents):
         raise TiramisuError(f"a picture of {height} × {width} pixels does not fit a tree of {len(parents)}")
-    figure, axes = new_figure(size * width / height, size)
+    figure, axes = new_figure(3.2 * width / height, 3.2)
     draw_picture(axes, picture)
     for i, parent in enumerate(parents):
         row, column = divmod(i, width)

@@ -182,7 +182,6 @@ def interval_curves(
     *,
     xlabel: str,
     ylabel: str,
-    width: float = 6.0,
     height: float = 2.8,
 ) -> Figure:
     """Curves whose points carry their intervals as error bars; markers and lines tell them apart without colour.
@@ -191,7 +190,7 @@ def interval_curves(
         x: (N,) positions.
         curves: label -> N times (estimate, low, high).
     """
-    figure, axes = new_figure(width, height)
+    figure, axes = new_figure(6.0, height)
     for k, (label, points) in enumerate(curves.items()):
         middle, low, high = np.array([tuple(point)[:3] for point in points], dtype=float).T
         bars = [np.maximum(middle - low, 0), np.maximum(high - middle, 0)]

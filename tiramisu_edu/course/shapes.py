@@ -83,19 +83,17 @@ class ListedPictures(nn.Module):
         return (torch.softmax(log_w, -1) @ x).view_as(x_t)
 
 
-def listed_denoiser(
-    circuit: Circuit, codebook: PixelCodebook, shape: tuple[int, int, int], schedule: Schedule | None = None
-) -> Denoiser:
+def listed_denoiser(circuit: Circuit, codebook: PixelCodebook, shape: tuple[int, int, int]) -> Denoiser:
     """The exact denoiser of a small circuit by listing; it shares no code with the circuit's own backward pass.
+
+    Its schedule is `Schedule.cosine()`, calibrated on 500 draws of the circuit.
 
     Args:
         circuit: p(x), the truth.
         codebook: value of each category.
         shape: (C, H, W) of a picture; C H W is the circuit's number of variables.
-        schedule: full, not respaced; `Schedule.cosine()` if None. The denoiser's own is calibrated on 500 draws of the
-            circuit.
     """
-    schedule = Schedule.cosine() if schedule is None else schedule
+    schedule = Schedule.cosine()
     categories = all_pictures(circuit)
     log_p = circuit.log_likelihood(categories).detach()
     denoiser = Denoiser(ListedPictures(codebook.levels[categories], log_p, schedule), schedule, "sample")

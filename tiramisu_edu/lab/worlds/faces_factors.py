@@ -12,100 +12,70 @@ Skin and hair, skin and eyes, shirt and background only lean on each other: no z
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 from torch import Tensor
 
-from .factors import Factor, FactorModel, factor
+from .factors import FactorModel, equal, factors
 from .scene import Box
 
-SKIN_COLOURS = {
-    "porcelain": (255, 226, 204),
-    "peach": (243, 194, 156),
-    "olive": (213, 160, 108),
-    "brown": (170, 112, 74),
-    "deep": (128, 82, 60),
-}
-HAIR_COLOURS = {
-    "black": (34, 30, 40),
-    "brown": (90, 44, 16),
-    "blond": (246, 208, 92),
-    "ginger": (214, 92, 32),
-    "grey": (184, 188, 200),
-}
-CLOTH_COLOURS = {
-    "red": (222, 58, 60),
-    "amber": (247, 178, 36),
-    "green": (62, 166, 78),
-    "teal": (34, 176, 186),
-    "blue": (48, 98, 222),
-    "purple": (146, 74, 194),
-}
-EYE_COLOURS = {"brown": (112, 60, 24), "blue": (42, 120, 240), "green": (34, 160, 72), "violet": (162, 62, 214)}
+SKIN_COLOURS = {"porcelain": "#ffe2cc", "peach": "#f3c29c", "olive": "#d5a06c", "brown": "#aa704a", "deep": "#80523c"}
+HAIR_COLOURS = {"black": "#221e28", "brown": "#5a2c10", "blond": "#f6d05c", "ginger": "#d65c20", "grey": "#b8bcc8"}
+CLOTH_COLOURS = {"red": "#de3a3c", "amber": "#f7b224", "green": "#3ea64e"}
+CLOTH_COLOURS |= {"teal": "#22b0ba", "blue": "#3062de", "purple": "#924ac2"}
+EYE_COLOURS = {"brown": "#703c18", "blue": "#2a78f0", "green": "#22a048", "violet": "#a23ed6"}
 
-_HAIR_OF_SKIN = {  # weights of black, brown, blond, ginger, grey
-    "porcelain": (1, 2, 3, 3, 1),
-    "peach": (2, 3, 3, 1, 1),
-    "olive": (4, 3, 1, 1, 1),
-    "brown": (5, 2, 1, 1, 1),
-    "deep": (6, 1, 1, 1, 1),
-}
-_EYES_OF_SKIN = {  # weights of brown, blue, green, violet
-    "porcelain": (1, 4, 3, 2),
-    "peach": (2, 3, 3, 2),
-    "olive": (4, 1, 3, 2),
-    "brown": (5, 1, 2, 2),
-    "deep": (5, 1, 1, 3),
-}
+# Weights, a row for each colour of the skin: of the colours of the hair, and of the eyes.
+_HAIRS_OF_SKIN = [(1, 2, 3, 3, 1), (2, 3, 3, 1, 1), (4, 3, 1, 1, 1), (5, 2, 1, 1, 1), (6, 1, 1, 1, 1)]
+_EYES_OF_SKIN = [(1, 4, 3, 2), (2, 3, 3, 2), (4, 1, 3, 2), (5, 1, 2, 2), (5, 1, 1, 3)]
 _BROWS_OF_MOUTH = {"smile": "level", "frown": "slanted", "open": "raised"}
+_HATS = {"none": 0.3, "cap": 0.35, "beanie": 0.35}
+_HAIRS = {"none": 0.12, "short": 0.26, "long": 0.2, "bob": 0.2, "curly": 0.22}
+_MOUTHS = {"smile": 0.4, "frown": 0.3, "open": 0.3}
+_GLASSES = {"none": 0.4, "round": 0.3, "square": 0.3}
+_EARRINGS = {"none": 0.3, "gold": 0.35, "pearl": 0.35}
 
 
-def _factors() -> list[Factor]:
-    skins, cloths, hairs, eyes = map(list, (SKIN_COLOURS, CLOTH_COLOURS, HAIR_COLOURS, EYE_COLOURS))
-
-    def pastel_of(cloth: str) -> dict[str, float]:
-        return dict.fromkeys(cloths, 0.04) | {cloth: 0.8}
-
-    def hat_colour_of(hat: str, cloth: str) -> str:
-        return "none" if hat == "none" else cloth
-
-    def hair_colour_of(hair: str, brow: str) -> str:
-        return "none" if hair == "none" else brow
-
-    def beard_of(hair: str, brow: str) -> dict[str, float]:
-        return {"none": 1.0} if hair in ("long", "bob") else {"none": 0.4, brow: 0.6}
-
-    skin = factor("skin", skins)
-    shirt_colour = factor("shirt_colour", cloths)
-    shirt = factor("shirt", ("plain", "striped"))
-    background = factor("background", cloths, [shirt_colour], pastel_of)
-    hat = _free("hat", none=0.3, cap=0.35, beanie=0.35)
-    hat_colour = factor("hat_colour", ["none", *cloths], [hat, shirt_colour], hat_colour_of)
-    brow_colour = factor("brow_colour", hairs, [skin], lambda skin: dict(zip(hairs, _HAIR_OF_SKIN[skin], strict=True)))
-    hair = _free("hair", none=0.12, short=0.26, long=0.2, bob=0.2, curly=0.22)
-    hair_colour = factor("hair_colour", ["none", *hairs], [hair, brow_colour], hair_colour_of)
-    beard = factor("beard", ["none", *hairs], [hair, brow_colour], beard_of)
-    mouth = _free("mouth", smile=0.4, frown=0.3, open=0.3)
-    brow_shape = factor("brow_shape", list(_BROWS_OF_MOUTH.values()), [mouth], _BROWS_OF_MOUTH.__getitem__)
-    left_eye = factor("left_eye", eyes, [skin], lambda skin: dict(zip(eyes, _EYES_OF_SKIN[skin], strict=True)))
-    left_glasses = _free("left_glasses", none=0.4, round=0.3, square=0.3)
-    left_earring = _free("left_earring", none=0.3, gold=0.35, pearl=0.35)
-    return [
-        *(skin, shirt_colour, shirt, background, hat, hat_colour, brow_colour, hair, hair_colour, beard),
-        *(mouth, brow_shape, left_eye, _same("right_eye", left_eye)),
-        *(left_glasses, _same("right_glasses", left_glasses), left_earring, _same("right_earring", left_earring)),
-    ]
+def _of_skin(colours: dict[str, str], weights: Sequence[Sequence[int]]) -> Callable[[str], dict[str, float]]:
+    """The rule of a colour that leans on the skin's."""
+    rows = dict(zip(SKIN_COLOURS, weights, strict=True))
+    return lambda skin: dict(zip(colours, rows[skin], strict=True))
 
 
-def _free(name: str, **weights: float) -> Factor:
-    """A factor without parents."""
-    return factor(name, list(weights), (), lambda: weights)
+def _pastel(cloth: str) -> dict[str, float]:
+    return dict.fromkeys(CLOTH_COLOURS, 0.04) | {cloth: 0.8}
 
 
-def _same(name: str, other: Factor) -> Factor:
-    """A factor that must equal another one."""
-    return factor(name, other.values, [other], lambda value: value)
+def _if_any(thing: str, colour: str) -> str:
+    return "none" if thing == "none" else colour
 
 
-MODEL = FactorModel(_factors())
+def _beard(hair: str, brow: str) -> dict[str, float]:
+    return {"none": 1.0} if hair in ("long", "bob") else {"none": 0.4, brow: 0.6}
+
+
+MODEL = FactorModel(
+    factors(
+        ("skin", SKIN_COLOURS),
+        ("shirt_colour", CLOTH_COLOURS),
+        ("shirt", ("plain", "striped")),
+        ("background", CLOTH_COLOURS, ["shirt_colour"], _pastel),
+        ("hat", _HATS, [], lambda: _HATS),
+        ("hat_colour", ("none", *CLOTH_COLOURS), ["hat", "shirt_colour"], _if_any),
+        ("brow_colour", HAIR_COLOURS, ["skin"], _of_skin(HAIR_COLOURS, _HAIRS_OF_SKIN)),
+        ("hair", _HAIRS, [], lambda: _HAIRS),
+        ("hair_colour", ("none", *HAIR_COLOURS), ["hair", "brow_colour"], _if_any),
+        ("beard", ("none", *HAIR_COLOURS), ["hair", "brow_colour"], _beard),
+        ("mouth", _MOUTHS, [], lambda: _MOUTHS),
+        ("brow_shape", _BROWS_OF_MOUTH.values(), ["mouth"], _BROWS_OF_MOUTH.__getitem__),
+        ("left_eye", EYE_COLOURS, ["skin"], _of_skin(EYE_COLOURS, _EYES_OF_SKIN)),
+        ("right_eye", EYE_COLOURS, ["left_eye"], equal),
+        ("left_glasses", _GLASSES, [], lambda: _GLASSES),
+        ("right_glasses", _GLASSES, ["left_glasses"], equal),
+        ("left_earring", _EARRINGS, [], lambda: _EARRINGS),
+        ("right_earring", _EARRINGS, ["left_earring"], equal),
+    )
+)
 
 # Jitter included, but for a pixel of bridge. Half of any one box tells its factor; together they hold what shows it.
 _HAT_BOXES = (Box(6, 2, 16, 11.5), Box(16, 2, 29, 11.5))

@@ -20,8 +20,8 @@ Darwiche 2003, "A differential approach to inference in Bayesian networks" (all 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor
@@ -40,12 +40,10 @@ class Factor(NamedTuple):
     table: Tensor  # (C_parent ..., C) float64, every row sums to 1
 
 
-def factor(
-    name: str,
-    values: Sequence[str],
-    parents: Sequence[Factor] = (),
-    rule: Callable[..., str | Mapping[str, float]] | None = None,
-) -> Factor:
+Rule: TypeAlias = Callable[..., str | Mapping[str, float]]
+
+
+def factor(name: str, values: Collection[str], parents: Sequence[Factor] = (), rule: Rule | None = None) -> Factor:
     """Writes the table of one factor from a rule in words.
 
     Args:
@@ -69,6 +67,20 @@ def factor(
     table = torch.tensor(rows, dtype=torch.float64).reshape(*shape, len(values))
     table = table / table.sum(-1, keepdim=True)
     return Factor(name, tuple(values), tuple(parent.name for parent in parents), table)
+
+
+def factors(*rows: tuple) -> list[Factor]:
+    """Factors from a table, parents first: (name, values), and for a dependent one the parents' names and the rule."""
+    found: dict[str, Factor] = {}
+    for name, values, *more in rows:
+        parents, rule = more or ((), None)
+        found[name] = factor(name, values, [found[parent] for parent in parents], rule)
+    return list(found.values())
+
+
+def equal(value: str) -> str:
+    """The rule of a factor that has its parent's value."""
+    return value
 
 
 class FactorModel:

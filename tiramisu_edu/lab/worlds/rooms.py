@@ -6,37 +6,18 @@ The rules are in `rooms_factors.py`, the drawing is here. Lengths are in units o
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from .drawing import Canvas, box, capsule, circle, ellipse, polygon, rgb, stripes
-from .factors import FactorModel
-from .rooms_factors import rooms_model
-from .scene import Box, Scene
+from .rooms_factors import COLOURS, FLOORS, MODEL, SHADES, SKIES, WALLS, WOODS
+from .scene import Box, Parts, Scene
 
-# Palettes, in the order of the factors' values.
-COLOURS = [
-    (0.78, 0.31, 0.25),
-    (0.93, 0.72, 0.25),
-    (0.40, 0.62, 0.36),
-    (0.25, 0.47, 0.73),
-    (0.50, 0.31, 0.58),
-    (0.95, 0.62, 0.68),
-]
-WOODS = [(0.80, 0.58, 0.35), (0.43, 0.27, 0.18), (0.96, 0.95, 0.92), (0.45, 0.51, 0.58)]
-WALLS = [(0.97, 0.91, 0.72), (0.70, 0.84, 0.95), (0.72, 0.89, 0.74), (0.98, 0.78, 0.75), (0.82, 0.76, 0.94)]
-FLOORS = [(0.84, 0.68, 0.48), (0.56, 0.39, 0.28), (0.72, 0.71, 0.72)]
-SKIES = [(0.62, 0.83, 0.98), (0.12, 0.15, 0.36)]
-SHADES = [(0.62, 0.60, 0.60), (1.00, 0.93, 0.58)]
-LINEN, WHITE, INK, GLOW, LEAF = (
-    (0.97, 0.96, 0.94),
-    (1.0, 1.0, 1.0),
-    (0.26, 0.30, 0.42),
-    (1.0, 0.86, 0.42),
-    (0.30, 0.55, 0.28),
-)
+LINEN, WHITE, INK = rgb([[0.97, 0.96, 0.94], [1.0, 1.0, 1.0], [0.26, 0.30, 0.42]])
+GLOW, LEAF, BLACK = rgb([[1.0, 0.86, 0.42], [0.30, 0.55, 0.28], [0.0, 0.0, 0.0]])
 
 SHIFT, STRETCH, TINT = 1.0, 0.05, 0.02  # jitter: units, share, standard deviation of a colour
 BRIGHTNESS, LIGHT, NOISE = 0.05, 0.05, 0.012
@@ -44,27 +25,16 @@ MARGIN = SHIFT + 16 * STRETCH  # how far the jitter moves a point of the rim
 
 
 @dataclass(frozen=True)
-class Room:
+class Room(Parts):
     """A batch of rooms while they are painted."""
 
-    model: FactorModel
-    states: Tensor  # (N, F)
     canvas: Canvas
     generator: torch.Generator
 
-    def state(self, name: str) -> Tensor:
-        """(N,): the state of a factor."""
-        return self.states[:, self.model.index(name)]
-
-    def has(self, name: str, value: str) -> Tensor:
-        """(N,): 1 where the factor has this value, else 0; an opacity."""
-        factor = self.model.factors[self.model.index(name)]
-        return (self.state(name) == factor.values.index(value)).float()
-
-    def colour(self, palette: list[tuple[float, float, float]], name: str) -> Tensor:
-        """(N, 3): the colour of a factor's state, a little different in every picture."""
-        colours = rgb(palette)[self.state(name)]
-        return colours + TINT * torch.randn(colours.shape, generator=self.generator, dtype=torch.float32)
+    def tinted(self, name: str, palette: Mapping[str, Sequence[float]]) -> Tensor:
+        """(N, 3): the colour of a factor's value, a little different in every picture."""
+        exact = self.colour(name, palette)
+        return exact + TINT * torch.randn(exact.shape, generator=self.generator, dtype=torch.float32)
 
     def part(self, left: float, top: float, right: float, bottom: float) -> Canvas:
         """The canvas near a thing, with room for the jitter."""
@@ -109,7 +79,7 @@ def _dots(canvas: Canvas, period: float, radius: float) -> Tensor:
 
 
 def _wall(room: Room) -> None:
-    canvas, colour = room.canvas, room.colour(WALLS, "wall")
+    canvas, colour = room.canvas, room.tinted("wall", WALLS)
     canvas.paint(canvas.y - 40, colour)
     side = canvas.window(-2, -2, 34, 21 + MARGIN)
     side.paint(stripes(side.x, 3.0, 1.4, 0.4), colour * 0.76, room.has("wall pattern", "stripes"))
@@ -117,42 +87,42 @@ def _wall(room: Room) -> None:
 
 
 def _floor(room: Room) -> None:
-    canvas, colour = room.part(0, 20, 34, 34), room.colour(FLOORS, "floor")
+    canvas, colour = room.part(0, 20, 34, 34), room.tinted("floor", FLOORS)
     canvas.paint(20 - canvas.y, colour)
     planks = 1 - room.has("floor", "carpet")
     canvas.paint(torch.maximum(stripes(canvas.y, 2.8, 0.35, 22.6), 21 - canvas.y), colour * 0.82, planks)
-    canvas.paint((canvas.y - 20).abs() - 0.5, rgb(LINEN))
+    canvas.paint((canvas.y - 20).abs() - 0.5, LINEN)
 
 
 def _window(room: Room) -> None:
     canvas = room.part(9, 0, 23, 12)
-    canvas.paint(box(canvas, 9.5, 1.0, 22.5, 11.0, 0.4), rgb(WHITE))
-    canvas.paint(box(canvas, 10.6, 2.0, 21.4, 10.3), room.colour(SKIES, "sky"))
+    canvas.paint(box(canvas, 9.5, 1.0, 22.5, 11.0, 0.4), WHITE)
+    canvas.paint(box(canvas, 10.6, 2.0, 21.4, 10.3), room.tinted("sky", SKIES))
     day, night = room.has("sky", "day"), room.has("sky", "night")
     cloud = torch.minimum(ellipse(canvas, 13.4, 7.6, 2.0, 0.9), ellipse(canvas, 14.2, 6.9, 1.2, 0.9))
-    canvas.paint(cloud, rgb(WHITE), day)
+    canvas.paint(cloud, WHITE, day)
     canvas.paint(circle(canvas, 19.2, 4.4, 1.5), rgb((1.0, 0.90, 0.40)), day)
     moon = torch.maximum(circle(canvas, 19.0, 4.4, 1.6), -circle(canvas, 18.2, 3.9, 1.4))
     canvas.paint(moon, rgb((1.0, 0.97, 0.80)), night)
     for x, y in ((12.4, 3.8), (14.3, 7.6), (19.6, 8.2), (12.2, 8.8)):
-        canvas.paint(circle(canvas, x, y, 0.4), rgb(WHITE), night)
+        canvas.paint(circle(canvas, x, y, 0.4), WHITE, night)
     for bar in (box(canvas, 15.65, 1.5, 16.35, 10.5), box(canvas, 10.0, 5.7, 22.0, 6.2)):
-        canvas.paint(bar, rgb(WHITE))
+        canvas.paint(bar, WHITE)
 
 
 def _curtain(room: Room, name: str, left: float) -> None:
-    canvas, colour = room.part(left, 0, left + 3.8, 13), room.colour(COLOURS, name)
+    canvas, colour = room.part(left, 0, left + 3.8, 13), room.tinted(name, COLOURS)
     cloth = box(canvas, left, 0.6, left + 3.8, 12.6, 0.5)
     canvas.paint(cloth, colour)
     canvas.paint(torch.maximum(cloth, stripes(canvas.x, 1.9, 0.55, left + 1.9)), colour * 0.80)
-    canvas.paint(capsule(canvas, left - 0.4, 0.7, left + 4.2, 0.7, 0.8), rgb(INK))
+    canvas.paint(capsule(canvas, left - 0.4, 0.7, left + 4.2, 0.7, 0.8), INK)
 
 
 def _picture(room: Room, name: str, x: float) -> None:
     canvas = room.part(x - 3, 2, x + 3, 9)
-    canvas.paint(box(canvas, x - 2.9, 2.0, x + 2.9, 8.8), rgb(INK))
+    canvas.paint(box(canvas, x - 2.9, 2.0, x + 2.9, 8.8), INK)
     inside = box(canvas, x - 2.2, 2.7, x + 2.2, 8.1)
-    canvas.paint(inside, rgb(LINEN))
+    canvas.paint(inside, LINEN)
     colour = rgb((0.82, 0.42, 0.22))
     canvas.paint(torch.maximum(inside, stripes(canvas.y, 1.9, 0.95, 5.4)), colour, room.has(name, "bars"))
     canvas.paint(circle(canvas, x, 5.4, 1.6), colour, room.has(name, "disc"))
@@ -161,8 +131,8 @@ def _picture(room: Room, name: str, x: float) -> None:
 
 
 def _table(room: Room, name: str, x: float) -> None:
-    canvas, colour = room.part(x - 3, 17, x + 3, 25), room.colour(WOODS, name)
-    canvas.paint(ellipse(canvas, x, 24.6, 3.2, 0.8), rgb((0.0, 0.0, 0.0)), 0.25, softness=0.8)
+    canvas, colour = room.part(x - 3, 17, x + 3, 25), room.tinted(name, WOODS)
+    canvas.paint(ellipse(canvas, x, 24.6, 3.2, 0.8), BLACK, 0.25, softness=0.8)
     canvas.paint(box(canvas, x - 2.6, 18.0, x + 2.6, 24.6, 0.3), colour * 0.9)
     canvas.paint(box(canvas, x - 3.0, 17.6, x + 3.0, 18.9, 0.3), colour)
     canvas.paint(box(canvas, x - 2.0, 20.0, x + 2.0, 23.4, 0.3), colour * 0.78)
@@ -171,26 +141,26 @@ def _table(room: Room, name: str, x: float) -> None:
 
 def _lamp(room: Room, name: str, x: float) -> None:
     canvas, on = room.part(x - 4, 9, x + 4, 18), room.has(name, "on")
-    canvas.paint(circle(canvas, x, 13.0, 2.1), rgb(GLOW), on * 0.75, softness=2.2)
-    canvas.paint(box(canvas, x - 0.35, 14.5, x + 0.35, 17.6), rgb(INK))
-    canvas.paint(ellipse(canvas, x, 17.4, 1.2, 0.5), rgb(INK))
+    canvas.paint(circle(canvas, x, 13.0, 2.1), GLOW, on * 0.75, softness=2.2)
+    canvas.paint(box(canvas, x - 0.35, 14.5, x + 0.35, 17.6), INK)
+    canvas.paint(ellipse(canvas, x, 17.4, 1.2, 0.5), INK)
     shade = polygon(canvas, [(x - 1.1, 11.2), (x + 1.1, 11.2), (x + 2.1, 14.8), (x - 2.1, 14.8)])
-    canvas.paint(shade, room.colour(SHADES, name))
+    canvas.paint(shade, room.tinted(name, SHADES))
 
 
 def _bed(room: Room) -> None:
     canvas = room.part(8, 11, 24, 27)
     wood, cover, cushion = (
-        room.colour(WOODS, "headboard"),
-        room.colour(COLOURS, "bed cover"),
-        room.colour(COLOURS, "cushion"),
+        room.tinted("headboard", WOODS),
+        room.tinted("bed cover", COLOURS),
+        room.tinted("cushion", COLOURS),
     )
-    canvas.paint(box(canvas, 7.6, 24.0, 24.4, 26.6, 1.0), rgb((0.0, 0.0, 0.0)), 0.3, softness=0.8)
+    canvas.paint(box(canvas, 7.6, 24.0, 24.4, 26.6, 1.0), BLACK, 0.3, softness=0.8)
     canvas.paint(box(canvas, 8.0, 11.0, 24.0, 20.0, 1.0), wood)
     canvas.paint(box(canvas, 8.9, 12.2, 23.1, 19.0, 0.8), wood * 0.88)
     for x in (13.2, 18.8):
-        canvas.paint(ellipse(canvas, x, 16.9, 2.3, 2.1), rgb(LINEN) * 0.86)
-        canvas.paint(ellipse(canvas, x, 16.7, 2.1, 1.9), rgb(LINEN))
+        canvas.paint(ellipse(canvas, x, 16.9, 2.3, 2.1), LINEN * 0.86)
+        canvas.paint(ellipse(canvas, x, 16.7, 2.1, 1.9), LINEN)
     sheet = box(canvas, 8.2, 17.7, 23.8, 25.8, 0.9)
     canvas.paint(sheet, cover)
     canvas.paint(
@@ -205,20 +175,19 @@ def _bed(room: Room) -> None:
 
 
 def _rug(room: Room) -> None:
-    canvas, colour = room.part(7, 27, 25, 32), room.colour(COLOURS, "rug")
+    canvas, colour = room.part(7, 27, 25, 32), room.tinted("rug", COLOURS)
     rug = box(canvas, 7.4, 27.2, 24.6, 31.6, 0.8)
     canvas.paint(rug, colour)
-    cream = rgb(LINEN)
     bars = torch.maximum(rug + 0.6, stripes(canvas.x, 3.2, 1.3, 16.0))
-    canvas.paint(bars, cream, room.has("rug pattern", "bars"))
+    canvas.paint(bars, LINEN, room.has("rug pattern", "bars"))
     for x in (11.2, 16.0, 20.8):
-        canvas.paint(circle(canvas, x, 29.4, 1.45), cream, room.has("rug pattern", "disc"))
+        canvas.paint(circle(canvas, x, 29.4, 1.45), LINEN, room.has("rug pattern", "disc"))
         peak = polygon(canvas, [(x, 27.8), (x + 2.0, 31.0), (x - 2.0, 31.0)])
-        canvas.paint(peak, cream, room.has("rug pattern", "triangle"))
+        canvas.paint(peak, LINEN, room.has("rug pattern", "triangle"))
 
 
 def _slippers(room: Room) -> None:
-    canvas, colour = room.part(1, 26, 6, 31), room.colour(COLOURS, "slippers")
+    canvas, colour = room.part(1, 26, 6, 31), room.tinted("slippers", COLOURS)
     for x in (2.2, 4.9):
         canvas.paint(ellipse(canvas, x, 28.8, 1.25, 2.1), colour)
         canvas.paint(ellipse(canvas, x, 29.9, 0.7, 0.7), colour * 0.55)
@@ -228,7 +197,7 @@ def _plant(room: Room) -> None:
     canvas = room.part(25, 21, 32, 32)
     present, flower = 1 - room.has("plant", "none"), room.has("plant", "flower")
     for x, y in ((26.2, 25.4), (28.4, 23.9), (30.6, 25.4)):
-        canvas.paint(capsule(canvas, 28.4, 29.0, x, y, 1.5), rgb(LEAF), present)
+        canvas.paint(capsule(canvas, 28.4, 29.0, x, y, 1.5), LEAF, present)
     for x, y in ((26.0, 25.0), (28.4, 23.4), (30.8, 25.0)):
         canvas.paint(circle(canvas, x, y, 1.35), rgb((0.93, 0.33, 0.42)), flower)
         canvas.paint(circle(canvas, x, y, 0.5), rgb((1.0, 0.85, 0.45)), flower)
@@ -270,5 +239,4 @@ BOXES = {
     "rug pattern": (_near(7.4, 27.2, 24.6, 31.6), _near(7.4, 27.2, 15, 31.6), _near(17, 27.2, 24.6, 31.6)),
     "plant": (_near(24.6, 22.0, 32, 31.4),),
 }
-MODEL = rooms_model()
 ROOMS = Scene("rooms", MODEL, BOXES, draw)

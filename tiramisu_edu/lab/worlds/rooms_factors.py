@@ -5,12 +5,33 @@ parts that are far apart: left and right, wall and floor, the middle and the rim
 it leaves visible determines some of the rest.
 """
 
-from .factors import FactorModel, factor
+from .factors import FactorModel, equal, factors
 
-COLOURS = ("brick", "mustard", "green", "blue", "plum", "pink")
-WOODS = ("oak", "walnut", "white", "slate")
-WALLS = ("cream", "sky", "mint", "rose", "lilac")
-PATTERNS = ("plain", "stripes", "dots")
+COLOURS = {
+    "brick": (0.78, 0.31, 0.25),
+    "mustard": (0.93, 0.72, 0.25),
+    "green": (0.40, 0.62, 0.36),
+    "blue": (0.25, 0.47, 0.73),
+    "plum": (0.50, 0.31, 0.58),
+    "pink": (0.95, 0.62, 0.68),
+}
+WOODS = {
+    "oak": (0.80, 0.58, 0.35),
+    "walnut": (0.43, 0.27, 0.18),
+    "white": (0.96, 0.95, 0.92),
+    "slate": (0.45, 0.51, 0.58),
+}
+WALLS = {
+    "cream": (0.97, 0.91, 0.72),
+    "sky": (0.70, 0.84, 0.95),
+    "mint": (0.72, 0.89, 0.74),
+    "rose": (0.98, 0.78, 0.75),
+    "lilac": (0.82, 0.76, 0.94),
+}
+FLOORS = {"planks": (0.84, 0.68, 0.48), "dark planks": (0.56, 0.39, 0.28), "carpet": (0.72, 0.71, 0.72)}
+SKIES = {"day": (0.62, 0.83, 0.98), "night": (0.12, 0.15, 0.36)}
+SHADES = {"off": (0.62, 0.60, 0.60), "on": (1.00, 0.93, 0.58)}
+PATTERNS = {"plain": 0.4, "stripes": 0.3, "dots": 0.3}
 MOTIFS = ("bars", "disc", "triangle")
 
 # A cushion never has the colour of the bed cover but one of two that go with it; floors tend to suit the wood.
@@ -22,46 +43,30 @@ CUSHIONS = {
     "plum": ("green", "pink"),
     "pink": ("green", "plum"),
 }
-FLOORS = {"oak": "planks", "walnut": "dark planks", "white": "planks", "slate": "carpet"}
+SUITING = {"oak": "planks", "walnut": "dark planks", "white": "planks", "slate": "carpet"}
 
-
-def _same(value: str) -> str:
-    return value
-
-
-def _floor(wood: str) -> dict[str, float]:
-    return {floor: 0.7 if floor == FLOORS[wood] else 0.15 for floor in ("planks", "dark planks", "carpet")}
-
-
-def rooms_model() -> FactorModel:
-    """The factors of a room, parents first: 11 are determined by others, the cushion is one of two colours."""
-    sky = factor("sky", ("day", "night"))
-    left_lamp = factor("left lamp", ("off", "on"), [sky], lambda time: {"day": "off", "night": "on"}[time])
-    right_lamp = factor("right lamp", left_lamp.values, [left_lamp], _same)
-
-    cover = factor("bed cover", COLOURS)
-    left_curtain = factor("left curtain", COLOURS, [cover], _same)
-    right_curtain = factor("right curtain", COLOURS, [left_curtain], _same)
-    slippers = factor("slippers", COLOURS, [cover], _same)
-    cushion = factor("cushion", COLOURS, [cover], lambda colour: dict.fromkeys(CUSHIONS[colour], 0.5))
-    rug = factor("rug", COLOURS, [cushion], _same)
-
-    wall = factor("wall", WALLS)
-    wall_pattern = factor("wall pattern", PATTERNS, [], lambda: {"plain": 0.4, "stripes": 0.3, "dots": 0.3})
-    cover_pattern = factor("cover pattern", PATTERNS, [wall_pattern], _same)
-
-    headboard = factor("headboard", WOODS)
-    left_table = factor("left table", WOODS, [headboard], _same)
-    right_table = factor("right table", WOODS, [left_table], _same)
-    floor = factor("floor", ("planks", "dark planks", "carpet"), [headboard], _floor)
-
-    left_picture = factor("left picture", MOTIFS)
-    right_picture = factor("right picture", MOTIFS, [left_picture], _same)
-    rug_pattern = factor("rug pattern", MOTIFS, [left_picture], _same)
-    plant = factor("plant", ("none", "leaves", "flower"))
-
-    lights = [sky, left_lamp, right_lamp]
-    colours = [cover, left_curtain, right_curtain, slippers, cushion, rug]
-    walls = [wall, wall_pattern, cover_pattern]
-    woods = [headboard, left_table, right_table, floor]
-    return FactorModel([*lights, *colours, *walls, *woods, left_picture, right_picture, rug_pattern, plant])
+# 11 factors are determined by others; the cushion is one of two colours.
+MODEL = FactorModel(
+    factors(
+        ("sky", SKIES),
+        ("left lamp", SHADES, ["sky"], {"day": "off", "night": "on"}.__getitem__),
+        ("right lamp", SHADES, ["left lamp"], equal),
+        ("bed cover", COLOURS),
+        ("left curtain", COLOURS, ["bed cover"], equal),
+        ("right curtain", COLOURS, ["left curtain"], equal),
+        ("slippers", COLOURS, ["bed cover"], equal),
+        ("cushion", COLOURS, ["bed cover"], lambda colour: dict.fromkeys(CUSHIONS[colour], 0.5)),
+        ("rug", COLOURS, ["cushion"], equal),
+        ("wall", WALLS),
+        ("wall pattern", PATTERNS, [], lambda: PATTERNS),
+        ("cover pattern", PATTERNS, ["wall pattern"], equal),
+        ("headboard", WOODS),
+        ("left table", WOODS, ["headboard"], equal),
+        ("right table", WOODS, ["left table"], equal),
+        ("floor", FLOORS, ["headboard"], lambda wood: dict.fromkeys(FLOORS, 0.15) | {SUITING[wood]: 0.7}),
+        ("left picture", MOTIFS),
+        ("right picture", MOTIFS, ["left picture"], equal),
+        ("rug pattern", MOTIFS, ["left picture"], equal),
+        ("plant", ("none", "leaves", "flower")),
+    )
+)

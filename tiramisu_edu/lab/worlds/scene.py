@@ -18,7 +18,7 @@ from torch import Tensor
 from ...checks import positive_integer
 from ...errors import ImageError, StructureError, TiramisuError
 from ...masks import mask
-from .drawing import UNITS
+from .drawing import UNITS, rgb
 from .factors import FactorModel
 
 SPLITS = {"train": 65_536, "validation": 2_048, "test": 2_048}  # images by default
@@ -29,6 +29,31 @@ CHUNK = 128  # images drawn at once
 # where practically nothing of any box is; the 2 % allow for a corner that the jitter rarely reaches. Between the two
 # it is neither evidence nor scored, because a glimpse may or may not give it away.
 SEEN, HIDDEN = 0.5, 0.02
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The states of a batch by the names of the factors.
+
+    Args:
+        model: of the factors.
+        states: (N, F) long.
+    """
+
+    model: FactorModel
+    states: Tensor
+
+    def has(self, name: str, *values: str) -> Tensor:
+        """(N,) float32, an opacity: 1 where the factor has one of these values, else 0."""
+        f = self.model.index(name)
+        numbers = [self.model.factors[f].values.index(value) for value in values]
+        return torch.isin(self.states[:, f], torch.tensor(numbers)).float()
+
+    def colour(self, name: str, palette: Mapping[str, Sequence[float]]) -> Tensor:
+        """(N, 3) in the palette's units: the colour of the factor's value."""
+        f = self.model.index(name)
+        return rgb([palette[word] for word in self.model.factors[f].values])[self.states[:, f]]
+
 
 Draw = Callable[[Tensor, int, torch.Generator], Tensor]
 

@@ -1,8 +1,6 @@
-"""Where a student stands, and where a class stands.
+"""Where a class stands. A teacher runs
 
-The student's version of every notebook ends with `progress(number)`. A teacher runs
-
-    python -m tiramisu_edu.course.progress notebooks/02_a_circuit_by_hand.ipynb handed_in/*.ipynb
+    python -m teaching.grading notebooks/02_a_circuit_by_hand.ipynb handed_in/*.ipynb
 
 which puts the answers of each handed-in notebook, and nothing else of it, into the course's own notebook, and prints
 who solved what. So an edited check, a deleted cell or a stored output counts for nothing.
@@ -32,16 +30,18 @@ import numpy as np
 from IPython.core.inputtransformer2 import TransformerManager
 from IPython.core.interactiveshell import InteractiveShell
 
-from ..errors import FileError
-from .checks import Failure, as_array
-from .lesson import Lesson, exercises_of, read_lesson
+from tiramisu_edu.course.checks import Failure, as_array
+from tiramisu_edu.course.exercises import exercises_of
+from tiramisu_edu.errors import FileError
+
+from .lesson import Lesson, read_lesson
 from .notebooks import BEGIN, student_source
 
 CELL_SECONDS = 120  # an answer that runs longer is stopped and counts as unsolved
 TOTAL_SECONDS = 900  # a notebook that runs longer is killed
 MEMORY_GIB, FILE_MIB = 8, 256
 # What no answer needs: the insides of a check, and ways around them.
-CHECKER = {"solution", "mistakes", "reports", "verdict", "modules", "__class__", "__dict__", "__globals__"}
+CHECKER = {"expected", "mistakes", "reports", "verdict", "modules", "__class__", "__dict__", "__globals__"}
 AROUND = {"Exercise", "all_exercises", "exec", "eval", "get_ipython", "__builtins__", "__import__"}
 
 
@@ -60,23 +60,6 @@ class Grade(NamedTuple):
     said: dict[str, str]
     failure: str = ""
     flag: str = ""
-
-
-def progress(number: int) -> None:
-    """Print which exercises of notebook `number` are solved, and what is missing of the others.
-
-    Raises:
-        FileError: no notebook of that number has exercises.
-    """
-    exercises = exercises_of(number)
-    if not exercises:
-        raise FileError(f"notebook {number} has no exercises; write progress(2), for example, for those of notebook 2")
-    lines = []
-    for exercise in exercises.values():
-        solved = any(report.passed for report in exercise.reports[-1:])
-        said = exercise.reports[-1].message.split("\n")[0] if exercise.reports else f"{exercise.name}: not tried yet"
-        lines.append(f"[{'x' if solved else ' '}] {said}")
-    print(f"{sum(line.startswith('[x]') for line in lines)} of {len(lines)} exercises solved", *lines, sep="\n")
 
 
 def grade(lesson: Lesson, handed_in: Path) -> Grade:
@@ -108,7 +91,7 @@ def _in_own_process(lesson: Lesson, answers: dict[int, str]) -> tuple[dict[str, 
         asked = {"number": lesson.number, "cells": list(_cells(lesson, answers)), "seconds": CELL_SECONDS}
         request.write_text(json.dumps(asked))
         result.touch()
-        command = [sys.executable, "-m", "tiramisu_edu.course.progress", "--run", str(request), str(result)]
+        command = [sys.executable, "-m", "teaching.grading", "--run", str(request), str(result)]
         settings = {"MPLBACKEND": "agg", "IPYTHONDIR": folder, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
         more: dict[str, Any] = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.DEVNULL)
         more |= {"cwd": lesson.path.parent, "env": os.environ | settings, "start_new_session": True}
@@ -198,9 +181,9 @@ def _reaches_for(source: str) -> set[str]:
     found = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Constant) and isinstance(node.value, str):
-            found |= set(re.findall(r"^check_\w+$|tiramisu_edu\.course", node.value))
+            found |= set(re.findall(r"^check_\w+$|tiramisu_edu\.course|course/exercises|teaching[./]", node.value))
         elif isinstance(node, (ast.Import, ast.ImportFrom)):
-            found |= set(re.findall(r"tiramisu_edu(?:\.| import )course", ast.unparse(node)))
+            found |= set(re.findall(r"tiramisu_edu(?:\.| import )course|\bteaching\b", ast.unparse(node)))
         elif isinstance(node, ast.Attribute) and (node.attr in CHECKER or node.attr.startswith("check_")):
             found.add(node.attr)
         elif isinstance(node, ast.Name) and (node.id in AROUND or node.id.startswith("check_")):
@@ -264,7 +247,7 @@ def _answers(lesson: Lesson, handed_in: Path) -> dict[int, str]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print a line per handed-in notebook and, below it, what is missing. Exit code 1 if any could not be run whole."""
-    parser = argparse.ArgumentParser(prog="python -m tiramisu_edu.course.progress")
+    parser = argparse.ArgumentParser(prog="python -m teaching.grading")
     parser.add_argument("--run", action="store_true", help=argparse.SUPPRESS)  # the student's process: request, result
     parser.add_argument("notebook", type=Path, help="the course's own notebook, with its solutions")
     parser.add_argument("handed_in", type=Path, nargs="+", help="students' notebooks")

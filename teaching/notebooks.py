@@ -1,7 +1,7 @@
 """Runs a notebook in place, and makes the student's version of it.
 
-    python -m tiramisu_edu.course.notebooks execute notebooks/02_a_circuit_by_hand.ipynb
-    python -m tiramisu_edu.course.notebooks student notebooks/02_a_circuit_by_hand.ipynb students/
+    python -m teaching.notebooks execute notebooks/02_a_circuit_by_hand.ipynb
+    python -m teaching.notebooks student notebooks/02_a_circuit_by_hand.ipynb students/
 
 `execute` stores the outputs that CI compares, without timings or widget states, so that running twice
 changes nothing but what changed. `student` replaces what stands between `### BEGIN SOLUTION` and
@@ -19,11 +19,11 @@ from typing import Any
 import nbclient
 import nbformat
 
-from ..errors import FileError, TiramisuError
+from tiramisu_edu.errors import FileError, TiramisuError
 
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 BEGIN, END = "### BEGIN SOLUTION", "### END SOLUTION"
-PROGRESS = "from tiramisu_edu.course.progress import progress\n\nprogress({number})"
+PROGRESS = "from tiramisu_edu.course.exercises import progress\n\nprogress({number})"
 
 
 def execute(path: Path) -> None:
@@ -103,7 +103,7 @@ def student(path: Path, folder: Path) -> Path:
 
 def main() -> None:
     """The two commands of this module."""
-    parser = argparse.ArgumentParser(prog="python -m tiramisu_edu.course.notebooks")
+    parser = argparse.ArgumentParser(prog="python -m teaching.notebooks")
     commands = parser.add_subparsers(dest="command", required=True)
     run = commands.add_parser("execute", help="run notebooks and store their outputs")
     run.add_argument("notebooks", type=Path, nargs="+")

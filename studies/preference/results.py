@@ -10,8 +10,9 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from ...errors import FileError, TiramisuError
-from ...lab.evaluation.significance import FEWEST, NO_INTERVAL, NOTE
+from tiramisu_edu.errors import FileError, TiramisuError
+from tiramisu_edu.lab.evaluation.significance import FEWEST, NO_INTERVAL, NOTE
+
 from .study import Key
 from .votes import Votes, read_votes
 
@@ -100,13 +101,12 @@ def sign_flip_p(sums: Sequence[int]) -> float:
     return sum(number for total, number in ways.items() if abs(total) >= abs(sum(sums))) / 2 ** len(sums)
 
 
-def report(key: Key, paths: Sequence[str | Path], *, seed: int = 0) -> str:
+def report(key: Key, paths: Sequence[str | Path]) -> str:
     """A table: one line per voter who judged two pairs at least, and one for all; below it, how many chose the left.
 
     Args:
         key: of the study.
         paths: the voters' files.
-        seed: of the intervals.
 
     Raises:
         FileError: no file, or one that is damaged or of another study.
@@ -119,7 +119,7 @@ def report(key: Key, paths: Sequence[str | Path], *, seed: int = 0) -> str:
     groups += [(f"all {len(votes)}", votes)] if len(votes) > 1 else []
     a, b = key.names
     head = ["voter", "votes", f"for {a}", "tie", f"for {b}", "difference [95 %]", "p"]
-    table = pd.DataFrame([_row(name, group, seed) for name, group in groups], columns=head)
+    table = pd.DataFrame([_row(name, group) for name, group in groups], columns=head)
     text = table.to_string(index=False)
     chosen = Counter(choice for one in votes for choice in one.choices)
     notes = [
@@ -129,8 +129,8 @@ def report(key: Key, paths: Sequence[str | Path], *, seed: int = 0) -> str:
     return "\n".join([text, "", *([NOTE] if NO_INTERVAL in text else []), *notes])
 
 
-def _row(name: str, votes: Sequence[Votes], seed: int) -> list[str | int]:
-    found, pairs = preference(votes, seed=seed), len({pair for one in votes for pair in one.pairs})
+def _row(name: str, votes: Sequence[Votes]) -> list[str | int]:
+    found, pairs = preference(votes), len({pair for one in votes for pair in one.pairs})
     counts = (found.for_a + found.ties + found.for_b, found.for_a, found.ties, found.for_b)
     interval = f"{found.difference:+.0%} "
     interval += f"[{found.low:+.0%}, {found.high:+.0%}]" if pairs >= FEWEST else NO_INTERVAL

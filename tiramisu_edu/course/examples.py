@@ -14,9 +14,14 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
+from ..circuits.nodes import Input, Node, Product, Row, Sum
+from ..circuits.reference import ReferenceCircuit
 from ..errors import StructureError
-from .nodes import Input, Node, Product, Row, Sum, indicator
-from .reference import ReferenceCircuit
+
+
+def indicator(variable: int, value: int, num_categories: int) -> Input:
+    """Leaf 1[x_i = value]: the input that carries a whole variable inside the structure."""
+    return Input(variable, [float(v == value) for v in range(num_categories)], name=f"X{variable} = {value}")
 
 
 def naive_bayes(weights: Row, tables: Sequence[Sequence[Row]]) -> ReferenceCircuit:

@@ -6,11 +6,11 @@ import re
 import pytest
 import torch
 
-from tiramisu_edu.course.preference.__main__ import main
-from tiramisu_edu.course.preference.booth import VotingBooth
-from tiramisu_edu.course.preference.results import report
-from tiramisu_edu.course.preference.study import Key, study_of_files, study_of_images, write_page
-from tiramisu_edu.course.preference.votes import Ballot, read_votes
+from studies.preference.__main__ import main
+from studies.preference.booth import VotingBooth
+from studies.preference.results import report
+from studies.preference.study import Key, study_of_files, study_of_images, write_page
+from studies.preference.votes import Ballot, read_votes
 from tiramisu_edu.errors import FileError, ImageError, TiramisuError
 from tiramisu_edu.pictures import save_image
 

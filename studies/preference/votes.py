@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from ...errors import FileError, TiramisuError
-from ...files import atomic_path
+from tiramisu_edu.errors import FileError, TiramisuError
+from tiramisu_edu.files import atomic_path
+
 from .study import Key, Pair
 
 HEADER = ["study", "voter", "number", "left", "right", "vote"]

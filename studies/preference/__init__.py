@@ -2,6 +2,6 @@
 
 Whoever votes never sees the name of a method: pictures are known by codes, and the key stays with the teacher.
 
-    python -m tiramisu_edu.course.preference page DIR_A DIR_B --out study.html     # study.html, and study.key.json
-    python -m tiramisu_edu.course.preference report study.key.json votes/*.csv
+    python -m studies.preference page DIR_A DIR_B --out study.html     # study.html, and study.key.json
+    python -m studies.preference report study.key.json votes/*.csv
 """

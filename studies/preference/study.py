@@ -16,11 +16,11 @@ from jinja2 import Template
 from PIL import Image
 from torch import Tensor
 
-from ...errors import FileError, ImageError, TiramisuError
-from ...files import atomic_path, load_safetensors
-from ...lab.evaluation.cells import KIND, VERSION
-from ...lab.worlds.folder import KINDS
-from ...pictures import open_picture
+from tiramisu_edu.errors import FileError, ImageError, TiramisuError
+from tiramisu_edu.files import atomic_path, load_safetensors
+from tiramisu_edu.lab.evaluation.cells import KIND, VERSION
+from tiramisu_edu.lab.worlds.folder import KINDS
+from tiramisu_edu.pictures import open_picture
 
 QUESTION = "Which picture looks more natural?"
 _WORD = 0xFFFFFFFF  # 32 bits

@@ -1,4 +1,4 @@
-"""`python -m tiramisu_edu.course.preference page A B | report KEY VOTES…`: the study without a notebook."""
+"""`python -m studies.preference page A B | report KEY VOTES…`: the study without a notebook."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from ...errors import FileError, TiramisuError
+from tiramisu_edu.errors import FileError, TiramisuError
+
 from .results import report
 from .study import QUESTION, Key, study_of_files, write_page
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one of the two commands; 2 for anything asked wrongly."""
-    parser = argparse.ArgumentParser(prog="python -m tiramisu_edu.course.preference")
+    parser = argparse.ArgumentParser(prog="python -m studies.preference")
     commands = parser.add_subparsers(dest="command", required=True)
     page = commands.add_parser("page", help="write the page for the voters, and the key for yourself")
     page.add_argument("a", type=Path, help="a folder of pictures, or a cell of `tiramisu-edu evaluate`")

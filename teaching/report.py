@@ -1,7 +1,7 @@
 """Every rule's number for every notebook, and every wrong answer tried.
 
-    python -m tiramisu_edu.course.report             # counts; seconds as the headers state them
-    python -m tiramisu_edu.course.report --run       # also runs each notebook and measures its seconds
+    python -m teaching.report             # counts; seconds as the headers state them
+    python -m teaching.report --run       # also runs each notebook and measures its seconds
 
 A number out of range has a `!`, and the exit code is then 1.
 """
@@ -20,6 +20,7 @@ import pandas as pd
 from .lesson import Lesson, notebook_paths, numbers, read_lesson
 from .mutants import try_mistakes
 from .notebooks import execute
+from .solutions import answers_of
 
 RULES = {  # smallest and largest number allowed
     "cells": (25, 45),
@@ -53,11 +54,11 @@ def mutant_table(lessons: Sequence[Lesson]) -> tuple[list[list[str]], bool]:
     """One row per exercise: wrong answers tried, rejected, messages that differ; and whether these are all the same."""
     rows, kept = [], True
     for lesson in lessons:
-        trials = try_mistakes(lesson.number)
+        trials, answers = try_mistakes(lesson.number), answers_of(lesson.number)
         for task in lesson.tasks:
             own = [trial for trial in trials if trial.check == task.check]
             counts = [len(own), sum(trial.rejected for trial in own), len({trial.message for trial in own})]
-            solved = lesson.exercises[task.check].report(lesson.exercises[task.check].solution).passed
+            solved = lesson.exercises[task.check].report(answers[task.check].solution).passed
             fine = solved and counts[0] >= 2 and len(set(counts)) == 1
             rows.append([f"{lesson.number}.{task.number} {task.title}", *map(str, counts), "" if fine else "!"])
             kept = kept and fine
@@ -76,7 +77,7 @@ def measured_seconds(path: Path) -> float:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print both tables; 1 where a number is out of range or a wrong answer gets through."""
-    parser = argparse.ArgumentParser(prog="python -m tiramisu_edu.course.report", description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(prog="python -m teaching.report", description=__doc__.split("\n")[0])
     parser.add_argument("folder", type=Path, nargs="?", default=Path("notebooks"))
     parser.add_argument("--run", action="store_true", help="run each notebook and measure its seconds")
     options = parser.parse_args(arguments)

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import ast
 import functools
-import importlib
-import inspect
 import re
 import textwrap
+from pathlib import Path
 from typing import NamedTuple
 
-from . import exercises
-from .lesson import exercises_of
+from tiramisu_edu.course.exercises import exercises_of
+
+from . import solutions
 
 
 class Trial(NamedTuple):
@@ -23,7 +23,7 @@ class Trial(NamedTuple):
 
     Attributes:
         check: name of the check, as in `check_forward`.
-        code: the wrong answer as it stands in the exercise.
+        code: the wrong answer as it stands among the answers.
         hint: the sentence that should help.
         message: what the check printed.
         rejected: the check did not accept it, and its message has the hint.
@@ -39,21 +39,22 @@ class Trial(NamedTuple):
 def try_mistakes(number: int) -> list[Trial]:
     """Give every listed wrong answer of notebook `number` to its check."""
     trials = []
+    answers = solutions.answers_of(number)
     for check, exercise in exercises_of(number).items():
-        code = _mistakes_in_source(number).get(check, {})
-        for hint, wrong in exercise.mistakes.items():
+        code = _mistakes_in_source(number)[check]
+        for hint, wrong in answers[check].mistakes.items():
             report = exercise.report(wrong)
             rejected = not report.passed and hint in report.message.replace("\n" + " " * 12, "\n")
-            trials.append(Trial(check, code.get(hint, ""), hint, report.message, rejected))
+            trials.append(Trial(check, code[hint], hint, report.message, rejected))
     return trials
 
 
 @functools.cache
 def _mistakes_in_source(number: int) -> dict[str, dict[str, str]]:
-    """check -> hint -> the expression that stands for the wrong answer, read from the module of the exercises."""
-    module = importlib.import_module(f"{exercises.__name__}.nb{number:02d}")
+    """check -> hint -> the expression that stands for the wrong answer, read from the module of the answers."""
+    source = Path(solutions.__file__).with_name(f"nb{number:02d}.py").read_text(encoding="utf-8")
     found: dict[str, dict[str, str]] = {}
-    for statement in ast.parse(inspect.getsource(module)).body:
+    for statement in ast.parse(source).body:
         if isinstance(statement, ast.Assign) and isinstance(statement.value, ast.Call):
             for keyword in statement.value.keywords:
                 if keyword.arg == "mistakes" and isinstance(keyword.value, ast.Dict):

@@ -12,9 +12,10 @@ from typing import Any, NamedTuple
 
 import nbformat
 
-from ..errors import FileError
-from .checks import Exercise
-from .exercises import all_exercises
+from tiramisu_edu.course.checks import Exercise
+from tiramisu_edu.course.exercises import exercises_of
+from tiramisu_edu.errors import FileError
+
 from .notebooks import BEGIN
 
 ALT_WORDS = 5  # an alt text of fewer words does not state a finding
@@ -66,12 +67,6 @@ class Lesson(NamedTuple):
     def exercises(self) -> dict[str, Exercise]:
         """The exercises of its module, by the name of their check."""
         return exercises_of(self.number)
-
-
-def exercises_of(number: int) -> dict[str, Exercise]:
-    """The exercises of notebook `number`, by the name of their check: `check_forward` and so on."""
-    module = f"nb{number:02d}."
-    return {name.removeprefix(module): e for name, e in all_exercises().items() if name.startswith(module)}
 
 
 def notebook_paths(folder: Path) -> list[Path]:

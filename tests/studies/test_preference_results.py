@@ -13,9 +13,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.course.test_preference import a_study, cast, prefers_a
-from tiramisu_edu.course.preference.results import preference, sign_flip_p, vote_interval
-from tiramisu_edu.course.preference.votes import Votes, read_votes
+from studies.preference.results import preference, sign_flip_p, vote_interval
+from studies.preference.votes import Votes, read_votes
+from tests.studies.test_preference import a_study, cast, prefers_a
 from tiramisu_edu.errors import TiramisuError
 from tiramisu_edu.lab.evaluation.significance import interval
 

@@ -1,0 +1,9 @@
+"""`python -m teaching.solutions` records the exercises of every notebook for the package."""
+
+from tiramisu_edu.course.exercises import record_path
+
+from . import recorded
+
+for number in range(1, 11):
+    record_path(number).write_text(recorded(number), encoding="utf-8")
+    print(record_path(number))
