@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from types import ModuleType
@@ -185,10 +185,7 @@ class Circuit(nn.Module):
             return self.sample(n, nothing_known, generator=generator)[:, 0]
         out = []
         for evidence, messages in self._queries(log_weights, copies=n):
-            odds = partial(self.engine.odds, self.plan, self.tables(), messages)
-            shape = self.num_variables, evidence.given.shape[-1]
-            values = traceback.sample(self.plan, odds, shape, n, generator, self.device)
-            out.append(values.T.reshape(n, -1, self.num_variables))
+            out.append(self._walk(self.engine, evidence, messages, partial(traceback.draw, generator=generator), n))
         return torch.cat(out, 1)
 
     @torch.no_grad()
@@ -201,11 +198,10 @@ class Circuit(nn.Module):
         Args:
             log_weights: (B, D, C); the result is (B, D) long.
         """
-        log_weights, _ = self._checked(log_weights)
-        evidence = [Evidence(log_weights=rows.permute(1, 2, 0)) for rows in self.chunks(log_weights)]
-        found = [safe.most_probable(self.plan, self.tables(), some) for some in evidence]
-        check_possible(torch.cat([log_root for _, log_root in found]))
-        return torch.cat([values.T for values, _ in found])
+        out = []
+        for evidence, messages in self._queries(log_weights, partial(safe.forward, mix=torch.amax)):
+            out.append(self._walk(safe, evidence, messages, partial(torch.argmax, dim=-1))[0])
+        return torch.cat(out)
 
     def _apply(self, fn, recurse=True):
         super()._apply(fn, recurse)  # moves and casts the parameters: the plan's indices follow them
@@ -289,17 +285,29 @@ class Circuit(nn.Module):
         shifted = (log_weights - largest[..., None]).to(self.device, self.dtype)
         return shifted, largest.sum(-1, dtype=torch.float64).to(self.device)
 
-    def _queries(self, log_weights: Tensor, copies: int = 1) -> Iterator[tuple[Evidence, Any]]:
+    def _queries(
+        self, log_weights: Tensor, forward: Callable[..., Any] | None = None, copies: int = 1
+    ) -> Iterator[tuple[Evidence, Any]]:
         """Pieces of the evidence, checked, each with its messages, kept; none of Z(w) = 0."""
+        forward = forward or partial(self.engine.forward, keep=True, tapes=self.tapes)
         log_weights, _ = self._checked(log_weights)
         first_row = 0
         for rows in self.chunks(log_weights, copies):
             evidence = Evidence(log_weights=rows.permute(1, 2, 0))
-            messages = self.engine.forward(self.plan, self.tables(), evidence, keep=True, tapes=self.tapes)
+            messages = forward(self.plan, self.tables(), evidence)
             if messages.may_be_impossible:
                 check_possible(messages.log_root, first_row)
             first_row += len(rows)
             yield evidence, messages
+
+    def _walk(
+        self, engine: ModuleType, evidence: Evidence, messages: Any, pick: Callable[[Tensor], Tensor], copies: int = 1
+    ) -> Tensor:
+        """States (copies, B, D) reached from the root; `pick` chooses an index for each row of odds (n, M)."""
+        odds = partial(engine.odds, self.plan, self.tables(), messages)
+        shape = self.num_variables, evidence.given.shape[-1]
+        values = traceback.walk(self.plan, lambda *reached: pick(odds(*reached)), shape, copies, self.device)
+        return values.T.reshape(copies, -1, self.num_variables)
 
     def chunks(self, rows: Tensor, copies: int = 1) -> Iterator[Tensor]:
         """Rows in pieces small enough for the messages to stay within MESSAGE_BYTES."""
