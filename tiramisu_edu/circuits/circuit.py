@@ -22,6 +22,7 @@ from .engines.tape import Tapes
 from .evidence_checks import check_log_weights, check_possible, checked_draw, checked_tensor, checked_values
 from .inputs import get_family
 from .regions import RegionGraph
+from .threads import by_work
 
 MESSAGE_BYTES = 256 * 2**20  # a batch is worked through in chunks whose messages take about this much
 
@@ -103,6 +104,7 @@ class Circuit(nn.Module):
             f"{self.graph.num_parameters:,} parameters"
         )
 
+    @by_work
     def log_likelihood(self, x: Tensor) -> Tensor:
         """log p(x), missing variables summed out; differentiable in the parameters.
 
@@ -121,6 +123,7 @@ class Circuit(nn.Module):
         check_possible(log_p.detach(), may_be_zero=True)
         return log_p
 
+    @by_work
     def log_partition(self, log_weights: Tensor) -> Tensor:
         """log Z(w) = log sum_x p(x) prod_i w_i(x_i), differentiable in the log weights and the parameters.
 
@@ -143,6 +146,7 @@ class Circuit(nn.Module):
         check_possible(log_z.detach())
         return log_z
 
+    @by_work
     @torch.no_grad()
     def posterior_marginals(self, log_weights: Tensor) -> Tensor:
         """p(X_i = v | w) for every variable and value at once, from one forward and one backward pass.
@@ -164,6 +168,7 @@ class Circuit(nn.Module):
             out.append(marginals.permute(2, 0, 1))
         return out[0] if len(out) == 1 else torch.cat(out)
 
+    @by_work
     @torch.no_grad()
     def sample(self, n: int, log_weights: Tensor | None = None, *, generator: torch.Generator | None = None) -> Tensor:
         """Joint samples of p(x | w), by ancestral sampling.
@@ -188,6 +193,7 @@ class Circuit(nn.Module):
             out.append(self._walk(self.engine, evidence, messages, partial(traceback.draw, generator=generator), n))
         return torch.cat(out, 1)
 
+    @by_work
     @torch.no_grad()
     def most_probable(self, log_weights: Tensor) -> Tensor:
         """An explanation x of high p(x) prod_i w_i(x_i), by max-product with traceback.
