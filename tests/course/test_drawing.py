@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from tests.circuits.random_nodes import random_nodes
-from tiramisu_edu.circuits import examples, structures
+from tiramisu_edu.circuits import structures
 from tiramisu_edu.circuits.regions import Region, RegionGraph
+from tiramisu_edu.course import examples
 from tiramisu_edu.course.drawing import draw_circuit, draw_regions, draw_tree, layout, scope_text
 from tiramisu_edu.course.figures import figure_html
 from tiramisu_edu.errors import TiramisuError

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from tests.circuits.random_nodes import random_nodes
-from tiramisu_edu.circuits import examples
 from tiramisu_edu.circuits.enumeration import enumerate_states
+from tiramisu_edu.course import examples
 from tiramisu_edu.course.skyline import skyline_circuit
 from tiramisu_edu.course.ways import ways_down
 

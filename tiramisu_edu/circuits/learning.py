@@ -29,6 +29,7 @@ from .inputs import get_family
 from .threads import by_work, few_threads
 
 READ = 4096  # rows read at once from data that may be larger than memory
+_NUMBERS, _TENSORS = ("epoch", "num_done", "batches", "total", "best_value"), ("parameters", "first", "best")
 
 
 class Rows(Protocol):
@@ -208,10 +209,6 @@ class _Run:
         self.generator.set_state(state["generator"])
 
 
-_NUMBERS = ("epoch", "num_done", "batches", "total", "best_value")
-_TENSORS = ("parameters", "first", "best")
-
-
 def _copy(into: Iterable[Tensor], values: Iterable[Tensor]) -> None:
     for old, new in zip(into, values, strict=True):
         old.copy_(new)
@@ -277,8 +274,7 @@ def maximise(circuit: Circuit, counts: list[Tensor], pseudocount: float, step: f
     Overwrites the counts. Rounding does not add up: a row's deviation from the sum 1 shrinks by 1 - step each time.
     """
     for own, count, parameter in zip(circuit.parameter_list, counts, circuit.plan.parameters):
-        family = get_family(parameter.family or "categorical")
-        own.lerp_(family.maximise(own, count, pseudocount), step)
+        own.lerp_(get_family(parameter.family or "categorical").maximise(own, count, pseudocount), step)
 
 
 def _rows(data: Rows, index: Tensor) -> Tensor:

@@ -8,10 +8,10 @@ from functools import partial
 
 import numpy as np
 
-from ...circuits import examples
 from ...circuits.enumeration import brute_force_joint
 from ...circuits.nodes import Input, Node, Product, Sum
 from ...circuits.reference import ReferenceCircuit
+from .. import examples
 from ..checks import Exercise
 
 P_BRIGHT = {"day": [0.9, 0.8, 0.7], "night": [0.2, 0.1, 0.3]}

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from ...circuits import examples
 from ...circuits.nodes import Input, Node, Product
 from ...circuits.reference import ReferenceCircuit
+from .. import examples
 from ..checks import Exercise
 from ..skyline import skyline_circuit
 from .nb02 import three_pixels

@@ -9,10 +9,10 @@ from functools import partial
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ...circuits import examples
 from ...circuits.nodes import Input, Node, Sum
 from ...circuits.reference import ReferenceCircuit
 from ...circuits.soft_evidence import log
+from .. import examples
 from ..checks import Exercise, normalised
 from ..skyline import skyline_circuit
 from .nb02 import three_pixels

@@ -39,7 +39,7 @@ def run(options: Options) -> int:
     facts = machine_facts(device)
     print(facts, flush=True)
     if options.what == "em":
-        sizes = (16, 256) if quick else (128, 10_000)
+        sizes = (16, 256) if quick else (128, 3_200)
         known = ["cirkit"] if peers and "cirkit" in peers.available_peers() else []
         sections = [facts, bench_em.epochs_table(["tiramisu-edu", *known], *sizes).markdown()]
     else:

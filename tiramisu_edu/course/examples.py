@@ -14,9 +14,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
+from ..circuits.nodes import Input, Node, Product, Row, Sum, indicator
+from ..circuits.reference import ReferenceCircuit
 from ..errors import StructureError
-from .nodes import Input, Node, Product, Row, Sum, indicator
-from .reference import ReferenceCircuit
 
 
 def naive_bayes(weights: Row, tables: Sequence[Sequence[Row]]) -> ReferenceCircuit:
