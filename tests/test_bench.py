@@ -42,7 +42,7 @@ def test_the_raw_products_are_those_of_the_query():
         assert counter.get_total_flops() == 2 * passes * edges * 4
 
 
-def test_the_command_writes_tables_and_a_figure(tmp_path, capsys):
+def test_the_command_writes_tables(tmp_path, capsys):
     assert main(["bench", "circuits", "--quick", "--threads", "1", "--out", str(tmp_path)]) == 0
     printed = capsys.readouterr().out
     assert "raw bmm" in printed and "log-log slope" in printed
@@ -50,13 +50,12 @@ def test_the_command_writes_tables_and_a_figure(tmp_path, capsys):
     assert len(report["rows"]) == 8 and {g["what"] for g in report["growth"]} == {"D", "C", "K", "B"}
     assert all(row["ratio"] > 0 for row in report["rows"])
     assert (tmp_path / "circuits.md").read_text().count("| tree |") == 4
-    assert (tmp_path / "circuits.png").stat().st_size > 10_000
 
 
 def test_peers_need_a_checkout(monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "benchmarks.rivals", None)
     assert main(["bench", "circuits", "--peers", "--quick"]) == 2
-    assert "--peers needs a checkout" in capsys.readouterr().err
+    assert "em and --peers need a checkout" in capsys.readouterr().err
 
 
 def test_steps_are_timed_in_processes_of_their_own(tmp_path):

@@ -7,7 +7,7 @@ timed over one epoch of full-batch EM. Each line has the log-likelihood that its
 
 from __future__ import annotations
 
-import importlib
+import copy
 import json
 import os
 import re
@@ -15,24 +15,22 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
-from importlib.metadata import version
 from pathlib import Path
 
 import pandas as pd
 import torch
 
-from ..circuits import structures
-from ..circuits.circuit import Circuit
-from ..circuits.learning import expected_counts, maximise
-from ..errors import TiramisuError
-from .table import Table
+from benchmarks.peers import PSEUDOCOUNT, Problem, available_peers, make_problem, ours
+from tiramisu_edu.circuits.learning import expected_counts, maximise
+from tiramisu_edu.errors import TiramisuError
+from tiramisu_edu.lab.table import Table
 
 GRID, CATEGORIES, BATCH, OURS = 16, 256, 64, "tiramisu-edu"
 EPOCH, STEPS = "epoch", {"e_step": "E-step of 64", "em_step": "mini-batch EM, 64", "epoch": "full-batch epoch"}
 COLUMNS = ["library", "repeated", "samples/s", "peak memory MB", "parameters MB", "log p of a row"]
 
 
-def epochs_table(libraries: Sequence[str], num_latents: int, samples: int) -> Table:
+def steps_table(libraries: Sequence[str], num_latents: int, samples: int) -> Table:
     """Every step of each library, in turn, in a fresh process, so that peaks do not mix.
 
     Raises:
@@ -46,19 +44,16 @@ def epochs_table(libraries: Sequence[str], num_latents: int, samples: int) -> Ta
         if done.returncode:
             raise TiramisuError(f"{name} failed: {done.stderr.strip()[-300:]}")
         lines.append(json.loads(done.stdout.splitlines()[-1]))
-    circuit, x = _problem(num_latents)
-    circuit.double().engine_name = "safe"
-    truth = f"log p of the row in log space and float64 {circuit.log_likelihood(x[:1]).item():.2f}"
+    problem = _problem(num_latents)
+    circuit = copy.deepcopy(problem.circuit).double()
+    circuit.engine_name = "safe"
+    truth = f"log p of the row in log space and float64 {circuit.log_likelihood(problem.x[:1]).item():.2f}"
     title = f"EM, {GRID} x {GRID} variables, {CATEGORIES} categories, quad-tree K = {num_latents}; {truth}"
     return Table(title, pd.DataFrame(lines, columns=COLUMNS))
 
 
-def _problem(num_latents: int) -> tuple[Circuit, torch.Tensor]:
-    """Random parameters, and a batch of random data; what `benchmarks.peers` makes with this seed."""
-    generator = torch.Generator().manual_seed(0)
-    graph = structures.quad_tree(GRID, GRID, num_categories=CATEGORIES, num_latents=num_latents)
-    circuit = Circuit(graph, generator=generator)
-    return circuit, torch.randint(CATEGORIES, (BATCH, GRID**2), generator=generator)
+def _problem(num_latents: int) -> Problem:
+    return make_problem("quad", GRID**2, CATEGORIES, num_latents, BATCH, torch.Generator().manual_seed(0))
 
 
 def _peak_bytes() -> int:
@@ -70,8 +65,10 @@ def _peak_bytes() -> int:
 
 def _measure(name: str, step: str, num_latents: int, samples: int) -> list[str]:
     """A line of the table; memory is what lies above that of the idle process."""
-    idle = _peak_bytes()
-    label, run, log_likelihood = (_ours if name == OURS else _peer)(name, step, num_latents, samples)
+    peer, idle = ours() if name == OURS else available_peers()[name], _peak_bytes()
+    problem = _problem(num_latents)
+    calls = peer.build(problem)
+    run = _epoch(problem, samples) if step == EPOCH else calls[step]
     clock = time.process_time if torch.get_num_threads() == 1 else time.perf_counter
     seconds, done = 0.0, 0
     run()  # what is made once
@@ -79,33 +76,23 @@ def _measure(name: str, step: str, num_latents: int, samples: int) -> list[str]:
         start = clock()
         run()
         seconds, done = seconds + clock() - start, done + (samples if step == EPOCH else BATCH)
-    parameters = 84 * num_latents**2 + num_latents + GRID**2 * num_latents * CATEGORIES
-    megabytes = [f"{size / 1e6:.0f}" for size in (_peak_bytes() - idle, 4 * parameters)]
-    return [label, STEPS[step], f"{done / seconds:.0f}", *megabytes, f"{log_likelihood():.2f}"]
+    sizes = _peak_bytes() - idle, 4 * problem.circuit.graph.num_parameters
+    log_p = float(calls["log_likelihood"]()[0])
+    megabytes = [f"{size / 1e6:.0f}" for size in sizes]
+    return [f"{peer.name} {peer.version}", STEPS[step], f"{done / seconds:.0f}", *megabytes, f"{log_p:.2f}"]
 
 
-Calls = tuple[str, Callable[[], object], Callable[[], float]]  # a label, the step, and log p of the first row
-
-
-def _ours(name: str, step: str, num_latents: int, samples: int) -> Calls:
-    """As `fit_em` does it: expected counts in buffers that are kept, then new parameters, mixed in by 0."""
-    circuit, x = _problem(num_latents)
-    data = x if step != EPOCH else x.repeat(-(-samples // BATCH), 1)[:samples]
+def _epoch(problem: Problem, samples: int) -> Callable[[], object]:
+    """One epoch of full-batch EM, as `fit_em` does it."""
+    circuit = problem.circuit
+    data = problem.x.repeat(-(-samples // BATCH), 1)[:samples]
     counts = [torch.empty_like(table) for table in circuit.tables()]
 
     def run() -> None:
         expected_counts(circuit, data, out=counts)
-        if step != "e_step":
-            maximise(circuit, counts, 0.1, step=0.0)
+        maximise(circuit, counts, PSEUDOCOUNT, step=0.0)
 
-    return f"{name} {version(name)}", run, lambda: circuit.log_likelihood(x[:1]).item()
-
-
-def _peer(name: str, step: str, num_latents: int, samples: int) -> Calls:
-    """A peer's own step on the same problem."""
-    peer = importlib.import_module("benchmarks.peers").available_peers()[name]
-    calls = peer.prepare("quad", GRID**2, CATEGORIES, num_latents, BATCH, torch.Generator().manual_seed(0))
-    return f"{peer.name} {peer.version}", calls[step], lambda: float(calls["log_likelihood"]()[0])
+    return run
 
 
 if __name__ == "__main__":
