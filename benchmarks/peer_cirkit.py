@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmarks.peers import Calls, Problem, differentiate
+from benchmarks.peers import PSEUDOCOUNT, Calls, Problem, differentiate
 from tiramisu_edu.circuits.circuit import Circuit
 
 
@@ -79,10 +79,13 @@ def calls(problem: Problem) -> Calls:
     from cirkit.backend.torch.em_optimizer import EM
 
     model, plain = (compiled(problem.circuit, softmax=softmax) for softmax in (True, False))
-    optimizer = EM(plain, lr=0.0, pseudocount=0.1)
+    optimizer = EM(plain, lr=0.0, pseudocount=PSEUDOCOUNT)
 
-    def e_step() -> Tensor:
-        result = differentiate(lambda: log_likelihood(plain, problem.x), plain)
+    def e_step() -> Tensor:  # the gradients times the parameters are the counts
+        return differentiate(lambda: log_likelihood(plain, problem.x), plain)
+
+    def em_step() -> Tensor:
+        result = e_step()
         optimizer.step()
         return result
 
@@ -90,4 +93,5 @@ def calls(problem: Problem) -> Calls:
         "log_likelihood": torch.no_grad()(lambda: log_likelihood(model, problem.x)),
         "forward_backward": lambda: differentiate(lambda: log_likelihood(model, problem.x), model),
         "e_step": e_step,
+        "em_step": em_step,
     }

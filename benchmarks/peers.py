@@ -9,7 +9,7 @@ A peer that is not installed is absent. The adapters copy the parameters of our 
 
     name          region graph                         beyond log_likelihood and forward_backward
     safe          any                                  marginals (this package in log space)
-    cirkit        without ties                         e_step (its EM optimiser, with a step of size 0)
+    cirkit        without ties                         e_step, em_step (its EM optimiser)
     spflow        without ties                         -
     simple-einet  binary, D a power of two             -
     dynamax       tied_hmm                             marginals, smoothing (of the states), e_step
@@ -36,12 +36,13 @@ from tiramisu_edu.circuits import structures
 from tiramisu_edu.circuits.circuit import Circuit
 from tiramisu_edu.circuits.engines import fast
 from tiramisu_edu.circuits.engines.messages import Evidence
-from tiramisu_edu.circuits.learning import expected_counts
+from tiramisu_edu.circuits.learning import expected_counts, maximise
 from tiramisu_edu.circuits.regions import RegionGraph
 from tiramisu_edu.errors import TiramisuError
 
 Calls = dict[str, Callable[[], Any]]
 ON_CUDA = ("pyjuice",)
+PSEUDOCOUNT = 0.1
 STRUCTURES = ("quad", "binary", "latent_tree", "hmm", "tied_hmm", "rat")
 
 
@@ -85,7 +86,8 @@ class Peer:
         forward_backward: log p(x), (B,), and the gradient in all parameters (of ours: the flows).
         marginals: p(X_i = v | w), (B, D, C).
         smoothing: the posterior of the hidden states, (B, D, K).
-        e_step: expected counts of all parameters.
+        e_step: expected counts of all parameters; log p(x), (B,) or their sum.
+        em_step: the same, and new parameters from the counts, mixed with the old ones by 0, so that they stay.
 
         Args:
             structure: one of `structures`.
@@ -159,11 +161,19 @@ def differentiate(log_likelihood: Callable[[], Tensor], module: torch.nn.Module)
 
 def _our_calls(problem: Problem) -> Calls:
     circuit, x = problem.circuit, problem.x
+    counts = [torch.empty_like(table) for table in circuit.tables()]
+
+    def em_step() -> float:
+        _, log_likelihood = expected_counts(circuit, x, out=counts)
+        maximise(circuit, counts, PSEUDOCOUNT, step=0.0)
+        return log_likelihood
+
     calls = {
         "log_likelihood": torch.no_grad()(lambda: circuit.log_likelihood(x)),
         "forward_backward": lambda: differentiate(lambda: circuit.log_likelihood(x), circuit),
         "marginals": lambda: circuit.posterior_marginals(problem.log_weights),
-        "e_step": lambda: expected_counts(circuit, x),
+        "e_step": lambda: expected_counts(circuit, x, out=counts)[1],
+        "em_step": em_step,
     }
     levels = [level for level in circuit.plan.levels if level.is_input]
     if len(levels) == 1 and circuit.plan.is_simple:

@@ -23,7 +23,7 @@ from tests.circuits.oracle import (
     random_evidence,
     weighted,
 )
-from tiramisu_edu.circuits.interchange import to_reference
+from tests.circuits.scalar_nodes import to_reference
 from tiramisu_edu.errors import EvidenceError
 
 TOLERANCE = 1e-5

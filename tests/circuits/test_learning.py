@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.circuits.oracle import graphs, random_circuit, random_evidence
+from tests.circuits.scalar_nodes import to_reference
 from tiramisu_edu.checkpoint import Checkpoint
 from tiramisu_edu.circuits import structures
 from tiramisu_edu.circuits.circuit import Circuit
-from tiramisu_edu.circuits.interchange import to_reference
 from tiramisu_edu.circuits.learning import expected_counts, fit_em, maximise
 from tiramisu_edu.errors import EvidenceError, FileError, TiramisuError
 

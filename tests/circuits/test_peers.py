@@ -152,7 +152,29 @@ def test_peers_are_timed_beside_ours_on_the_device_they_need(monkeypatch):
     assert {(row.structure, row.query) for row in rows} == {
         (structure, query) for structure in ("quad", "tied_hmm") for query in QUERIES
     }
+    assert all(max(row.errors) < 1e-5 for row in rows)
     assert rivals.measure_peers([2], **sizes, device=torch.device("cuda")) == []
+
+
+def test_a_peer_that_saturates_is_told_from_one_that_is_right(monkeypatch):
+    """Log values clamped at -7, as cirkit clamps them at log 2.2e-308: ours is right, theirs is off by the rest."""
+    right = available_peers()["safe"]
+
+    def clamped(problem):
+        return {"log_likelihood": lambda: right.build(problem)["log_likelihood"]().clamp_min(-7.0)}
+
+    monkeypatch.setattr(rivals, "available_peers", lambda: {"safe": replace(right, build=clamped)})
+    monkeypatch.setattr(rivals, "CASES", (("quad", 16),))
+    (row,) = rivals.measure_peers([2], num_categories=3, batch=2, budget=0.0, progress=False)
+    assert row.errors[0] < 1e-5 and row.errors[1] > 5
+
+
+@pytest.mark.parametrize("structure", ["quad", "latent_tree", "hmm"])
+def test_steps_of_cirkit_are_ours(structure):
+    calls = need("cirkit").prepare(structure, **SIZES, generator=seeded())
+    own = ours().prepare(structure, **SIZES, generator=seeded())
+    for step in ("e_step", "em_step", "em_step"):  # mixed in by 0: the parameters stay
+        np.testing.assert_allclose(float(calls[step]().sum()), own[step](), rtol=1e-5)
 
 
 def test_simple_einet_needs_a_power_of_two():

@@ -59,25 +59,31 @@ def close(found, expected, terms=0.0):
     return bool((error[~is_impossible] < 1e-5).all())
 
 
+def arguments(case, constant):
+    """The weights and the messages of a level as its kernels take them."""
+    indices = engine.level_indices(case.level, constant, DEVICE)
+    source = engine.Source(case.units, case.scales, indices.children, *case.units.stride())
+    return engine.Weights(case.theta, indices.theta_rows), source
+
+
 @pytest.mark.parametrize("kind", ["plain", "peaked", "impossible"])
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_sum_kernels_equal_their_twins(shape, kind):
     for is_shared in (False, True):
         case = Case.random(*shape, kind=kind, is_shared=is_shared, seed=sum(shape)).to(DEVICE)
-        level, indices = case.level, engine.level_indices(case.level, case.constant, DEVICE)
-        source = engine.Source(case.units, case.scales)
+        level, (weights, source) = case.level, arguments(case, case.constant)
         out, scale = case.units.new_empty(case.flow.shape), case.units.new_empty(case.flow.shape[0], 1, shape[-1])
-        kept = engine.sum_forward(level, indices, case.theta, source, out, scale, True)
+        kept = engine.sum_forward(level, weights, source, out, scale, True)
         assert close(out + scale, log_u_of(case), terms=scale)
         out.fill_(torch.nan)
-        engine.sum_forward(level, indices, case.theta, source, out, scale, False)
+        engine.sum_forward(level, weights, source, out, scale, False)
         assert close(out + scale, log_u_of(case), terms=scale)
 
-        target = torch.zeros_like(case.units)
-        engine.sum_backward(level, indices, case.theta, source, kept, out, case.flow, target)
+        target, own = torch.zeros_like(case.units), engine.Own(kept.maximum, out, kept.u, case.flow)
+        engine.sum_backward(level, weights, source, own, target)
         assert close(target[: case.constant], product_flows(case)[: case.constant])
         gradient = torch.ones_like(case.theta)
-        engine.sum_gradient(level, indices, case.theta, source, kept, out, case.flow, gradient)
+        engine.sum_gradient(level, weights, source, own, gradient)
         assert gradient.isfinite().all()
         assert close((gradient - 1) * case.theta, edge_flows(case))
 
@@ -85,12 +91,12 @@ def test_sum_kernels_equal_their_twins(shape, kind):
 def test_the_likelier_partition_keeps_its_digits():
     """Units near 1 under a log scale of 1e5, where float32 has two digits behind the point, beside a scale of 0."""
     case = Case.random(1, 3, 2, 4, 1, 17, kind="plain", is_shared=False, seed=0).to(DEVICE)
-    indices = engine.level_indices(case.level, case.constant, DEVICE)
+    weights, source = arguments(case, case.constant)
     case.units.copy_(torch.randn(case.units.shape, generator=torch.Generator().manual_seed(0)))
-    case.scales[indices.children[0, 0]], case.scales[indices.children[0, 1]] = 0, 1e5
-    source, out, target = engine.Source(case.units, case.scales), torch.empty_like(case.flow), case.units.clone()
-    kept = engine.sum_forward(case.level, indices, case.theta, source, out, case.units.new_empty(1, 1, 17), True)
-    engine.sum_backward(case.level, indices, case.theta, source, kept, out, case.flow, target)
+    case.scales[source.children[0, 0]], case.scales[source.children[0, 1]] = 0, 1e5
+    out, target = torch.empty_like(case.flow), case.units.clone()
+    kept = engine.sum_forward(case.level, weights, source, out, case.units.new_empty(1, 1, 17), True)
+    engine.sum_backward(case.level, weights, source, engine.Own(kept.maximum, out, kept.u, case.flow), target)
     assert close(target[: case.constant], product_flows(case)[: case.constant])
 
 
@@ -100,14 +106,15 @@ def test_hard_kernels_equal_their_twins(K, C, B):
         case = Case.random(3, K, 1, C, 1, B, kind="impossible", is_shared=is_shared, seed=K, is_input=True).to(DEVICE)
         g = torch.Generator().manual_seed(C)
         values = torch.randint(-1, C, (B, len(case.units)), generator=g).T.to(DEVICE)
-        indices = engine.level_indices(case.level, -1, DEVICE)
+        weights, source = arguments(case, -1)
+        given = engine.Values(values, source.children, *values.stride())
         out = torch.empty_like(case.flow)
-        kept = engine.hard_forward(case.level, indices, case.theta, values, out, True)
+        kept = engine.hard_forward(case.level, weights, given, out, True)
         assert close(out, hard_log_u(case, values))
         assert torch.allclose(kept.u.log(), out)
         flow = case.flow.masked_fill(out == -torch.inf, 0.0)
         gradient = torch.ones_like(case.theta)
-        engine.hard_gradient(case.level, indices, values, kept.u, flow, gradient)
+        engine.hard_gradient(case.level, weights, given, engine.Own(kept.u, out, kept.u, flow), gradient)
         assert close((gradient - 1) * case.theta, hard_edge_flows(case, values, flow))
 
 
@@ -244,6 +251,12 @@ def test_the_engine_is_chosen_by_device_and_dtype(monkeypatch):
         assert engines.choose(None, gpu, torch.float32) is fast
         with pytest.raises(TiramisuError, match=r"compute capability 8\.0 or newer, not 7\.5"):
             engines.choose("triton", gpu, torch.float32)
+    with monkeypatch.context() as patch:
+        patch.setattr(triton, "__version__", "3.5.1")
+        engines._fault_of_triton.cache_clear()
+        with pytest.raises(TiramisuError, match=r"need triton 3\.6 or newer, not 3\.5\.1"):
+            engines.choose("triton", cpu, torch.float32)
+        engines._fault_of_triton.cache_clear()
     monkeypatch.setattr(engines, "find_spec", lambda name: None)
     assert engines.choose(None, gpu, torch.float32) is fast
     with pytest.raises(TiramisuError, match="triton is not installed"):
@@ -260,18 +273,18 @@ def test_the_kernels_compile_for_a_gpu(tmp_path):
         from triton.backends.compiler import GPUTarget
         from triton.compiler import ASTSource
         from tiramisu_edu.circuits.engines import triton_kernels as kernels
+        from tiramisu_edu.circuits.engines.triton_tiles import How, Own, Sizes, Source, Target, Values, Weights
 
-        tiles = {"BLOCK_K": 32, "BLOCK_J": 32, "BLOCK_B": 16, "BLOCK_C": 32, "PRECISION": "tf32x3"}
-        constants = {"S": 2, "KEEP": True, "EXCLUSIVE": False, "TIED": True} | tiles
-        pointers = {"theta_rows": "*i32", "children": "*i32", "variables": "*i32", "values": "*i64"}
+        f, i, n = "*fp32", "*i32", "i32"
+        kinds = {
+            "weights": Weights(f, i), "source": Source(f, f, i, n, n, n), "own": Own(f, f, f, f),
+            "target": Target(f, n, n, n), "given": Values("*i64", i, n, n), "sizes": Sizes(n, n, n, n, n),
+            "scales": f, "gradient": f, "HOW": "constexpr",
+        }
+        how = {"HOW": How(32, 32, 16, 2, True, "tf32x3")}
         for kernel in ("sum_forward", "sum_backward", "sum_gradient", "hard_forward", "hard_gradient"):
             kernel = getattr(kernels, kernel)
-            integers = [name for name in kernel.arg_names if name.startswith(("num_", "stride_", "child_", "target_"))]
-            signature = {name: "*fp32" for name in kernel.arg_names} | {name: "i32" for name in [*integers, "batch"]}
-            signature |= pointers | {name: "constexpr" for name in constants}
-            signature = {name: signature[name] for name in kernel.arg_names}
-            own = {name: value for name, value in constants.items() if name in signature}
-            source = ASTSource(kernel, signature, own)
+            source = ASTSource(kernel, {name: kinds[name] for name in kernel.arg_names}, how)
             compiled = triton.compile(source, target=GPUTarget("cuda", 90, 32), options={"enable_fp_fusion": True})
             assert compiled.asm["cubin"]
     """

@@ -3,30 +3,29 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from ..errors import StructureError
 from . import circuit_file
 from .differentiable import LogPartition
 from .engines import choose, safe, traceback
 from .engines.messages import Evidence
-from .engines.plan import compile_plan, laid_out
 from .engines.tape import Tapes
-from .evidence_checks import check_log_weights, check_possible, checked_draw, checked_tensor, checked_values
-from .inputs import get_family
+from .evidence_checks import check_log_weights, check_possible, checked_draw, checked_values
 from .regions import RegionGraph
+from .tables import Tables
+from .threads import by_work
 
 MESSAGE_BYTES = 256 * 2**20  # a batch is worked through in chunks whose messages take about this much
 
 
-class Circuit(nn.Module):
+class Circuit(Tables):
     """p(x) over D variables with C categories, as a smooth and decomposable circuit.
 
     Parameters are probabilities, stored normalised: per level of equal regions a tensor theta (R, K_out, M) that sums
@@ -48,44 +47,10 @@ class Circuit(nn.Module):
         dtype: torch.dtype = torch.float32,
         engine: str | None = None,
     ):
-        super().__init__()
-        if not isinstance(graph, RegionGraph):
-            raise StructureError(f"a circuit is made from a RegionGraph, not from {type(graph).__name__}")
-        if dtype not in (torch.float32, torch.float64):
-            raise StructureError(f"a circuit computes in torch.float32 or torch.float64, not in {dtype}")
-        self.graph = graph
-        self.plan = compile_plan(graph)
-        self.parameter_list = nn.ParameterList()
-        for parameter in self.plan.parameters:
-            family = get_family(parameter.family or "categorical")  # sum weights are categorical over their products
-            start = family.start(parameter.shape, generator, dtype)
-            if parameter.family is not None:
-                start = laid_out(start)
-            self.parameter_list.append(nn.Parameter(start, requires_grad=family.is_learned))
+        super().__init__(graph, generator, dtype)
         self.engine_name = engine
         self.tapes = Tapes()  # buffers for queries, at most MESSAGE_BYTES each
         self.facts: dict[str, object] = {}  # what is known of its making: data, seed, likelihood
-
-    @property
-    def num_variables(self) -> int:
-        return self.graph.num_variables
-
-    @property
-    def num_categories(self) -> int:
-        return self.graph.num_categories
-
-    @property
-    def families(self) -> list[str | None]:
-        """Per parameter the family of its input regions, None for sums."""
-        return [parameter.family for parameter in self.plan.parameters]
-
-    @property
-    def device(self) -> torch.device:
-        return self.parameter_list[0].device
-
-    @property
-    def dtype(self) -> torch.dtype:
-        return self.parameter_list[0].dtype
 
     @property
     def engine(self) -> ModuleType:
@@ -96,13 +61,7 @@ class Circuit(nn.Module):
         """
         return choose(self.engine_name, self.device, self.dtype)
 
-    def extra_repr(self) -> str:
-        return (
-            f"{self.num_variables} variables, {self.num_categories} categories, {len(self.graph.regions)} regions in "
-            f"{len(self.plan.levels)} levels, {self.graph.num_sum_edges:,} sum edges, "
-            f"{self.graph.num_parameters:,} parameters"
-        )
-
+    @by_work
     def log_likelihood(self, x: Tensor) -> Tensor:
         """log p(x), missing variables summed out; differentiable in the parameters.
 
@@ -121,6 +80,7 @@ class Circuit(nn.Module):
         check_possible(log_p.detach(), may_be_zero=True)
         return log_p
 
+    @by_work
     def log_partition(self, log_weights: Tensor) -> Tensor:
         """log Z(w) = log sum_x p(x) prod_i w_i(x_i), differentiable in the log weights and the parameters.
 
@@ -143,6 +103,7 @@ class Circuit(nn.Module):
         check_possible(log_z.detach())
         return log_z
 
+    @by_work
     @torch.no_grad()
     def posterior_marginals(self, log_weights: Tensor) -> Tensor:
         """p(X_i = v | w) for every variable and value at once, from one forward and one backward pass.
@@ -164,6 +125,7 @@ class Circuit(nn.Module):
             out.append(marginals.permute(2, 0, 1))
         return out[0] if len(out) == 1 else torch.cat(out)
 
+    @by_work
     @torch.no_grad()
     def sample(self, n: int, log_weights: Tensor | None = None, *, generator: torch.Generator | None = None) -> Tensor:
         """Joint samples of p(x | w), by ancestral sampling.
@@ -185,12 +147,10 @@ class Circuit(nn.Module):
             return self.sample(n, nothing_known, generator=generator)[:, 0]
         out = []
         for evidence, messages in self._queries(log_weights, copies=n):
-            odds = partial(self.engine.odds, self.plan, self.tables(), messages)
-            shape = self.num_variables, evidence.given.shape[-1]
-            values = traceback.sample(self.plan, odds, shape, n, generator, self.device)
-            out.append(values.T.reshape(n, -1, self.num_variables))
+            out.append(self._walk(self.engine, evidence, messages, partial(traceback.draw, generator=generator), n))
         return torch.cat(out, 1)
 
+    @by_work
     @torch.no_grad()
     def most_probable(self, log_weights: Tensor) -> Tensor:
         """An explanation x of high p(x) prod_i w_i(x_i), by max-product with traceback.
@@ -201,61 +161,14 @@ class Circuit(nn.Module):
         Args:
             log_weights: (B, D, C); the result is (B, D) long.
         """
-        log_weights, _ = self._checked(log_weights)
-        evidence = [Evidence(log_weights=rows.permute(1, 2, 0)) for rows in self.chunks(log_weights)]
-        found = [safe.most_probable(self.plan, self.tables(), some) for some in evidence]
-        check_possible(torch.cat([log_root for _, log_root in found]))
-        return torch.cat([values.T for values, _ in found])
-
-    def _apply(self, fn, recurse=True):
-        super()._apply(fn, recurse)  # moves and casts the parameters: the plan's indices follow them
-        self.plan = self.plan.to(self.device)
-        for own, parameter in zip(self.parameter_list, self.plan.parameters):
-            if parameter.family is not None:
-                own.data = laid_out(own.data)
-        return self
+        out = []
+        for evidence, messages in self._queries(log_weights, partial(safe.forward, mix=torch.amax)):
+            out.append(self._walk(safe, evidence, messages, partial(torch.argmax, dim=-1))[0])
+        return torch.cat(out)
 
     def forward(self, x: Tensor) -> Tensor:
         """As `log_likelihood`, so that `torch.func.functional_call` can put other parameters in."""
         return self.log_likelihood(x)
-
-    def tables(self) -> list[Tensor]:
-        """theta (R, K_out, M) of every level, probabilities that sum to one over M; differentiable."""
-        own = zip(self.parameter_list, self.families)
-        return [theta if name is None else get_family(name).table(theta, self.num_categories) for theta, name in own]
-
-    def region_table(self, index: int) -> Tensor:
-        """theta (K_out, M) of region `index` of the graph."""
-        parameter, row = self._owner(index)
-        return self.tables()[parameter][row]
-
-    @torch.no_grad()
-    def set_region_table(self, index: int, table: Tensor) -> None:
-        """Give region `index` of the graph, and all regions tied to it, the probabilities theta.
-
-        Args:
-            index: of a sum or a categorical input.
-            table: (K_out, M), non-negative, each row summing to one.
-
-        Raises:
-            StructureError: for another shape, for rows that are no distributions, or a region of another family.
-        """
-        parameter, row = self._owner(index)
-        checked_tensor("table", table)
-        family, own = self.plan.parameters[parameter].family, self.parameter_list[parameter]
-        if family not in (None, "categorical"):
-            raise StructureError(f"region {index} holds the parameters of its family {family!r}, not a table")
-        if table.shape != own.shape[1:]:
-            raise StructureError(f"region {index} needs a table of {tuple(own.shape[1:])}, not {tuple(table.shape)}")
-        sums = table.double().sum(-1)
-        if not (table >= 0).all() or not torch.allclose(sums, torch.ones_like(sums), atol=1e-5):
-            raise StructureError(f"the table of region {index} must be non-negative, and each row sum to one")
-        own[row] = table.to(own)
-
-    def _owner(self, index: int) -> tuple[int, int]:
-        if not isinstance(index, int) or not 0 <= index < len(self.graph.regions):
-            raise StructureError(f"regions are numbered 0 … {len(self.graph.regions) - 1}; there is no {index!r}")
-        return self.plan.region_parameter[index]
 
     def save(self, path: str | Path, *, half: bool = False, **facts: object) -> None:
         """Write structure, parameters and any `facts` (JSON values: data, seed, likelihood) to one safetensors file.
@@ -289,17 +202,29 @@ class Circuit(nn.Module):
         shifted = (log_weights - largest[..., None]).to(self.device, self.dtype)
         return shifted, largest.sum(-1, dtype=torch.float64).to(self.device)
 
-    def _queries(self, log_weights: Tensor, copies: int = 1) -> Iterator[tuple[Evidence, Any]]:
+    def _queries(
+        self, log_weights: Tensor, forward: Callable[..., Any] | None = None, copies: int = 1
+    ) -> Iterator[tuple[Evidence, Any]]:
         """Pieces of the evidence, checked, each with its messages, kept; none of Z(w) = 0."""
+        forward = forward or partial(self.engine.forward, keep=True, tapes=self.tapes)
         log_weights, _ = self._checked(log_weights)
         first_row = 0
         for rows in self.chunks(log_weights, copies):
             evidence = Evidence(log_weights=rows.permute(1, 2, 0))
-            messages = self.engine.forward(self.plan, self.tables(), evidence, keep=True, tapes=self.tapes)
+            messages = forward(self.plan, self.tables(), evidence)
             if messages.may_be_impossible:
                 check_possible(messages.log_root, first_row)
             first_row += len(rows)
             yield evidence, messages
+
+    def _walk(
+        self, engine: ModuleType, evidence: Evidence, messages: Any, pick: Callable[[Tensor], Tensor], copies: int = 1
+    ) -> Tensor:
+        """States (copies, B, D) reached from the root; `pick` chooses an index for each row of odds (n, M)."""
+        odds = partial(engine.odds, self.plan, self.tables(), messages)
+        shape = self.num_variables, evidence.given.shape[-1]
+        values = traceback.walk(self.plan, lambda *reached: pick(odds(*reached)), shape, copies, self.device)
+        return values.T.reshape(copies, -1, self.num_variables)
 
     def chunks(self, rows: Tensor, copies: int = 1) -> Iterator[Tensor]:
         """Rows in pieces small enough for the messages to stay within MESSAGE_BYTES."""

@@ -6,6 +6,7 @@ import torch
 
 from ..errors import TiramisuError
 from .engines.messages import Evidence
+from .threads import few_threads
 
 
 class LogPartition(torch.autograd.Function):
@@ -26,7 +27,8 @@ class LogPartition(torch.autograd.Function):
     @staticmethod
     def backward(ctx, grad):
         log_weights, *parameters = ctx.saved_tensors
-        with torch.no_grad():
+        is_soft = ctx.evidence.values is None
+        with torch.no_grad(), few_threads(ctx.plan, ctx.evidence.given.shape[-1], is_soft):
             marginals = torch.zeros_like(ctx.evidence.log_weights) if ctx.needs_input_grad[3] else None
             gradients = [torch.zeros_like(p) for p in parameters] if any(ctx.needs_input_grad[4:]) else None
             asked = {"root_flow": grad, "gradients": gradients, "marginals": marginals}

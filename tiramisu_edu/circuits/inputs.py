@@ -21,6 +21,7 @@ class InputFamily(ABC):
 
     name: str
     is_learned = True
+    size: int | None = None  # numbers that learning sets per unit; None for one per category
 
     def check(self, num_units: int, num_categories: int) -> str | None:
         """Why a region of this shape cannot have this family, or None."""
@@ -41,10 +42,6 @@ class InputFamily(ABC):
         A unit without any count keeps its parameters. The counts may be overwritten.
         """
 
-    def size(self, num_categories: int) -> int:
-        """Numbers that learning sets per unit."""
-        return num_categories
-
 
 class Categorical(InputFamily):
     """Any distribution: the parameters are the table itself, and the M-step is exact."""
@@ -61,11 +58,10 @@ class Categorical(InputFamily):
         return normalised_counts(parameters, counts, pseudocount)
 
 
-class Indicator(InputFamily):
+class Indicator(Categorical):
     """Unit k is 1[x = k]: fixed, one unit per category."""
 
-    name = "indicator"
-    is_learned = False
+    name, is_learned, size = "indicator", False, 0
 
     def check(self, num_units: int, num_categories: int) -> str | None:
         return None if num_units == num_categories else "an indicator region has one unit per category"
@@ -73,20 +69,14 @@ class Indicator(InputFamily):
     def start(self, shape: tuple[int, int, int], generator: torch.Generator | None, dtype: torch.dtype) -> Tensor:
         return torch.eye(shape[2], dtype=dtype).expand(shape).clone()
 
-    def table(self, parameters: Tensor, num_categories: int) -> Tensor:
-        return parameters
-
     def maximise(self, parameters: Tensor, counts: Tensor, pseudocount: float) -> Tensor:
         return parameters
-
-    def size(self, num_categories: int) -> int:
-        return 0
 
 
 class Bernoulli(InputFamily):
     """Two categories, one number p: f(1) = p, f(0) = 1 - p. The M-step is exact."""
 
-    name = "bernoulli"
+    name, size = "bernoulli", 1
 
     def check(self, num_units: int, num_categories: int) -> str | None:
         return None if num_categories == 2 else f"a Bernoulli input has 2 categories, not {num_categories}"
@@ -100,9 +90,6 @@ class Bernoulli(InputFamily):
     def maximise(self, parameters: Tensor, counts: Tensor, pseudocount: float) -> Tensor:
         return normalised_counts(self.table(parameters, 2), counts, pseudocount)[..., 1:]
 
-    def size(self, num_categories: int) -> int:
-        return 1
-
 
 class _Discretised(InputFamily):
     """Bin masses of a location-scale density; two numbers per unit, the mean and the log of the scale.
@@ -114,7 +101,7 @@ class _Discretised(InputFamily):
 
     location_information: float
     scale_information: float
-    iterations = 8
+    iterations, size = 8, 2
 
     @abstractmethod
     def log_cdf(self, z: Tensor) -> Tensor:
@@ -172,9 +159,6 @@ class _Discretised(InputFamily):
         location = gradient[..., 0] * torch.exp(2 * value[..., 1].detach()) / (self.location_information * total)
         scale = gradient[..., 1] / (self.scale_information * total)
         return torch.stack([location, scale.clamp(-1, 1)], -1)
-
-    def size(self, num_categories: int) -> int:
-        return 2
 
 
 class DiscretisedGaussian(_Discretised):

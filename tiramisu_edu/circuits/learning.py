@@ -26,8 +26,10 @@ from .circuit import Circuit, bits_per_dimension
 from .engines.messages import Evidence
 from .evidence_checks import check_log_weights, check_possible, checked_values
 from .inputs import get_family
+from .threads import by_work, few_threads
 
 READ = 4096  # rows read at once from data that may be larger than memory
+_NUMBERS, _TENSORS = ("epoch", "num_done", "batches", "total", "best_value"), ("parameters", "first", "best")
 
 
 class Rows(Protocol):
@@ -155,10 +157,11 @@ class _Run:
         if not self.batches:  # else a checkpoint was taken up within the epoch
             self._start_epoch(len(train), validation)
         for rows in self.batches[self.num_done :]:
-            counts, log_likelihood = expected_counts(self.circuit, train, rows, out=self.counts)
             done = self.epoch + self.num_done * len(self.batches[0]) / len(train)
             pseudocount = self.settings["pseudocount"] * len(rows) / len(train)
-            maximise(self.circuit, counts, pseudocount, eta(done / self.settings["epochs"]))
+            with few_threads(self.circuit.plan, len(rows), is_soft=getattr(train, "ndim", 2) > 2):
+                counts, log_likelihood = expected_counts(self.circuit, train, rows, out=self.counts)
+                maximise(self.circuit, counts, pseudocount, eta(done / self.settings["epochs"]))
             self.num_done, self.total = self.num_done + 1, self.total + log_likelihood
             if file.due():
                 file.save(self.state())
@@ -204,10 +207,6 @@ class _Run:
             _copy(getattr(self, name), state[name])
         self.history = History(**state["history"])
         self.generator.set_state(state["generator"])
-
-
-_NUMBERS = ("epoch", "num_done", "batches", "total", "best_value")
-_TENSORS = ("parameters", "first", "best")
 
 
 def _copy(into: Iterable[Tensor], values: Iterable[Tensor]) -> None:
@@ -257,6 +256,7 @@ def expected_counts(
     return counts, float(log_likelihood)
 
 
+@by_work
 @torch.no_grad()
 def accumulate(circuit: Circuit, tables: list[Tensor], rows: Tensor, gradients: list[Tensor]) -> Tensor:
     """One batch of the E-step: log p(x) or log Z(w) of the rows, (B,); d log Z / d table is added to `gradients`."""
@@ -274,8 +274,7 @@ def maximise(circuit: Circuit, counts: list[Tensor], pseudocount: float, step: f
     Overwrites the counts. Rounding does not add up: a row's deviation from the sum 1 shrinks by 1 - step each time.
     """
     for own, count, parameter in zip(circuit.parameter_list, counts, circuit.plan.parameters):
-        family = get_family(parameter.family or "categorical")
-        own.lerp_(family.maximise(own, count, pseudocount), step)
+        own.lerp_(get_family(parameter.family or "categorical").maximise(own, count, pseudocount), step)
 
 
 def _rows(data: Rows, index: Tensor) -> Tensor:

@@ -93,11 +93,6 @@ class RegionGraph:
         return sum(r.num_units * num_products(self, r) for r in self.regions if not r.is_input)
 
     @property
-    def num_units(self) -> int:
-        """Input and sum units: the scalar nodes that carry parameters."""
-        return sum(r.num_units for r in self.regions)
-
-    @property
     def num_stored(self) -> int:
         """How many numbers a file of the circuit holds: `num_parameters`, and what is fixed."""
         own = [r for r in self.regions if r.tied_to is None and r.family == "indicator"]
@@ -107,7 +102,8 @@ class RegionGraph:
     def num_parameters(self) -> int:
         """Distinct numbers that learning sets: sum weights and those of the inputs, tied ones counted once."""
         own = [r for r in self.regions if r.tied_to is None]
-        inputs = sum(r.num_units * get_family(r.family).size(self.num_categories) for r in own if r.is_input)
+        sizes = [(r.num_units, get_family(r.family).size) for r in own if r.is_input]
+        inputs = sum(units * (self.num_categories if size is None else size) for units, size in sizes)
         return inputs + sum(r.num_units * num_products(self, r) for r in own if not r.is_input)
 
     def to_json(self) -> str:

@@ -2,7 +2,7 @@
 
 Per region and sample, with one batched matrix product for all regions of a level:
 
-    forward    p_m = product of the children's u_m,   p = p / s with s = max_m p_m,   u = theta p
+    forward    p_m = product of the children's u_m,   p = p / s with s = sum_m p_m,   u = theta p
     backward   flow of product m = p_m sum_k theta_km flow_k / u_k
 
 and log Z = log u_root + the logs of all s below it. Several partitions of a region are brought to the scale of the
@@ -96,8 +96,8 @@ def forward(
         multiply(step)
         torch.bmm(step.product, level_weight(step.level, columns), out=step.units)
     lowest, rest = torch.finfo(tape.dtype).tiny ** LOWEST, None
-    is_low = evidence.given.shape[-1] > 0 and not float(tape.lowest().amin()) > lowest
-    if is_low:
+    is_low = evidence.given.shape[-1] > 0 and not tape.is_above(lowest)
+    if is_low and (is_low := bool((~(tape.lowest() > lowest)).any())):
         _mark_impossible(tape, columns, evidence)
         samples = (~(tape.lowest().amin(0) > lowest)).nonzero()[:, 0]
         if len(samples):
@@ -138,7 +138,10 @@ def backward(
     tape = messages.tape
     for flows in [] if plan.is_tree else tape.flows.values():
         flows.zero_()
-    tape.flows[1][plan.levels[-1].start, :, 0] = 1.0 if root_flow is None else root_flow
+    own_flow = tape.flows[1][plan.levels[-1].start, :, 0]
+    own_flow.copy_(torch.ones_like(own_flow) if root_flow is None else root_flow)
+    if messages.rest:
+        own_flow[messages.rest.samples] = 0.0
     for step in reversed(tape.sums):
         ratio = step.flow.div_(step.units)  # (R, B, K)
         torch.bmm(ratio, level_weight(step.level, parameters), out=step.product_flow).mul_(step.product)
@@ -177,7 +180,8 @@ def odds(
         place[rest.samples] = torch.arange(len(rest.samples), device=region.device)
         mine = place[sample] >= 0
         reached = region[mine], place[sample[mine]], unit[mine]
-        found[mine] = rest.engine.odds(plan, rest.parameters, rest.messages, number, reached).to(found)
+        again = rest.engine.odds(plan, rest.parameters, rest.messages, number, reached)
+        found[mine] = again.div_(again.amax(-1, keepdim=True)).to(found)
     return found
 
 

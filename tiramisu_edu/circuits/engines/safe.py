@@ -4,7 +4,8 @@
     product         x_m = sum of the children's log u_m; at an input the categories are the products, x_v = log w(v)
 
 The gradient is autograd's. By log theta it is the expected use of an edge (its flow); by log w it is the posterior
-marginals. With the maximum in place of logsumexp it marks the most probable explanation. All sums are made in float64.
+marginals. All sums are made in float64. With the maximum in place of logsumexp, the walk down from the root along the
+largest terms finds the most probable explanation.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from .messages import Evidence, Parameters
 from .plan import Plan, indices, level_weight, unit_weight
 
 NEVER = -1e30  # log 0, finite so that no gradient is inf - inf
-TERMS = 2**24  # of a level that are held at once
+TERMS = 2**16  # of a level that are held at once: they stay in the cache
 
 
 @dataclass(frozen=True)
@@ -131,28 +132,22 @@ def odds(
     return (log_odds - log_odds.amax(-1, keepdim=True)).exp()
 
 
-def most_probable(plan: Plan, parameters: Parameters, evidence: Evidence) -> tuple[Tensor, Tensor]:
-    """The value that the gradient of the max-product marks for each variable, (D, B); and log of its root, (B,)."""
-    with torch.enable_grad():
-        messages = forward(plan, parameters, evidence, keep=True, mix=lambda terms, dim: terms.max(dim).values)
-    marks = torch.zeros_like(messages.log_weights)
-    backward(plan, parameters, evidence, messages, marginals=marks)
-    return marks.argmax(1), log_partition(plan, messages)
-
-
 def _finite(log_x: Tensor) -> Tensor:
     return log_x.clamp_min(NEVER)
 
 
 def _mixed(log_theta: Tensor, x: Tensor, mix: Callable[[Tensor, int], Tensor]) -> Tensor:
-    """mix over m of (log theta_km + x_m), (R, K, B): some units at a time, their terms made again for the gradient."""
+    """mix over m of (log theta_km + x_m), (R, K, B): few terms at a time, made again for the gradient."""
 
-    def units(some: Tensor) -> Tensor:
-        return mix(some[..., None] + x[:, None], 2)
+    def units(theta: Tensor, x: Tensor) -> Tensor:
+        return mix(theta[..., None] + x[:, None], 2)
 
-    again: Any = partial(checkpoint, units, use_reentrant=False, preserve_rng_state=False)
-    pieces = log_theta.split(max(1, TERMS // max(1, x.numel())), 1)
-    return torch.cat([again(piece) for piece in pieces], 1)
+    run: Any = partial(checkpoint, units, use_reentrant=False, preserve_rng_state=False)
+    run = run if torch.is_grad_enabled() else units
+    of_unit = max(1, x[0].numel())
+    by_region = zip(*(tensor.split(max(1, TERMS // (of_unit * log_theta.shape[1]))) for tensor in (log_theta, x)))
+    pieces = ((theta.split(max(1, TERMS // of_unit), 1), x) for theta, x in by_region)
+    return torch.cat([torch.cat([run(theta, x) for theta in some], 1) for some, x in pieces])
 
 
 def _look_up(log_table: Tensor, values: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ LEAST = torch.finfo(torch.float64).tiny ** 0.75  # the smallest product of many 
 
 
 def multiply(step: SumStep) -> None:
-    """p = product of the children's units, scaled to the maximum 1; s is the scale taken out."""
+    """p = product of the children's units, scaled to the sum 1 where the step says so; s is the scale taken out."""
     if step.log_scale is not None:
         _multiply_apart(step, step.log_scale)
     elif step.wide_scale is not None:
@@ -22,8 +22,11 @@ def multiply(step: SumStep) -> None:
         product, *others = (place.read() for place in step.factors)
         for other in others:
             product = torch.mul(product, other, out=step.product)
-        torch.amax(product, -1, keepdim=True, out=step.scale)
-        torch.div(product, step.scale.clamp_min_(torch.finfo(product.dtype).tiny), out=step.product)
+        if step.is_scaled:
+            torch.sum(product, -1, keepdim=True, out=step.scale)
+            torch.div(product, step.scale.clamp_min_(torch.finfo(product.dtype).tiny), out=step.product)
+        elif not others:
+            step.product.copy_(product)
 
 
 def _multiply_apart(step: SumStep, log_scale: Tensor) -> None:

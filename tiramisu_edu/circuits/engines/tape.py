@@ -17,6 +17,7 @@ from torch import Tensor
 from .plan import WIDEST, Level, Plan, Rows, as_rows, indices
 
 SPARE = 4  # tapes that are kept for later queries
+SMALL = 0.45  # a product that no level has scaled, as a power of the smallest normal number: 9e-18 in float32
 
 
 class Place(NamedTuple):
@@ -77,7 +78,8 @@ class SumStep(NamedTuple):
     product_flow: Tensor  # the flows of the first children themselves, where the children's rows are runs
     parts: Tensor
     part_flow: Tensor
-    scale: Tensor  # (R, B, 1), the largest product before scaling; of many factors 1, or tiny where that is too small
+    is_scaled: bool
+    scale: Tensor  # (R, B, 1), what the products were divided by; of many factors 1, or tiny where they are too small
     wide_scale: Tensor | None  # (R, B, 1) float64, the largest product of many factors, in simple plans
     factors: tuple[Place, ...]  # the children's units
     targets: tuple[Place, ...]  # the children's flows, other than `product_flow`
@@ -107,19 +109,20 @@ class Tape:
         self.inputs: list[InputStep] = []
         self.sums: list[SumStep] = []
         self.steps: list[InputStep | SumStep] = []  # all of them, by level
+        scaled = _scaled_levels(plan, like.dtype)
         moved = _order_of_use(plan) if is_hard and plan.is_tree else {}
         spare = like.new_empty(max(x.num_regions * x.num_products for x in plan.levels if not x.is_input) * batch)
-        for level in plan.levels:
+        for number, level in enumerate(plan.levels):
             if level.is_input:
                 k = level.num_units
                 own = level, self.units[k][level.rows], self.flows[k][level.rows]
                 self.inputs.append(InputStep(*own, *_in_order(level, moved.get(k), like.device)))
             else:
                 children = [_moved(rows, moved.get(level.child_units)) for rows in level.children]
-                self.sums.append(self._sum_step(level, children, plan.is_simple, spare))
+                self.sums.append(self._sum_step(level, children, number in scaled, plan.is_simple, spare))
             self.steps.append(self.inputs[-1] if level.is_input else self.sums[-1])
 
-    def _sum_step(self, level: Level, children: list[Rows], is_simple: bool, spare: Tensor) -> SumStep:
+    def _sum_step(self, level: Level, children: list[Rows], is_scaled: bool, is_simple: bool, spare: Tensor) -> SumStep:
         k, j, R, P = level.num_units, level.child_units, level.num_regions, level.num_partitions
         batch = self.made_for[0]
         shape = R, batch, P * j
@@ -139,6 +142,7 @@ class Tape:
             product_flow,
             by_partition(product, P),
             by_partition(product_flow, P),
+            is_scaled,
             scale,
             torch.ones_like(scale, dtype=torch.float64) if is_simple and len(children) > WIDEST else None,
             factors,
@@ -146,6 +150,11 @@ class Tape:
             None if is_simple else self.log_scales[k][level.rows],
             () if is_simple else tuple(Place.of(self.log_scales[j], rows, P) for rows in children),
         )
+
+    def is_above(self, bound: float) -> bool:
+        """Whether every unit in the scale of its products surely is: by the smallest of each region, all samples."""
+        pairs = [(self.units[k].flatten(1).amin(1), self.scales[k].flatten(1).amin(1)) for k in self.units]
+        return float(torch.cat([units * scales for units, scales in pairs]).amin()) > bound
 
     def lowest(self) -> Tensor:
         """The smallest unit in the scale of its products, per unit count and sample, (n, B); NaN if any is."""
@@ -164,10 +173,10 @@ class Tape:
 
     def forget(self, samples: Tensor) -> None:
         """Make samples harmless: a later backward pass finds flows of 0 and nothing that is no number."""
-        for units in self.units.values():
-            units[:, samples] = 1.0
         for step in self.sums if self.keep else []:
             step.product[:, samples] = 0.0
+        for units in self.units.values():
+            units[:, samples] = 1.0
 
 
 class Tapes:
@@ -202,6 +211,31 @@ def by_partition(product: Tensor, num_partitions: int) -> Tensor:
         return product
     R, B, M = product.shape
     return product.view(R, B, num_partitions, M // num_partitions).transpose(1, 2)
+
+
+def _scaled_levels(plan: Plan, dtype: torch.dtype) -> set[int]:
+    """Which sum levels divide their products by a scale: where those of their parents would else become too small.
+
+    Each variable is taken to make the messages above it smaller by 1 / C, and units of scaled products to be 1 / M.
+    `SMALL` says how small is too small.
+    """
+    most = SMALL * -math.log(torch.finfo(dtype).tiny)
+    num_factors = {k: torch.ones(n + 1) for k, n in plan.num_rows.items()}  # by row, of the products above it
+    for level in plan.levels:
+        for rows in () if level.is_input else level.children:
+            num_factors[level.child_units][indices(rows)] = len(level.children)
+    lost, scaled = {k: torch.zeros(n + 1) for k, n in plan.num_rows.items()}, set()  # nats, by row
+    for number, level in enumerate(plan.levels):
+        if level.is_input:
+            lost[level.num_units][level.rows] = math.log(level.child_units)
+            continue
+        total = torch.stack([lost[level.child_units][indices(rows)] for rows in level.children]).sum(0)
+        total = total.view(level.num_regions, -1).amax(1)
+        if (total * num_factors[level.num_units][level.rows]).amax() > most:
+            scaled.add(number)
+            total.fill_(math.log(level.num_products))
+        lost[level.num_units][level.rows] = total
+    return scaled
 
 
 def _order_of_use(plan: Plan) -> dict[int, Tensor]:

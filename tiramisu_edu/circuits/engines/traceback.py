@@ -1,4 +1,4 @@
-"""Ancestral sampling: the walk from the root down that draws from p(x | w)."""
+"""The walk from the root down: joint samples of p(x | w), and the most probable explanation."""
 
 from __future__ import annotations
 
@@ -12,25 +12,18 @@ from .plan import Level, Plan
 Reached = tuple[Tensor, Tensor, Tensor]  # region within the level, sample of the evidence, unit; (n,) each
 
 
-def sample(
-    plan: Plan,
-    odds: Callable[[int, Reached], Tensor],
-    shape: tuple[int, int],
-    num_samples: int,
-    generator: torch.Generator | None,
-    device: torch.device,
+def walk(
+    plan: Plan, choose: Callable[[int, Reached], Tensor], shape: tuple[int, int], copies: int, device: torch.device
 ) -> Tensor:
-    """Joint samples (D, num_samples * B), column s * B + b being sample s given evidence b.
-
-    At a sum the product m is drawn with probability theta_km exp(x_m) / u_k, at an input the category v with
-    probability f_k(v) w(v) / u_k.
+    """States (D, copies * B), column s * B + b being copy s of the walk given evidence b.
 
     Args:
-        odds: per number of a level and units reached those products up to a factor, (n, M).
+        choose: per number of a level and the units reached there, which product m of each goes on, or which category
+            of an input, (n,) long.
         shape: (D, B).
     """
     num_variables, batch = shape
-    num_columns = num_samples * batch
+    num_columns = copies * batch
     unit = {k: torch.full((n + 1, num_columns), -1, device=device) for k, n in plan.num_rows.items()}  # -1: not reached
     unit[1][plan.levels[-1].start] = 0
     values = torch.full((num_variables, num_columns), -1, device=device)
@@ -39,7 +32,7 @@ def sample(
         region, column = (chosen_unit >= 0).nonzero(as_tuple=True)
         if len(region) == 0:
             continue
-        chosen = draw(odds(number, (region, column % batch, chosen_unit[region, column])), generator)
+        chosen = choose(number, (region, column % batch, chosen_unit[region, column]))
         if level.is_input:
             values[_row(level, 0, region), column] = chosen
             continue

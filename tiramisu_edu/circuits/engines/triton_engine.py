@@ -27,12 +27,13 @@ from . import triton_kernels as kernels
 from .messages import Evidence, Parameters
 from .plan import Level, Plan, unit_weight
 from .plan import indices as rows_of
+from .triton_tiles import How, Own, Sizes, Source, Target, Values, Weights
 
 
 class Kept(NamedTuple):
     """What the backward pass needs of a level: the maximum taken out (R, B), and u (R, K, B), inf where thin."""
 
-    maximum: Tensor | None  # None under hard evidence
+    maximum: Tensor  # anything under hard evidence
     u: Tensor
 
 
@@ -59,22 +60,15 @@ class Indices(NamedTuple):
     children: Tensor  # (S, N), -1 for the constant log 1
 
 
-class Source(NamedTuple):
-    """What a level mixes: log units (rows, J, B) of any strides, and the log scales (rows, 1, B) taken out of them."""
-
-    units: Tensor
-    scales: Tensor
-
-
 @torch.no_grad()
 def forward(
     plan: Plan, parameters: Parameters, evidence: Evidence, *, keep: bool = False, tapes: object = None
 ) -> LogMessages:
     """Messages of all regions, children before parents; arguments as in `safe`, all in float32."""
     like, batch = parameters[0].detach(), evidence.given.shape[-1]
-    constants, weights = torch.zeros(batch, dtype=torch.float64, device=like.device), None
+    constants, log_w = torch.zeros(batch, dtype=torch.float64, device=like.device), None
     if evidence.log_weights is not None:
-        weights, constants = evidence.without_maxima()
+        log_w, constants = evidence.without_maxima()
     rows = {k: n + 1 for k, n in plan.num_rows.items()}
     log_units = {k: like.new_empty(n, k, batch) for k, n in rows.items()}
     for units in log_units.values():
@@ -83,15 +77,15 @@ def forward(
     kept = []
     with _on(like.device):
         for level, indices in zip(plan.levels, _indices(plan, like.device)) if batch else ():
-            theta = parameters[level.parameter].detach().contiguous()
+            weights = Weights(parameters[level.parameter].detach().contiguous(), indices.theta_rows)
             out, scale = log_units[level.num_units][level.rows], log_scale[level.num_units][level.rows]
             if level.is_input and evidence.values is not None:
-                kept.append(hard_forward(level, indices, theta, evidence.values, out, keep))
+                kept.append(hard_forward(level, weights, _given(evidence, indices), out, keep))
             else:
-                source = _source(level, weights, log_units, log_scale)
-                kept.append(sum_forward(level, indices, theta, source, out, scale, keep))
+                source = _source(level, indices, log_w, log_units, log_scale)
+                kept.append(sum_forward(level, weights, source, out, scale, keep))
     log_root = (log_units[1][root, 0] + log_scale[1][root, 0]).double()
-    return LogMessages(log_units, log_scale, log_root, constants, weights, kept if keep else [])
+    return LogMessages(log_units, log_scale, log_root, constants, log_w, kept if keep else [])
 
 
 def log_partition(plan: Plan, messages: LogMessages) -> Tensor:
@@ -104,7 +98,8 @@ def odds(
 ) -> Tensor:
     """theta_km exp(x_m) up to a factor, (n, M): how likely each product below a unit is; arguments as in `safe`."""
     (region, sample, unit), level = reached, plan.levels[number]
-    source = _source(level, messages.weights, messages.log_units, messages.log_scale)
+    indices = _indices(plan, region.device)[number]
+    source = _source(level, indices, messages.weights, messages.log_units, messages.log_scale)
     log_e = torch.stack([source.units[rows] for rows in level.children]).sum(0)
     relative = torch.stack([source.scales[rows] for rows in level.children]).sum(0, dtype=torch.float64)
     size = level.num_regions, level.num_partitions, -1, log_e.shape[-1]
@@ -142,108 +137,105 @@ def backward(
     sums = None if gradients is None else [g if g.is_contiguous() else torch.zeros(g.shape).to(g) for g in gradients]
     with _on(device):
         for level, indices, kept in zip(plan.levels[::-1], _indices(plan, device)[::-1], messages.kept[::-1]):
-            theta = parameters[level.parameter].detach().contiguous()
-            flow = flows[level.num_units][level.rows]
+            weights = Weights(parameters[level.parameter].detach().contiguous(), indices.theta_rows)
             gradient = None if sums is None else sums[level.parameter]
-            if kept.maximum is None:
+            log_u, flow = (of[level.num_units][level.rows] for of in (messages.log_units, flows))
+            own = Own(kept.maximum, log_u, kept.u, flow)
+            if level.is_input and evidence.values is not None:
                 if gradient is not None:
-                    assert evidence.values is not None
-                    hard_gradient(level, indices, evidence.values, kept.u, flow, gradient)
+                    hard_gradient(level, weights, _given(evidence, indices), own, gradient)
                 continue
-            source = _source(level, messages.weights, messages.log_units, messages.log_scale)
-            log_u = messages.log_units[level.num_units][level.rows]
+            source = _source(level, indices, messages.weights, messages.log_units, messages.log_scale)
             target = marginals if level.is_input else flows[level.child_units]
             if target is not None:
-                sum_backward(level, indices, theta, source, kept, log_u, flow, target)
+                sum_backward(level, weights, source, own, target)
             if gradient is not None:
-                sum_gradient(level, indices, theta, source, kept, log_u, flow, gradient)
+                sum_gradient(level, weights, source, own, gradient)
     for total, made in zip(gradients or [], sums or []):
         if made is not total:  # a table of the processor's layout, as under the interpreter
             total += made
 
 
-def sum_forward(
-    level: Level, indices: Indices, theta: Tensor, source: Source, out: Tensor, scale: Tensor, keep: bool
-) -> Kept:
+def sum_forward(level: Level, weights: Weights, source: Source, out: Tensor, scale: Tensor, keep: bool) -> Kept:
     """Write the log messages of a level, `out` (R, K, B) relative to `scale` (R, 1, B)."""
     R, K, B = out.shape
     maximum, u = (scale.new_empty(R, B), torch.empty_like(out)) if keep else (scale, out)
     block_k, block_j, block_b = _width(K, 64), _width(level.child_units, 32), _width(B, 64)
     while block_k > 16 and R * _tiles(K, block_k) * _tiles(B, block_b) < _multiprocessors(out.device):
         block_k //= 2
+    how = How(block_k, block_j, block_b, len(source.children), keep, _precision(out.device))
     kernels.sum_forward[(R * _tiles(K, block_k) * _tiles(B, block_b),)](
-        theta, indices.theta_rows, *source, indices.children, out, scale, maximum, u,
-        *_sizes(level, source), S=len(indices.children), KEEP=keep,
-        BLOCK_K=block_k, BLOCK_J=block_j, BLOCK_B=block_b, **_options(out.device, block_k * block_b),
-    )  # fmt: skip
+        weights, source, scale, Own(maximum, out, u, out), _sizes(level, B), how, **_options(block_k * block_b)
+    )
     return Kept(maximum, u)
 
 
-def sum_backward(
-    level: Level, indices: Indices, theta: Tensor, source: Source, kept: Kept, log_u: Tensor, flow: Tensor, to: Tensor
-) -> None:
+def sum_backward(level: Level, weights: Weights, source: Source, own: Own, to: Tensor) -> None:
     """Write or add the flows of the product units to the children's rows of `to` (rows, J, B), of any strides."""
-    N, J, B = indices.children.shape[1], level.child_units, flow.shape[-1]
-    block_k, block_j, block_b = _width(level.num_units, 32), _width(J, 64), _width(B, 64)
-    while block_j > 16 and N * _tiles(J, block_j) * _tiles(B, block_b) < _multiprocessors(flow.device):
+    sizes = _sizes(level, own.flows.shape[-1])
+    block_k, block_j, block_b = _width(sizes.K, 32), _width(sizes.J, 64), _width(sizes.B, 64)
+    while block_j > 16 and sizes.N * _tiles(sizes.J, block_j) * _tiles(sizes.B, block_b) < _multiprocessors(to.device):
         block_j //= 2
-    kernels.sum_backward[(N * _tiles(J, block_j) * _tiles(B, block_b),)](
-        theta, indices.theta_rows, *source, indices.children, kept.maximum, log_u, kept.u, flow, to,
-        *_sizes(level, source), *to.stride(), S=len(indices.children), EXCLUSIVE=level.exclusive,
-        BLOCK_K=block_k, BLOCK_J=block_j, BLOCK_B=block_b, **_options(flow.device, block_j * block_b),
-    )  # fmt: skip
+    how = How(block_k, block_j, block_b, len(source.children), level.exclusive, _precision(to.device))
+    kernels.sum_backward[(sizes.N * _tiles(sizes.J, block_j) * _tiles(sizes.B, block_b),)](
+        weights, source, own, Target(to, *to.stride()), sizes, how, **_options(block_j * block_b)
+    )
 
 
-def sum_gradient(
-    level: Level, indices: Indices, theta: Tensor, source: Source, kept: Kept, log_u: Tensor, flow: Tensor, to: Tensor
-) -> None:
+def sum_gradient(level: Level, weights: Weights, source: Source, own: Own, to: Tensor) -> None:
     """Add d(sum of log Z)/d theta of a level to `to`, of the shape of its parameter."""
     assert to.is_contiguous()
-    N, K, J = indices.children.shape[1], level.num_units, level.child_units
-    block_k, block_j, block_b = _width(K, 64), _width(J, 64), _width(flow.shape[-1], 32)
-    kernels.sum_gradient[(N * _tiles(K, block_k) * _tiles(J, block_j),)](
-        theta, indices.theta_rows, *source, indices.children, kept.maximum, log_u, kept.u, flow, to,
-        *_sizes(level, source), S=len(indices.children), TIED=level.parameter_rows is not None,
-        BLOCK_K=block_k, BLOCK_J=block_j, BLOCK_B=block_b, **_options(flow.device, block_k * block_j),
-    )  # fmt: skip
+    sizes, is_tied = _sizes(level, own.flows.shape[-1]), level.parameter_rows is not None
+    block_k, block_j, block_b = _width(sizes.K, 64), _width(sizes.J, 64), _width(sizes.B, 32)
+    how = How(block_k, block_j, block_b, len(source.children), is_tied, _precision(to.device))
+    kernels.sum_gradient[(sizes.N * _tiles(sizes.K, block_k) * _tiles(sizes.J, block_j),)](
+        weights, source, own, to, sizes, how, **_options(block_k * block_j)
+    )
 
 
-def hard_forward(level: Level, indices: Indices, theta: Tensor, values: Tensor, out: Tensor, keep: bool) -> Kept:
+def hard_forward(level: Level, weights: Weights, given: Values, out: Tensor, keep: bool) -> Kept:
     """Write log f_k of the observed values (D, B) to `out` (R, K, B), 0 where missing."""
     R, K, B = out.shape
     f = torch.empty_like(out) if keep else out
-    block_k, block_b = _width(K, 64), _width(B, 32)
-    kernels.hard_forward[(R * _tiles(K, block_k) * _tiles(B, block_b),)](
-        theta, indices.theta_rows, values, indices.children, out, f,
-        K, level.child_units, B, *values.stride(), KEEP=keep, BLOCK_K=block_k, BLOCK_B=block_b, enable_fp_fusion=True,
-    )  # fmt: skip
-    return Kept(None, f)
+    how = How(_width(K, 64), 1, _width(B, 32), 1, keep, "")
+    grid = (R * _tiles(K, how.K) * _tiles(B, how.B),)
+    kernels.hard_forward[grid](weights, given, Own(f, out, f, f), _sizes(level, B), how, enable_fp_fusion=True)
+    return Kept(f, f)
 
 
-def hard_gradient(level: Level, indices: Indices, values: Tensor, f: Tensor, flow: Tensor, to: Tensor) -> None:
+def hard_gradient(level: Level, weights: Weights, given: Values, own: Own, to: Tensor) -> None:
     """Add d(sum of log Z)/d table of an input level to `to`: flow_k / f_k at the observed values."""
     assert to.is_contiguous()
-    R, K, B = flow.shape
-    block_k, block_c, block_b = _width(K, 32), _width(level.child_units, 128), _width(B, 32)
-    kernels.hard_gradient[(R * _tiles(K, block_k),)](
-        indices.theta_rows, values, indices.children, f, flow, to,
-        K, level.child_units, B, *values.stride(),
-        BLOCK_K=block_k, BLOCK_C=block_c, BLOCK_B=block_b, enable_fp_fusion=True,
-    )  # fmt: skip
+    sizes = _sizes(level, own.flows.shape[-1])
+    how = How(_width(sizes.K, 32), _width(sizes.J, 128), _width(sizes.B, 32), 1, True, "")
+    grid = (level.num_regions * _tiles(sizes.K, how.K),)
+    kernels.hard_gradient[grid](weights, given, own, to, sizes, how, enable_fp_fusion=True)
 
 
-def _source(level: Level, weights: Tensor | None, log_units: dict[int, Tensor], log_scale: dict[int, Tensor]) -> Source:
+def _source(
+    level: Level,
+    indices: Indices,
+    log_w: Tensor | None,
+    log_units: dict[int, Tensor],
+    log_scale: dict[int, Tensor],
+) -> Source:
+    """What a level mixes: the messages of its children, or soft evidence."""
     if not level.is_input:
-        return Source(log_units[level.child_units], log_scale[level.child_units])
-    assert weights is not None
-    return Source(weights, torch.zeros(len(weights), 1, weights.shape[-1], device=weights.device))
+        units, scales = log_units[level.child_units], log_scale[level.child_units]
+    else:
+        assert log_w is not None
+        units, scales = log_w, torch.zeros(len(log_w), 1, log_w.shape[-1], device=log_w.device)
+    return Source(units, scales, indices.children, *units.stride())
 
 
-def _sizes(level: Level, source: Source) -> tuple[int, ...]:
-    """The integers that every sum kernel takes."""
+def _given(evidence: Evidence, indices: Indices) -> Values:
+    """Hard evidence, and where each region of an input level finds its own."""
+    return Values(evidence.given, indices.children, *evidence.given.stride())
+
+
+def _sizes(level: Level, batch: int) -> Sizes:
     num_vectors = level.num_regions * level.num_partitions
-    sizes = (level.num_units, level.child_units, level.num_partitions, num_vectors, source.units.shape[-1])
-    return sizes + source.units.stride()
+    return Sizes(level.num_units, level.child_units, level.num_partitions, num_vectors, batch)
 
 
 def _indices(plan: Plan, device: torch.device) -> list[Indices]:
@@ -274,10 +266,9 @@ def _tiles(size: int, width: int) -> int:
     return -(-size // width)
 
 
-def _options(device: torch.device, tile: int) -> dict[str, Any]:
-    """Precision and, by the numbers in a tile of the result, warps: with fewer the registers overflow."""
-    num_warps = 8 if tile >= 64 * 64 else 4
-    return {"PRECISION": _precision(device), "num_warps": num_warps, "num_stages": 3, "enable_fp_fusion": True}
+def _options(tile: int) -> dict[str, Any]:
+    """By the numbers in a tile of the result, warps: with fewer the registers overflow."""
+    return {"num_warps": 8 if tile >= 64 * 64 else 4, "num_stages": 3, "enable_fp_fusion": True}
 
 
 def _on(device: torch.device) -> AbstractContextManager[Any]:

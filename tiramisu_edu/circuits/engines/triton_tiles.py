@@ -1,6 +1,11 @@
-"""What the Triton kernels are made of: loads and sums over tiles that live in registers. Letters as there."""
+"""What the Triton kernels are made of: their arguments, and loads and sums over tiles that live in registers.
+
+A record of pointers and sizes is one argument of a kernel; a field of it is read as in Python.
+"""
 
 from __future__ import annotations
+
+from typing import Any, NamedTuple
 
 import triton
 import triton.language as tl
@@ -9,6 +14,72 @@ INF = tl.constexpr(float("inf"))
 TINY = tl.constexpr(1.1754943508222875e-38)  # the smallest normal float32
 SCALE = tl.constexpr(2.0**24)
 LOG_SCALE = tl.constexpr(16.635532333438686)
+
+
+class How(NamedTuple):
+    """What a kernel is compiled for: the sizes of its tiles, S children of a product, and the kernel's own flag."""
+
+    K: int
+    J: int
+    B: int
+    S: int
+    FLAG: bool
+    PRECISION: str
+
+
+class Sizes(NamedTuple):
+    """K units of R regions, of P partitions each, N = R P in all, of J units each; B samples."""
+
+    K: Any
+    J: Any
+    P: Any
+    N: Any
+    B: Any
+
+
+class Weights(NamedTuple):
+    """theta (owners, K, P J), of which region r has the row rows[r]."""
+
+    theta: Any
+    rows: Any
+
+
+class Source(NamedTuple):
+    """Log units (rows, J, B) of any strides and their log scales (rows, B); the s-th child of n is children[s, n]."""
+
+    units: Any
+    scales: Any
+    children: Any
+    stride_row: Any
+    stride_unit: Any
+    stride_sample: Any
+
+
+class Own(NamedTuple):
+    """Of the level itself: maxima taken out (R, B); log u, u and the flows, (R, K, B)."""
+
+    maxima: Any
+    log_u: Any
+    u: Any
+    flows: Any
+
+
+class Values(NamedTuple):
+    """Hard evidence x (D, B) of any strides, -1 where missing; region r has the variable variables[r]."""
+
+    x: Any
+    variables: Any
+    stride_variable: Any
+    stride_sample: Any
+
+
+class Target(NamedTuple):
+    """Flows (rows, J, B) of any strides, to be written."""
+
+    flows: Any
+    stride_row: Any
+    stride_unit: Any
+    stride_sample: Any
 
 
 @triton.jit
@@ -23,62 +94,77 @@ def find_tile(num_rows, num_columns, BLOCK_ROWS: tl.constexpr, BLOCK_COLUMNS: tl
 
 
 @triton.jit
-def entry(region, k, b, num_units, batch):
+def entry(region, k, b, sizes):
     """Offset of [region, k, b] in a contiguous (R, K, B), for a tile of k and b; 64 bits wide."""
-    return (region.to(tl.int64) * num_units + k[:, None]) * batch + b[None, :]
+    return (region.to(tl.int64) * sizes.K + k[:, None]) * sizes.B + b[None, :]
 
 
 @triton.jit
-def load_weights(theta, k, m, is_unit, is_product, row_length):
-    """theta[k, m], (BLOCK_K, BLOCK_J), 0 outside."""
-    at = theta + k[:, None].to(tl.int64) * row_length + m[None, :]
-    return tl.load(at, mask=is_unit[:, None] & is_product[None, :], other=0.0)
+def first_weight(weights, region, sizes):
+    """Where the K x P J weights of a region begin among all."""
+    return tl.load(weights.rows + region).to(tl.int64) * sizes.K * sizes.P * sizes.J
 
 
 @triton.jit
-def log_product(
-    units, children, n, j, b, child_units, num_vectors, batch, stride_row, stride_unit, stride_sample,
-    S: tl.constexpr,
-):  # fmt: skip
+def load_weights(theta, k, j, p, sizes):
+    """theta[k, p J + j], (BLOCK_K, BLOCK_J), 0 outside."""
+    at = theta + k[:, None].to(tl.int64) * (sizes.P * sizes.J) + (p * sizes.J + j)[None, :]
+    return tl.load(at, mask=(k < sizes.K)[:, None] & (j < sizes.J)[None, :], other=0.0)
+
+
+@triton.jit
+def log_product(source, n, j, b, sizes, S: tl.constexpr):
     """sum_s units[children[s, n], j, b], (BLOCK_J, BLOCK_B); -inf outside."""
-    inside = (j < child_units)[:, None] & (b < batch)[None, :]
-    at = j[:, None] * stride_unit + b[None, :].to(tl.int64) * stride_sample
+    inside = (j < sizes.J)[:, None] & (b < sizes.B)[None, :]
+    at = j[:, None] * source.stride_unit + b[None, :].to(tl.int64) * source.stride_sample
     x = tl.where(inside, 0.0, -INF)
     if S <= 4:  # unrolled, so that the loop over tiles is the innermost one, which Triton pipelines
         for s in tl.static_range(S):
-            x += load_child(units, children + s * num_vectors + n, j, b, at, child_units, batch, stride_row)
+            x += load_child(source, s * sizes.N + n, j, b, at, sizes)
     else:
         for s in range(S):
-            x += load_child(units, children + s * num_vectors + n, j, b, at, child_units, batch, stride_row)
+            x += load_child(source, s * sizes.N + n, j, b, at, sizes)
     return x
 
 
 @triton.jit
-def load_child(units, child, j, b, at, child_units, batch, stride_row):
-    """units[child[0]] at the offsets `at`; 0 outside, and where there is no child (-1)."""
-    index = tl.load(child).to(tl.int64)
-    is_unit = j < tl.where(index >= 0, child_units, 0)
-    return tl.load(units + index * stride_row + at, mask=is_unit[:, None] & (b < batch)[None, :], other=0.0)
+def load_child(source, slot, j, b, at, sizes):
+    """units[children[slot]] at the offsets `at`; 0 outside, and where there is no child (-1)."""
+    index = tl.load(source.children + slot).to(tl.int64)
+    is_unit = j < tl.where(index >= 0, sizes.J, 0)
+    return tl.load(
+        source.units + index * source.stride_row + at, mask=is_unit[:, None] & (b < sizes.B)[None, :], other=0.0
+    )
 
 
 @triton.jit
-def log_scale(scales, children, n, b, num_vectors, batch, S: tl.constexpr):
+def log_scale(source, n, b, sizes, S: tl.constexpr):
     """sum_s scales[children[s, n], b], (BLOCK_B,): the log scale of product vector n."""
     total = tl.full(b.shape, 0.0, tl.float32)
     for s in range(S):
-        child = tl.load(children + s * num_vectors + n).to(tl.int64)
-        total += tl.load(scales + child * batch + b, mask=b < tl.where(child >= 0, batch, 0), other=0.0)
+        child = tl.load(source.children + s * sizes.N + n).to(tl.int64)
+        total += tl.load(source.scales + child * sizes.B + b, mask=b < tl.where(child >= 0, sizes.B, 0), other=0.0)
     return total
 
 
 @triton.jit
-def best_scale(scales, children, region, b, num_partitions, num_vectors, batch, S: tl.constexpr):
+def best_scale(source, region, b, sizes, S: tl.constexpr):
     """The largest log scale of the region's partitions, (BLOCK_B,): their common scale."""
-    first = region * num_partitions
-    best = log_scale(scales, children, first, b, num_vectors, batch, S)
-    for p in range(1, num_partitions):
-        best = tl.maximum(best, log_scale(scales, children, first + p, b, num_vectors, batch, S))
+    first = region * sizes.P
+    best = log_scale(source, first, b, sizes, S)
+    for p in range(1, sizes.P):
+        best = tl.maximum(best, log_scale(source, first + p, b, sizes, S))
     return best
+
+
+@triton.jit
+def relative_product(source, own, n, j, b, sizes, S: tl.constexpr):
+    """x of product vector n relative to the maximum that the forward pass took out, (BLOCK_J, BLOCK_B)."""
+    region = n // sizes.P
+    relative = log_scale(source, n, b, sizes, S)
+    relative -= best_scale(source, region, b, sizes, S)
+    relative -= tl.load(own.maxima + region.to(tl.int64) * sizes.B + b, mask=b < sizes.B, other=0.0)
+    return relative[None, :] + log_product(source, n, j, b, sizes, S)
 
 
 @triton.jit

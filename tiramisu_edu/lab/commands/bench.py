@@ -15,12 +15,12 @@ HELP = "time the engine beside its limit and its peers"
 class Options:
     """Of `tiramisu-edu bench`."""
 
-    what: str = option(help="queries beside their limit, or one EM epoch", choices=("circuits", "em"))
+    what: str = option(help="queries beside their limit; or steps of EM (in a checkout)", choices=("circuits", "em"))
     peers: bool = option(False, "also every other library that is installed (extra: peers; in a checkout)")
     quick: bool = option(False, "small shapes, seconds instead of minutes: to see it work")
     threads: int = option(0, "of the processor; 0: as PyTorch chooses")
     device: str = option("cpu", "cpu, cuda, cuda:1")
-    out: Path = option(Path("out/bench"), "folder for the tables and the figure", writes="folder")
+    out: Path = option(Path("out/bench"), "folder for the tables", writes="folder")
 
 
 def run(options: Options) -> int:
@@ -28,20 +28,21 @@ def run(options: Options) -> int:
     import importlib
 
     from ...errors import TiramisuError
-    from .. import bench, bench_em
+    from .. import bench
     from ..common import chosen_device, machine_facts, write_json, write_text
 
     quick, device = options.quick, chosen_device(options.device)
     try:
         peers = importlib.import_module("benchmarks.rivals") if options.peers else None
+        em = importlib.import_module("benchmarks.em") if options.what == "em" else None
     except ModuleNotFoundError:
-        raise TiramisuError("--peers needs a checkout: its adapters lie in benchmarks/, outside the package") from None
+        raise TiramisuError("em and --peers need a checkout: they lie in benchmarks/, outside the package") from None
     facts = machine_facts(device)
     print(facts, flush=True)
-    if options.what == "em":
-        sizes = (16, 256) if quick else (128, 10_000)
+    if em:
+        sizes = (16, 256) if quick else (128, 3_200)
         known = ["cirkit"] if peers and "cirkit" in peers.available_peers() else []
-        sections = [facts, bench_em.epochs_table(["tiramisu-edu", *known], *sizes).markdown()]
+        sections = [facts, em.steps_table(["tiramisu-edu", *known], *sizes).markdown()]
     else:
         C, B, latents = (32, 16, [16, 32]) if quick else (256, 64, [32, 64, 128, 256])
         shape: dict[str, Any] = {"num_categories": C, "batch": B, "budget": 0.3 if quick else 3.0, "device": device}
@@ -59,7 +60,6 @@ def run(options: Options) -> int:
         ratios = [row._asdict() | {"ratio": row.ratio} for row in limits + rivals]
         slopes = [g._asdict() | {"exponent": g.exponent} for g in growth]
         write_json(options.out / "circuits.json", {"machine": facts, "rows": ratios, "growth": slopes})
-        bench.plot_bench(options.out / "circuits.png", limits, growth, facts)
     text = "\n\n".join(section.rstrip() for section in sections) + "\n"
     write_text(options.out / f"{options.what}.md", text)
     print(f"{text}\nwritten: {options.out}")

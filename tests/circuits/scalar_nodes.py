@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from .circuit import Circuit
-from .nodes import Input, Node, Product, Sum
-from .reference import ReferenceCircuit
+from tiramisu_edu.circuits.circuit import Circuit
+from tiramisu_edu.circuits.nodes import Input, Node, Product, Sum
+from tiramisu_edu.circuits.reference import ReferenceCircuit
 
 
 def to_reference(circuit: Circuit) -> ReferenceCircuit:
