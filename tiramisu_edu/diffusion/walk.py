@@ -36,7 +36,7 @@ class Cost:
 
     Attributes:
         forward: images that passed through the network, also those whose result was thrown away.
-        backward: images whose gradient was taken through it; about two forward evaluations each.
+        backward: images whose gradient was taken through it; tables count two forward evaluations for each.
         guide_seconds: spent in the guide, as measured by `clock`.
     """
 
