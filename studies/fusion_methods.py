@@ -116,7 +116,7 @@ def _guide(models: Models, demand: Tensor, regions: Tensor, generator: torch.Gen
     """The guide of `fuse`, with a demand of its own for each row."""
     if models.tokenizer is None:
         assert models.codebook is not None
-        return DifferenceGuide(models.circuit, models.codebook, demand=demand, consistent_noise=True)
+        return DifferenceGuide(models.circuit, models.codebook, demand=demand)
     ruled = covered_fraction(regions, demand.shape[1]).sum(0)
     drawing = own_generator(generator)
     return CodeFusionGuide(models.circuit, models.tokenizer, demand=demand, ruled=ruled, generator=drawing)

@@ -110,7 +110,7 @@ def _of_pixels(
 ) -> tuple[Circuit, Demands, Guide]:
     """The circuit over pixels or patches, what the references demand of it, and the guide that meets the demands."""
     demands = pixel_demands(world.codebook, references, split, coherence)
-    options |= {"demand": demands.joint, "consistent_noise": True}
+    options |= {"demand": demands.joint}
     return world.circuit, demands, DifferenceGuide(world.circuit, world.codebook, **options)
 
 

@@ -33,7 +33,7 @@ PIXEL_GUIDES = {
 # Keyword -> its words in the names of guides: "difference-kernel" is guide "difference" with circuit="kernel".
 PARTS = {
     "circuit": ("independent", "kernel"),
-    "noise": ("consistent",),
+    "noise": ("consistent", "raw"),
     "strength": ("calibrated",),
     "readout": ("published",),
 }
@@ -52,7 +52,7 @@ def make_guide(
     """The named guide for a world, or None for "none".
 
         make_guide("difference-independent", world)
-        make_guide("difference", world, circuit="independent", noise="consistent", strength="calibrated")
+        make_guide("difference", world, circuit="independent", noise="raw", strength="calibrated")
 
     Args:
         name: "none"; "mixture" and "latent", the paper's; "difference", beyond the paper; "precision" and "learned",
@@ -61,7 +61,8 @@ def make_guide(
         generator: for guides that draw.
         options: parts by keyword, and other arguments of the guide's class.
             circuit: "independent", the control with K = 1, or "kernel", stored training images; on pixels.
-            noise: "consistent", the sampler steps from the noise that the guided x_0 implies.
+            noise: that the sampler steps with; "consistent", the one that the guided x_0 implies, or "raw", the
+                network's own, as published. Of the difference it is consistent, of the others raw.
             strength: of the difference; a number, a `WeightTable`, or "calibrated", the world's table.
             readout: "published", of the latent guide.
             structure: of the latent guide, the name of one of the world's circuits over codes.
@@ -86,8 +87,8 @@ def make_guide(
     for part, chosen in PARTS.items():
         if isinstance(word := options.get(part), str) and word not in chosen:
             raise unknown_name(part, word, chosen)
-    if options.pop("noise", None):
-        options["consistent_noise"] = True
+    if noise := options.pop("noise", None):
+        options["consistent_noise"] = noise == "consistent"
     try:
         return _latent(world, generator, options) if kind == "latent" else _on_pixels(kind, world, generator, options)
     except TypeError as error:

@@ -31,6 +31,7 @@ GUIDES = (
     "latent-published",
     "mixture-consistent",
     "difference-consistent",
+    "difference-raw",
     "mixture-independent",
     "difference-independent",
     "difference-kernel",

@@ -7,7 +7,20 @@ import torch
 from torch import nn
 
 from tiramisu_edu.diffusion.denoiser import Denoiser
+from tiramisu_edu.diffusion.samplers import SAMPLERS
 from tiramisu_edu.diffusion.schedule import Schedule
+
+T, PARTICLES = 6, 3
+ALL = pytest.mark.parametrize("name", sorted(SAMPLERS))
+ANCESTRAL = ("ddpm", "repaint", "resampling")
+EVERY_ETA = pytest.mark.parametrize(
+    ("name", "eta"), [(name, eta) for name in SAMPLERS for eta in ((1.0,) if name in ANCESTRAL else (0.0, 0.7))]
+)
+QUICK = {
+    "repaint": {"jump_length": 2, "repeats": 2},
+    "copaint-tt": {"jump_length": 2, "repeats": 2},
+    "resampling": {"particles": PARTICLES},
+}
 
 
 def make_tiny_unet(seed=0, channels=1, out_channels=None, dropout=0.0):
@@ -93,3 +106,36 @@ def gaussian_denoiser():
 @pytest.fixture(scope="session")
 def smooth_denoiser():
     return make_smooth_denoiser
+
+
+def seeded(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+@pytest.fixture
+def denoiser(smooth_denoiser):
+    return smooth_denoiser()
+
+
+@pytest.fixture
+def image():
+    return torch.rand(3, 1, 4, 4, generator=seeded(5)) * 2 - 1
+
+
+@pytest.fixture
+def known():
+    mask = torch.zeros(3, 1, 4, 4, dtype=torch.bool)
+    mask[:, :, :2], mask[1, :, 3] = True, True
+    return mask
+
+
+@pytest.fixture
+def sample(denoiser, image, known):
+    """Sample with everything at its default but what the test is about."""
+
+    def run(name, **changes):
+        arguments = {"image": image, "known": known, "generator": seeded()} | QUICK.get(name, {}) | changes
+        schedule = denoiser.schedule.respace(arguments.pop("steps", T))
+        return SAMPLERS[name](denoiser, schedule, arguments.pop("image"), arguments.pop("known"), **arguments)
+
+    return run

@@ -21,10 +21,11 @@ def problem(denoiser, B=4, rows=slice(None)):
     return Walk(denoiser, denoiser.schedule, image[rows], known[rows], generator=seeded()), x_t[rows]
 
 
-def descent(walk, rate, gradient_steps=2):
-    """Descends with this rate and weight at INDEX itself."""
+def descend(walk, x_t, rate, gradient_steps=2, limits=None, **options):
+    """Where a descent leads with this rate and weight at INDEX itself."""
     now, _ = Descent(rate=1.0).weights(walk.schedule, INDEX)
-    return Descent(gradient_steps, rate / now, prior_weight=PRIOR, prior_growth=1.0)
+    descent = Descent(gradient_steps, rate / now, prior_weight=PRIOR, prior_growth=1.0, **options)
+    return descent(walk, x_t, INDEX, descent.limits(walk) if limits is None else limits)
 
 
 def loss(walk, x, origin):
@@ -51,7 +52,7 @@ def test_one_step_is_the_gradient_step(smooth_denoiser):
     """Without a rejection x moves by rate times the gradient of the loss, taken here by finite differences."""
     walk, x_t = problem(smooth_denoiser(dtype=torch.float64), B=1)
     rate, h = 1e-3, 1e-6
-    moved = descent(walk, rate, 1)(walk, x_t, INDEX)[0] - x_t
+    moved = descend(walk, x_t, rate, 1)[0] - x_t
     for pixel in (0, 5, 15):
         shift = torch.zeros(1, 1, 4, 4, dtype=torch.float64)
         shift.view(-1)[pixel] = h
@@ -65,7 +66,7 @@ def test_the_loss_never_rises(smooth_denoiser, rate):
     walk, origin = problem(smooth_denoiser(dtype=torch.float64))
     losses = []
     for G in range(6):
-        x_t, prediction = descent(walk, rate, G)(walk, origin, INDEX)
+        x_t, prediction = descend(walk, origin, rate, G)
         losses.append(loss(walk, x_t, origin))
         same = walk.denoiser(x_t, INDEX)
         assert torch.allclose(same.x_0, prediction.x_0) and torch.allclose(same.epsilon, prediction.epsilon)
@@ -80,20 +81,20 @@ def test_images_do_not_influence_each_other(smooth_denoiser, rate):
     """Each image of a batch ends where it would alone, though some need more trials than others."""
     denoiser = smooth_denoiser(dtype=torch.float64)
     walk, x_t = problem(denoiser)
-    together = descent(walk, rate, 3)(walk, x_t, INDEX)[0]
+    together = descend(walk, x_t, rate, 3)[0]
     for b in range(4):
         alone, x_b = problem(denoiser, rows=[b])
-        assert torch.allclose(descent(alone, rate, 3)(alone, x_b, INDEX)[0], together[[b]], atol=1e-12)
+        assert torch.allclose(descend(alone, x_b, rate, 3)[0], together[[b]], atol=1e-12)
 
 
 @torch.no_grad()
 def test_an_image_that_cannot_improve_stays(smooth_denoiser):
     """An absurd rate is given up after the cap; NaN in one image neither spreads nor hangs."""
     walk, x_t = problem(smooth_denoiser(dtype=torch.float64))
-    assert torch.equal(descent(walk, 1e9)(walk, x_t, INDEX)[0], x_t)
+    assert torch.equal(descend(walk, x_t, 1e15)[0], x_t)
     broken = x_t.clone()
     broken[1] = torch.nan
-    moved, whole = (descent(walk, 0.1)(walk, x, INDEX)[0] for x in (broken, x_t))
+    moved, whole = (descend(walk, x, 0.1)[0] for x in (broken, x_t))
     assert moved[1].isnan().all()
     assert torch.allclose(moved[[0, 2, 3]], whole[[0, 2, 3]], atol=1e-12)
 
@@ -103,8 +104,23 @@ def test_an_image_that_cannot_improve_stays(smooth_denoiser):
 def test_network_calls(smooth_denoiser, G):
     """1 + G calls of an image per step when no trial is rejected."""
     walk, x_t = problem(smooth_denoiser(dtype=torch.float64))
-    descent(walk, 1e-4, G)(walk, x_t, INDEX)
+    descend(walk, x_t, 1e-4, G)
     assert (walk.cost.forward, walk.cost.backward) == (4 * (1 + G), 4 * G)
+
+
+@torch.no_grad()
+def test_a_shortened_rate_is_carried(smooth_denoiser):
+    """The next step begins with it, and may lengthen it; without carrying it pays for all rejections again."""
+    forward = {}
+    for carry in (True, False):
+        walk, x_t = problem(smooth_denoiser(dtype=torch.float64))
+        limits = Descent().limits(walk)
+        descend(walk, x_t, 300.0, 1, limits, carry=carry)
+        first, shortened = walk.cost.forward, limits.clone()
+        assert (shortened < 300).all()
+        descend(walk, x_t, 300.0, 1, limits, carry=carry)
+        forward[carry] = first, walk.cost.forward - first
+    assert forward[False][0] == forward[False][1] == forward[True][0] > 2 * forward[True][1]
 
 
 def test_nothing_known_is_ddim(smooth_denoiser):

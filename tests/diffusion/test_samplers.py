@@ -1,63 +1,16 @@
 """What holds for every sampler, each with its own eta unless the test is about eta."""
 
 import math
-from itertools import pairwise
 
 import pytest
 import torch
 
-from tests.diffusion.conftest import Pairs
+from tests.diffusion.conftest import ALL, ANCESTRAL, EVERY_ETA, QUICK, Pairs, T, seeded
 from tiramisu_edu.diffusion.denoiser import Denoiser
 from tiramisu_edu.diffusion.noise import standard_normal
 from tiramisu_edu.diffusion.samplers import SAMPLERS, ddim, get_sampler
-from tiramisu_edu.diffusion.schedule import Schedule, jump_schedule
-from tiramisu_edu.diffusion.step import guided_epsilon, make_step
+from tiramisu_edu.diffusion.schedule import Schedule
 from tiramisu_edu.errors import ImageError, TiramisuError
-
-T, PARTICLES = 6, 3
-ALL = pytest.mark.parametrize("name", sorted(SAMPLERS))
-ANCESTRAL = ("ddpm", "repaint", "resampling")
-EVERY_ETA = pytest.mark.parametrize(
-    ("name", "eta"), [(name, eta) for name in SAMPLERS for eta in ((1.0,) if name in ANCESTRAL else (0.0, 0.7))]
-)
-QUICK = {
-    "repaint": {"jump_length": 2, "repeats": 2},
-    "copaint-tt": {"jump_length": 2, "repeats": 2},
-    "resampling": {"particles": PARTICLES},
-}
-
-
-def seeded(seed=0):
-    return torch.Generator().manual_seed(seed)
-
-
-@pytest.fixture
-def denoiser(smooth_denoiser):
-    return smooth_denoiser()
-
-
-@pytest.fixture
-def image():
-    return torch.rand(3, 1, 4, 4, generator=seeded(5)) * 2 - 1
-
-
-@pytest.fixture
-def known():
-    mask = torch.zeros(3, 1, 4, 4, dtype=torch.bool)
-    mask[:, :, :2], mask[1, :, 3] = True, True
-    return mask
-
-
-@pytest.fixture
-def sample(denoiser, image, known):
-    """Sample with everything at its default but what the test is about."""
-
-    def run(name, **changes):
-        arguments = {"image": image, "known": known, "generator": seeded()} | QUICK.get(name, {}) | changes
-        schedule = denoiser.schedule.respace(arguments.pop("steps", T))
-        return SAMPLERS[name](denoiser, schedule, arguments.pop("image"), arguments.pop("known"), **arguments)
-
-    return run
 
 
 @EVERY_ETA
@@ -78,116 +31,6 @@ def test_hidden_pixels_do_not_leak(sample, image, known, name, hidden):
 def test_the_seed_decides_everything(sample, known, name):
     first, again, other = sample(name), sample(name), sample(name, generator=seeded(1))
     assert torch.equal(first, again) and not torch.allclose(first[~known], other[~known])
-
-
-class Guide:
-    """A function of the step, with or without noise that follows it."""
-
-    def __init__(self, function, consistent_noise):
-        self.function, self.consistent_noise = function, consistent_noise
-
-    def __call__(self, step):
-        return self.function(step)
-
-
-@EVERY_ETA
-@pytest.mark.parametrize("consistent", [False, True])
-def test_a_guide_that_changes_nothing_changes_nothing(sample, name, eta, consistent):
-    guided = sample(name, eta=eta, guide=Guide(lambda step: step.prediction.x_0, consistent))
-    assert torch.equal(sample(name, eta=eta), guided)
-
-
-@ALL
-def test_noise_does_not_depend_on_the_guide(sample, name):
-    """A guide that draws and even reseeds torch's global state leaves the sampler's own noise as it is."""
-
-    def restless(step):
-        torch.manual_seed(step.index)
-        torch.rand(7)
-        return step.prediction.x_0.clone()
-
-    assert torch.equal(sample(name, guide=restless), sample(name))
-
-
-@ALL
-def test_a_guide_steers(sample, known, name):
-    """Guided to a constant at the last step, which jumps to the clean image, the sample is that constant."""
-    still = {"zeta": 0.0} if name == "dps" else {}  # its last move is a gradient
-    out = sample(name, guide=lambda step: torch.full_like(step.x_t, 0.25), **still)
-    assert (out[~known] == 0.25).all()
-
-
-@ALL
-def test_what_guide_and_callback_see(sample, denoiser, image, known, name):
-    seen, called = [], []
-
-    def guide(step):
-        seen.append(step)
-        return step.prediction.x_0 / 2
-
-    sample(name, guide=guide, callback=lambda step, x_0, x_next: called.append((step, x_0, x_next)))
-    schedule = denoiser.schedule.respace(T)
-    path = jump_schedule(T, 2, 2) if name in ("repaint", "copaint-tt") else list(range(T - 1, -2, -1))
-    assert [step.index for step in seen] == [i for i, following in pairwise(path) if following < i]
-    copies = PARTICLES if name == "resampling" else 1
-    image, known = image.repeat_interleave(copies, 0), known.repeat_interleave(copies, 0)
-    for step, (same, x_0, x_next) in zip(seen, called):
-        assert step is same and step.num_steps == T and math.isnan(step.variance)
-        assert step.alpha_bar == float(schedule.alpha_bar[step.index])
-        assert step.step_variance == float(schedule.posterior_variance[max(step.index, 1)])
-        assert torch.equal(step.image, image * known) and torch.equal(step.known, known)
-        assert not step.x_t.requires_grad and not step.prediction.x_0.requires_grad
-        expected = denoiser(step.x_t, int(schedule.timesteps[step.index]))
-        assert torch.allclose(step.prediction.x_0.clamp(-1, 1), expected.x_0, atol=1e-3 if name == "ddrm" else 1e-5)
-        assert torch.allclose(step.prediction.epsilon, expected.epsilon, atol=1e-5)
-        assert torch.equal(x_0, step.prediction.x_0 / 2) and x_next.shape == image.shape
-        if name in ("ddim", "replacement", "copaint", "copaint-tt"):
-            assert torch.equal(x_next, schedule.ddim_step(step.x_t, x_0, step.prediction.epsilon, step.index))
-
-
-@pytest.mark.parametrize("name", ["ddim", "replacement", "ddrm", "ddnm", "copaint", "copaint-tt"])
-def test_a_guide_chooses_the_noise(sample, name):
-    """Raw or consistent noise: another picture. Ancestral steps and DPS have no noise of their own to keep."""
-
-    def halve(step):
-        return step.prediction.x_0 / 2
-
-    raw, consistent = (sample(name, guide=Guide(halve, choice)) for choice in (False, True))
-    assert torch.equal(raw, sample(name, guide=halve)) and not torch.allclose(raw, consistent, atol=1e-3)
-
-
-@pytest.mark.parametrize("name", [*ANCESTRAL, "dps"])
-def test_ancestral_noise_always_follows(sample, name):
-    def halve(step):
-        return step.prediction.x_0 / 2
-
-    assert torch.equal(sample(name, guide=Guide(halve, False)), sample(name, guide=Guide(halve, True)))
-
-
-def test_consistent_noise_adds_up(denoiser, image, known):
-    """x_t = sqrt(ᾱ) x_0 + sqrt(1 - ᾱ) ε for the guided x_0, and the network's own ε where x_0 was left alone."""
-    schedule = denoiser.schedule.respace(T)
-    x_t = standard_normal(image, seeded())
-    step = make_step(schedule, 3, x_t, denoiser(x_t, int(schedule.timesteps[3])), image, known)
-    guide = Guide(None, True)
-    assert guided_epsilon(guide, step, step.prediction.x_0) is step.prediction.epsilon
-    x_0 = torch.full_like(x_t, 0.3)
-    assert guided_epsilon(None, step, x_0) is step.prediction.epsilon
-    epsilon = guided_epsilon(guide, step, x_0)
-    again = math.sqrt(step.alpha_bar) * x_0 + math.sqrt(1 - step.alpha_bar) * epsilon
-    assert torch.allclose(again, x_t, atol=1e-6)
-    assert torch.allclose(schedule.ddim_step(x_t, x_0, None, 3), schedule.ddim_step(x_t, x_0, epsilon, 3))
-
-
-@ALL
-def test_calibrated_variance_reaches_the_guide(denoiser, image, known, name):
-    table = torch.linspace(0.01, 0.3, 1000, dtype=torch.float64)
-    schedule = denoiser.schedule.with_residual_variance(table).respace(3)
-    seen = []
-    SAMPLERS[name](
-        denoiser, schedule, image, known, generator=seeded(), callback=lambda step, *_: seen.append(step.variance)
-    )
-    assert seen == [pytest.approx(0.3), float(table[500]), pytest.approx(0.01)]
 
 
 @EVERY_ETA

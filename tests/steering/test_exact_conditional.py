@@ -55,7 +55,7 @@ def task(toy, count, steps=STEPS):
 @pytest.mark.parametrize("sampler", ["ddim", "replacement"])
 def test_difference_guide_with_consistent_noise_is_exact(toy, sampler):
     circuit, book, _ = toy
-    guide = DifferenceGuide(circuit, book, consistent_noise=True)
+    guide = DifferenceGuide(circuit, book)
     steered = get_sampler(sampler)(*task(toy, 1500), guide=guide, generator=generator())
     plain = get_sampler(sampler)(*task(toy, 1500), generator=generator())
     value, degrees = statistic(toy, steered)
@@ -64,7 +64,8 @@ def test_difference_guide_with_consistent_noise_is_exact(toy, sampler):
 
 def test_raw_noise_is_overconfident(toy):
     circuit, book, _ = toy
-    images = get_sampler("ddim")(*task(toy, 1500), guide=DifferenceGuide(circuit, book), generator=generator())
+    raw = DifferenceGuide(circuit, book, consistent_noise=False)
+    images = get_sampler("ddim")(*task(toy, 1500), guide=raw, generator=generator())
     value, degrees = statistic(toy, images)
     assert value > 3 * threshold(degrees)
     likeliest = joint_conditional(circuit, book, *left_column()).argmax()
@@ -133,7 +134,7 @@ def test_circuit_start_is_the_noised_posterior_mean(toy):
         known,
         x_T=x_t,
         generator=generator(),
-        guide=DifferenceGuide(circuit, book, consistent_noise=True),
+        guide=DifferenceGuide(circuit, book),
     )
     assert set(nearest_codes(book, images).unique().tolist()) <= set(range(2 * CODES))
     with pytest.raises(TiramisuError, match=r"in \(0, 1\], not 0"):

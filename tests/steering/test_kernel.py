@@ -144,20 +144,21 @@ def test_a_world_s_kernel_guide_by_name():
     guide = make_guide("difference-kernel", world)
     assert len(guide.codebook.images) == 1297 and guide.fraction == guide.strength == 1
     assert guide.codebook.variance > 0  # as tuned for the world
-    again = make_guide("difference-kernel", world, variance=0.5, strength=2.0, noise="consistent")
+    again = make_guide("difference-kernel", world, variance=0.5, strength=2.0, noise="raw")
     assert again.codebook.images is guide.codebook.images  # drawn once
-    assert (again.codebook.variance, again.strength, again.consistent_noise) == (0.5, 2.0, True)
+    assert (again.codebook.variance, again.strength, again.consistent_noise) == (0.5, 2.0, False)
     with pytest.raises(TiramisuError, match=r"'toy' has no kernel bandwidth: .* tune toy --guides difference-kernel"):
         make_guide("difference-kernel", toy_world())
 
 
-@pytest.mark.parametrize("name", ["difference", "mixture"])
-def test_names_with_consistent_noise_and_without_dependence(name):
+@pytest.mark.parametrize(("name", "other"), [("difference", "raw"), ("mixture", "consistent")])
+def test_names_with_the_other_noise_and_without_dependence(name, other):
     world = load("digits")
-    plain, consistent, independent = (make_guide(name + end, world) for end in ("", "-consistent", "-independent"))
-    assert (plain.consistent_noise, consistent.consistent_noise, independent.consistent_noise) == (False, True, False)
-    assert plain.circuit is consistent.circuit is world.circuit and independent.circuit is world.independent_circuit
-    assert type(plain) is type(consistent) is type(independent)
+    plain, changed, independent = (make_guide(name + end, world) for end in ("", f"-{other}", "-independent"))
+    own = name == "difference"
+    assert (plain.consistent_noise, changed.consistent_noise, independent.consistent_noise) == (own, not own, own)
+    assert plain.circuit is changed.circuit is world.circuit and independent.circuit is world.independent_circuit
+    assert type(plain) is type(changed) is type(independent)
     with pytest.raises(TiramisuError, match=rf"did you mean '{name}.*'\? Choose one of none, .*kernel"):
         make_guide(f"{name}-consisent", world)
 
@@ -171,8 +172,8 @@ def test_parts_by_keyword_are_the_parts_of_a_name():
     named, by_parts = make_guide("difference-kernel", world), make_guide("difference", world, circuit="kernel")
     assert by_parts.codebook.variance == named.codebook.variance  # as tuned
     table = make_guide("difference-calibrated", world).strength
-    every = make_guide("difference", world, circuit="independent", noise="consistent", strength="calibrated")
-    assert every.circuit is world.independent_circuit and every.consistent_noise
+    every = make_guide("difference", world, circuit="independent", noise="raw", strength="calibrated")
+    assert every.circuit is world.independent_circuit and not every.consistent_noise
     assert torch.equal(every.strength.weights, table.weights)
     assert make_guide("mixture-consistent", world, circuit="independent").circuit is world.independent_circuit
     with pytest.raises(TiramisuError, match="unknown circuit 'kernal': did you mean 'kernel'"):

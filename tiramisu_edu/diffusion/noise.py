@@ -1,4 +1,7 @@
-"""Random numbers for samplers: drawn where the generators live, the same on every device and in every dtype."""
+"""Random numbers for samplers and guides: drawn where the generators live, the same on every device and in every dtype.
+
+No other file of `diffusion` and `steering` draws: a CPU generator then serves tensors of a card, and the reverse.
+"""
 
 from collections.abc import Callable, Sequence
 
@@ -12,18 +15,33 @@ Generators = torch.Generator | Sequence[torch.Generator]
 noise."""
 
 
-def standard_normal(like: Tensor, generator: Generators) -> Tensor:
+def standard_normal(like: Tensor, generator: Generators | None) -> Tensor:
     """Noise of the shape, dtype and device of `like`, drawn in float32 where the generator lives.
 
     A generator on the CPU therefore gives the same picture on every device and in every dtype. With several generators
-    each one draws an equal share of the rows, so P rows for the P particles of its image.
+    each one draws an equal share of the rows, so P rows for the P particles of its image. None is torch's default one.
     """
-    return _draw(torch.randn, like, generator)
+    return torch.randn_like(like) if generator is None else _draw(torch.randn, like, generator)
 
 
 def uniform(like: Tensor, generator: Generators) -> Tensor:
     """Numbers in [0, 1), drawn as in `standard_normal`."""
     return _draw(torch.rand, like, generator)
+
+
+def categorical(probabilities: Tensor, generator: Generators | None) -> Tensor:
+    """One category for each row of probabilities (B, D, C), independently: (B, D) long, on their device.
+
+    Args:
+        generator: one for the batch, or one per image (of an equal share of the rows); None is torch's default.
+    """
+    if isinstance(generator, Sequence):
+        shares = probabilities.chunk(len(generator))
+        return torch.cat([categorical(p, g) for p, g in zip(shares, generator)])
+    rows = probabilities.flatten(0, 1)
+    rows = rows if generator is None else rows.to(generator.device)
+    drawn = torch.multinomial(rows, 1, generator=generator).to(probabilities.device)
+    return drawn.view(probabilities.shape[:2])
 
 
 def _draw(kind: Callable[..., Tensor], like: Tensor, generator: Generators) -> Tensor:

@@ -11,7 +11,7 @@ from .walk import Count, Share, Walk, sampler
 
 @sampler
 def resampling(walk: Walk, particles: Count = 10, resample_below: Share = 0.5) -> Tensor:
-    """Inpaint by a particle filter on the hidden pixels, exact for the network's own distribution as P grows.
+    """Inpaint by a particle filter on the hidden pixels, along one noisy history of the known ones.
 
         y_T … y_0: one noisy history of the known pixels;   P particles x_T ~ N(0, I), weights w = 1 / P
         for t = T … 1:
@@ -22,8 +22,11 @@ def resampling(walk: Walk, particles: Count = 10, resample_below: Share = 0.5) -
     The history is drawn backwards, y_{t-1} ~ q(y_{t-1} | y_t, y), the same in law as forwards. The last weighting,
     where s² = 0, is left out. The result is one particle of each image, drawn by weight.
 
+    As P grows the law has a limit, which is not the network's own conditional: the forward process draws y_T … y_1, and
+    the network's chain would draw others. The two agree where the network is exact and steps are many.
+
     With a guide, hidden pixels are drawn from q(x_{t-1} | x_t, guided x_0) instead, and w is multiplied by the ratio
-    of the two densities: the guide proposes, and the particles still converge to the network's distribution. Guide and
+    of the two densities: the guide proposes, and the limit stays the same. Guide and
     callback are called with P adjacent rows for each image, its particles.
 
     Args:
@@ -33,7 +36,8 @@ def resampling(walk: Walk, particles: Count = 10, resample_below: Share = 0.5) -
 
     Cost: T P F (F forward, B backward evaluations of the network for one image).
 
-    Where published code differs: the authors weight a particle before they overwrite its known pixels. The
+    Where published code differs: Wu et al. (TDS), who have the only public code of SMCDiff, draw x_{t-1} before they
+    weigh and copy, and also weigh the last step, with the variance of the one before. The
     comparison with Tiramisu weights by softmax(100 mse_mean / mse), draws y_t independently at each step, takes
     deterministic steps, so that copies of a particle stay copies, and then carries on with the noisy state
     from before the step: hidden pixels are never denoised. None of this is reproduced.

@@ -88,7 +88,8 @@ def replacement(walk: Walk, eta: Share = 0.0) -> Tensor:
     Cost: T F (F forward, B backward evaluations of the network for one image).
 
     Where the published code differs (the "ddim" algorithm of the CoPaint repository): it draws all z_t beforehand and
-    shares each among the images of a batch; fresh noise for each image is the same in law.
+    shares each among the images of a batch; fresh noise for each image is the same in law. It also takes the
+    known pixels of the batch's first image for all.
 
     Source: Song et al., "Score-Based Generative Modeling through Stochastic Differential Equations", appendix
     I.2; Sohl-Dickstein et al., "Deep Unsupervised Learning using Nonequilibrium Thermodynamics", section 2.5.
@@ -236,7 +237,8 @@ def dps(walk: Walk, eta: Share = 1.0, zeta: Amount = 1.0) -> Tensor:
     Cost: T F + T B (F forward, B backward evaluations of the network for one image).
 
     Where published code differs: the norm is taken over the whole batch, so that images influence each other; the
-    authors add measurement noise to the known pixels and use the network's learned variance.
+    authors add measurement noise to the known pixels and use the network's learned variance. The comparison with
+    Tiramisu adds noise of 1e-4 and leaves out the last step.
 
     Source: Chung et al., "Diffusion Posterior Sampling for General Noisy Inverse Problems", algorithm 1.
     """

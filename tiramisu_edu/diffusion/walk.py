@@ -8,7 +8,7 @@ import inspect
 import math
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import KW_ONLY, dataclass, field
+from dataclasses import KW_ONLY, dataclass, field, is_dataclass
 from functools import wraps
 from numbers import Integral, Real
 from typing import Annotated, Any, Protocol, get_args
@@ -36,7 +36,7 @@ class Cost:
 
     Attributes:
         forward: images that passed through the network, also those whose result was thrown away.
-        backward: images whose gradient was taken through it; about two forward evaluations each.
+        backward: images whose gradient was taken through it; tables count two forward evaluations for each.
         guide_seconds: spent in the guide, as measured by `clock`.
     """
 
@@ -213,14 +213,23 @@ class Sampler(Protocol):
 
 
 def sampler(loop: Callable[..., Tensor]) -> Sampler:
-    """A sampler from its loop, (walk, **options) -> images; options carry their bounds in their types."""
-    of_walk, (_, *options) = inspect.signature(Walk).parameters, inspect.signature(loop).parameters.values()
+    """A sampler from its loop, (walk, **options) -> images; options carry their bounds in their types.
+
+    A dataclass among the loop's arguments stands for its fields, each an option of the sampler.
+    """
+    of_walk, (_, *declared) = inspect.signature(Walk).parameters, inspect.signature(loop).parameters.values()
+    records: dict[str, Any] = {option.name: option.annotation for option in declared if is_dataclass(option.annotation)}
+    fields = [field for record in records.values() for field in inspect.signature(record).parameters.values()]
+    options = [option for option in declared if option.name not in records] + fields
     own = {option.name: option.replace(kind=inspect.Parameter.KEYWORD_ONLY) for option in options}
 
     @wraps(loop)
     def sample(*arguments: Any, **keywords: Any) -> Tensor:
         shared = {name: keywords.pop(name) for name in of_walk.keys() & keywords.keys()}
         chosen = _checked(loop.__name__, own, keywords)
+        for name, record in records.items():
+            of_record = inspect.signature(record).parameters.keys() & chosen.keys()
+            chosen[name] = record(**{option: chosen.pop(option) for option in of_record})
         # Gradients are taken where a sampler needs them, also inside torch.inference_mode().
         with torch.inference_mode(False), torch.no_grad():
             return loop(Walk(*arguments, **shared), **chosen)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
-from ..diffusion.noise import Generators, standard_normal
+from ..diffusion.noise import Generators, categorical, standard_normal
 from ..diffusion.step import Step
 from .evidence import Moments, PixelCodebook
 from .guide import CircuitGuide, calibrated_variance, observed
@@ -126,26 +125,11 @@ def value_of(gaussian: Moments, draw: bool, generator: Generators | None) -> Ten
     mean, variance = gaussian
     if not draw:
         return mean.clamp(-1, 1)
-    noise = torch.randn_like(mean) if generator is None else standard_normal(mean, generator)
-    return (mean + variance.sqrt() * noise).clamp(-1, 1)
+    return (mean + variance.sqrt() * standard_normal(mean, generator)).clamp(-1, 1)
 
 
 def level_of(probabilities: Tensor, levels: Tensor, draw: bool, generator: Generators | None) -> Tensor:
     """A draw from a table (B, D, C) of each pixel's levels (C,), or its mean: (B, D)."""
     if not draw:
         return probabilities @ levels.to(probabilities)
-    return levels[draw_categories(probabilities, generator).to(levels.device)]
-
-
-def draw_categories(probabilities: Tensor, generator: Generators | None) -> Tensor:
-    """One category for each row of probabilities (B, D, C), independently: (B, D) long.
-
-    Args:
-        generator: one for the batch, or one per image (of an equal share of the rows); None is torch's default.
-    """
-    if isinstance(generator, Sequence):
-        shares = probabilities.chunk(len(generator))
-        return torch.cat([draw_categories(p, g) for p, g in zip(shares, generator)])
-    if generator is not None:
-        probabilities = probabilities.to(generator.device)
-    return torch.multinomial(probabilities.flatten(0, 1), 1, generator=generator).view(probabilities.shape[:2])
+    return levels[categorical(probabilities, generator)]

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from ..checks import check_images, instance, is_generator, positive_integer
 from ..circuits.clustering import kmeans
+from ..diffusion.noise import standard_normal
 from ..errors import EvidenceError, ImageError
 from ..files import load_safetensors, reading, save_safetensors
 from .evidence import Codebook, Moments, Observation
@@ -176,8 +177,7 @@ class PatchCodebook(Codebook):
         position = torch.arange(len(self.means), device=categories.device)
         values = self.means[position, categories]
         if generator is not None:
-            noise = torch.randn(values.shape, generator=generator, dtype=torch.float32).to(values)
-            values = values + noise * self.variances[position, categories].sqrt()
+            values = values + standard_normal(values, generator) * self.variances[position, categories].sqrt()
         return from_patches(values, self.patch, self.shape)
 
     def to(self, device: torch.device) -> PatchCodebook:

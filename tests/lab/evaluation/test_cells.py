@@ -239,9 +239,16 @@ def test_the_command_writes_everything(tmp_path, capsys):
     assert main(["evaluate", *flags, "--measure", "mse", "--out", str(out)]) == 0
     printed = capsys.readouterr().out
     assert "16 cells of 3 images" in printed and "Steered against its base" in printed
-    assert {"cells", "table.md", "table.tex", "per_image.csv", "index.html", "film_digits.png", "frontier.png"} == {
-        p.name for p in out.iterdir()
-    }
+    assert {
+        "cells",
+        "table.md",
+        "table.tex",
+        "per_image.csv",
+        "index.html",
+        "film_digits.png",
+        "frontier.png",
+        "price.json",
+    } == {p.name for p in out.iterdir()}
     page = (out / "index.html").read_text()
     assert page.count("<details>") == 2 and page.count("data:image/png") == 2 * (2 + 4)
     assert len((out / "per_image.csv").read_text().splitlines()) == 1 + 16 * 3

@@ -38,10 +38,13 @@ def run(options: Options) -> int:
     import os
 
     from ..common import chosen_device
+    from ..evaluation.price import bfloat16_slowdown
     from ..evaluation.report import planned_cells, report
     from ..evaluation.runner import run_cells
 
-    chosen_device(options.device)
+    device = chosen_device(options.device)
+    if options.dtype == "bfloat16" and (slower := bfloat16_slowdown(device)) > 1.5:
+        print(f"note: a matrix product in bfloat16 takes {slower:.0f} times as long as in float32 here", flush=True)
     cells = planned_cells(options)
     many = f"{len(cells)} cells of {options.images} images"
     print(f"{many}; results in {options.out} (a stopped run goes on where it was)", flush=True)

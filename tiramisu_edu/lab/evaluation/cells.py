@@ -145,7 +145,7 @@ class CellResult:
 
     @property
     def evaluations(self) -> float:
-        """Network evaluations per image, a backward pass counted as two: F + 2 B."""
+        """Network evaluations per image, a backward pass counted as two by convention (see `price`): F + 2 B."""
         return self.forward + 2 * self.backward
 
 

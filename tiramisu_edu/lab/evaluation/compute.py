@@ -12,6 +12,8 @@ from .measures import MEASURES
 from .significance import Interval, interval
 from .tables import SETTING, better, cases, over_images
 
+COSTS = {"evaluations": "network evaluations, F + 2 B", "forwards": "time, in forward evaluations"}
+
 
 def points(frame: pd.DataFrame, world: str, measure: str) -> pd.DataFrame:
     """All methods at all numbers of steps in one world: one row each.
@@ -53,17 +55,20 @@ def frontier(found: pd.DataFrame, world: str, measure: str, cost: str) -> Table:
     return Table(title, pd.DataFrame(rows, columns=["F + 2 B", "ms", "method", "mean [95 %]"]))
 
 
-def best_within(frame: pd.DataFrame, measure: str, budgets: Sequence[float]) -> Table:
+def best_within(frame: pd.DataFrame, measure: str, budgets: Sequence[float], cost: str = "evaluations") -> Table:
     """In how many settings a steered method is the best of all that a budget allows.
 
-    For each budget every method runs with its largest affordable number of steps, F + 2 B being the cost. A setting
-    counts for steering if all best methods, to three decimals, are steered. Budgets that nobody can pay, and rows that
-    repeat the previous budget, are left out.
+    For each budget every method runs with its largest affordable number of steps. A setting counts for steering if all
+    best methods, to three decimals, are steered. Budgets that nobody can pay, and rows that repeat the previous budget,
+    are left out.
+
+    Args:
+        cost: a column of the frame that is a key of `COSTS`.
     """
-    numbers = frame.groupby([*SETTING, "method", "steps"])[[measure, "evaluations"]].mean()
+    numbers = frame.groupby([*SETTING, "method", "steps"])[[measure, cost]].mean()
     rows, before = [], None
     for budget in budgets:
-        paid = numbers[numbers["evaluations"] <= budget].reset_index("steps").groupby([*SETTING, "method"]).tail(1)
+        paid = numbers[numbers[cost] <= budget].reset_index("steps").groupby([*SETTING, "method"]).tail(1)
         if paid.empty or paid.equals(before):
             continue
         score = paid[measure].round(3).unstack()
@@ -73,8 +78,8 @@ def best_within(frame: pd.DataFrame, measure: str, budgets: Sequence[float]) -> 
         winners = ", ".join(f"{method} {count}" for method, count in counts.items() if count)
         rows.append([f"{budget:g}", f"{won} of {len(frame.groupby(SETTING))}", winners])
         before = paid
-    title = f"Best of all within a budget of network evaluations: {MEASURES[measure].title}"
-    return Table(title, pd.DataFrame(rows, columns=["F + 2 B at most", "won by a steered method", "winners"]))
+    title = f"Best of all within a budget of {COSTS[cost]}: {MEASURES[measure].title}"
+    return Table(title, pd.DataFrame(rows, columns=["at most", "won by a steered method", "winners"]))
 
 
 def sooner(frame: pd.DataFrame, measure: str, found: dict[str, pd.DataFrame], base: str, steps: int) -> Table:

@@ -21,6 +21,7 @@ from .figures import plot_frontier, plot_guided_fraction
 from .film import save_film
 from .measures import MEASURES, lpips_name
 from .page import write_page
+from .price import price_of
 
 BUDGETS = (6, 12, 25, 50, 100, 200, 400, 800)
 COPAINT, GOAL = "copaint", 50  # steered methods are searched for its quality at this number of steps
@@ -59,6 +60,8 @@ def report(options: Any, done: list[CellResult]) -> None:
     frame, measure, out = tables.per_image(done), options.measure, options.out
     worlds = {name: load(name) for name in frame["world"].unique()}
     points = {name: compute.points(frame, name, measure) for name in worlds}
+    prices = {name: price_of(world, torch.device(options.device), out / "price.json") for name, world in worlds.items()}
+    frame["forwards"] = frame["seconds"] / frame["world"].map({name: price.forward for name, price in prices.items()})
     steps = frame["steps"].unique()
     found = [*tables.of_numbers(frame, measure), *tables_of_compute(frame, points, measure)]
     if {name for name in paper.METHODS if name != "tiramisu"} <= set(frame["method"]):
@@ -70,7 +73,9 @@ def report(options: Any, done: list[CellResult]) -> None:
     machine = (
         f"{machine_facts(torch.device(options.device))}, {options.workers} process(es), network in {options.dtype}"
     )
-    facts = "\n".join([command, machine, *(f"{name}: {lpips_name(world)}" for name, world in worlds.items())])
+    costs = "{}: {}; a forward evaluation takes {:.1f} ms, a backward one {:.2f} times as long".format
+    lines = [costs(n, lpips_name(worlds[n]), 1000 * price.forward, price.backward) for n, price in prices.items()]
+    facts = "\n".join([command, machine, *lines])
     text = f"```\n{facts}\n```\n\n" + "\n".join(table.markdown() for table in found)
     print("\n" + text)
     for name, content in (("table.md", text), ("table.tex", "\n".join(table.latex() for table in found))):
@@ -90,7 +95,7 @@ def report(options: Any, done: list[CellResult]) -> None:
 
 def tables_of_compute(frame: pd.DataFrame, points: dict[str, pd.DataFrame], measure: str) -> Iterable[Table]:
     """Who is best within a budget; with several numbers of steps also the frontiers."""
-    yield compute.best_within(frame, measure, BUDGETS)
+    yield from (compute.best_within(frame, measure, BUDGETS, cost) for cost in compute.COSTS)
     if frame["steps"].nunique() > 1:
         costs = ("evaluations", "seconds")
         yield from (compute.frontier(found, w, measure, cost) for w, found in points.items() for cost in costs)

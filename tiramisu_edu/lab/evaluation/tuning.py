@@ -32,7 +32,7 @@ CANDIDATES = 8
 BASE = "replacement"  # the sampler that carries a guide while it is tuned, with its own tuned options
 
 _ETAS = [{"eta": eta} for eta in (0.0, 0.15, 0.3, 0.5, 0.7, 0.85, 0.95, 1.0)]
-_RATES = [{"rate": rate} for rate in (0.02, 0.06, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4)]
+_DESCENTS = [{"gradient_steps": G, "rate": rate} for G in (1, 2) for rate in (0.8, 2.5, 8.0, 25.0)]
 
 GRIDS: dict[str, list[Options]] = {
     "replacement": _ETAS,
@@ -41,8 +41,8 @@ GRIDS: dict[str, list[Options]] = {
     "repaint": [{"jump_length": j, "repeats": r} for j in (1, 2, 4, 8) for r in (2, 5)],
     "dps": [{"zeta": zeta} for zeta in (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0)],
     "resampling": [{"particles": 8, "resample_below": share} for share in (0.1, 0.25, 0.4, 0.5, 0.6, 0.75, 0.9, 1.0)],
-    "copaint": _RATES,
-    "copaint-tt": _RATES,
+    "copaint": _DESCENTS,
+    "copaint-tt": _DESCENTS,
 }
 
 GUIDE_GRIDS: dict[str, list[Options]] = {

@@ -77,8 +77,19 @@ class DifferenceGuide(CircuitGuide):
     circuit gives the second exactly, since by Tweedie's formula it is sqrt(a) / (1 - a) times the difference of these
     two posterior means. Errors that the circuit makes in both means cancel. Beyond the paper.
 
+    w multiplies grad log p(known | x_t), so it means the same for any number of steps, if the noise is consistent: with
+    d the difference, a step to the level a' < 1 then moves x_{t-1}, beside the unguided step, by
+
+        DDIM:       ( sqrt(a') - sqrt(1 - a') sqrt(a / (1 - a)) ) w d
+        ancestral:  beta sqrt(a') / (1 - a) w d,   beta = 1 - a / a'
+
+    Both factors vanish as a' -> a, at the rate of the step, so more steps add up to the same path. With raw noise the
+    factor is sqrt(a'), which does not vanish: each step adds the whole correction anew. At t / T = 1/2 of the cosine
+    schedule this is 2, 4, 30 and 65 times as much at 6, 12, 100 and 250 steps.
+
     Args:
         fraction: 1, all steps.
+        consistent_noise: True, as the derivation requires.
         strength: w. 1 is the derivation's value, right for a circuit that is right. Calibrated, a table by noise
             level (the mean over its bins), fitted by least squares on noised validation images
             (`lab.recipes.guide_weights`): 1 in pure noise, and less where little noise is left. There the network's
@@ -90,6 +101,7 @@ class DifferenceGuide(CircuitGuide):
     fraction: float = 1.0
     strength: float | WeightTable = 1.0
     demand: Tensor | None = field(default=None, kw_only=True)
+    consistent_noise: bool = field(default=True, kw_only=True)
 
     def steer(self, step: Step) -> Tensor:
         conditioned, plain = self.means(observed(step))

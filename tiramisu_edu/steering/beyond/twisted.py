@@ -33,10 +33,12 @@ def twisted(
             x_{t-1} ~ q(x_{t-1} | x_t, x_0)
             w <- w  p_PC(known | x_{t-1}) p_DM(x_{t-1} | x_t) / ( p_PC(known | x_t) q(x_{t-1} | x_t, x_0) )
 
-    p_DM(x_{t-1} | x_t) is the network's DDPM step, q(x_{t-1} | x_t, f(x_t)). The last step goes to f(x_1). Where the
-    network and the circuit are both right, all weights stay nearly equal. The result is one particle of each image,
-    drawn by weight. A guide proposes x_0 instead; the limit stays the same. Guide and callback are called with P
-    adjacent rows for each image, its particles.
+    p_DM(x_{t-1} | x_t) is the network's DDPM step, q(x_{t-1} | x_t, f(x_t)). The last step goes to f(x_1), and the
+    particles at x_1 are weighed by the circuit's twist, not the network's: an error that vanishes with the last noise.
+
+    Where the network and the circuit are both right, all weights stay nearly equal. The result is one particle of each
+    image, drawn by weight. A guide proposes x_0 instead; the limit stays the same. Guide and callback are called with
+    P adjacent rows for each image, its particles.
 
     Args:
         particles: P, for each image.

@@ -15,11 +15,11 @@ from torch import Tensor
 
 from ...circuits.circuit import Circuit
 from ...circuits.regions import RegionGraph
-from ...diffusion.noise import Generators
+from ...diffusion.noise import Generators, categorical
 from ...diffusion.step import Step
 from ..evidence import Moments
 from ..latent import LatentGuide
-from ..mixture import draw_categories, gaussian_on_grid, geometric_mean, level_of
+from ..mixture import gaussian_on_grid, geometric_mean, level_of
 
 TOP_K = 20  # codes that independent draws choose from
 SPREAD = 0.001  # share of p_PC that is spread evenly over all levels
@@ -64,7 +64,7 @@ class PublishedLatentGuide(LatentGuide):
 
 def independent_codes(marginals: Tensor, samples: int, generator: Generators | None) -> Tensor:
     """Each patch drawn from its own marginal, (samples, B, D): dependences between patches are lost."""
-    return torch.stack([draw_categories(marginals, generator) for _ in range(samples)])
+    return torch.stack([categorical(marginals, generator) for _ in range(samples)])
 
 
 def with_replicates(circuit: Circuit) -> Circuit:
