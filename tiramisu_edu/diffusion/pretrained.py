@@ -83,7 +83,7 @@ def read_pipeline(source: str | Path, revision: str | None, variant: str | None)
         FileError: no such model, no safetensors weights, or weights that are missing or left over.
         TiramisuError: another kind of pipeline, network, scheduler, noise schedule, variance or prediction type.
     """
-    folder = _folder(source, revision, ["*.json"])
+    folder = model_folder(source, revision, ["*.json"])
     if (index := folder / "model_index.json").is_file():
         _check_parts(source, read_json(index))
     inside = (folder / "unet").is_dir()
@@ -102,7 +102,7 @@ def read_pipeline(source: str | Path, revision: str | None, variant: str | None)
         raise FileError(f"cannot read the scheduler in {source}: {first_line(error)}") from error
     if not Path(source).is_dir():
         suffix = f".{variant}" if variant else ""
-        _folder(source, revision, ["*.json", f"*{WEIGHTS}{suffix}.safetensors*", f"*{WEIGHTS}{suffix}-*"])
+        model_folder(source, revision, ["*.json", f"*{WEIGHTS}{suffix}.safetensors*", f"*{WEIGHTS}{suffix}-*"])
     coder_class = None if coder_config is None else coder_config["_class_name"]
     return Pipeline(
         read_network(unet, "UNet2DModel", variant),
@@ -115,7 +115,7 @@ def read_pipeline(source: str | Path, revision: str | None, variant: str | None)
     )
 
 
-def _folder(source: str | Path, revision: str | None, patterns: list[str]) -> Path:
+def model_folder(source: str | Path, revision: str | None, patterns: list[str]) -> Path:
     """The folder itself, or where the files of a hub name that fit the patterns have been put."""
     if Path(source).is_dir():
         return Path(source)
