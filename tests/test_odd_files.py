@@ -43,7 +43,7 @@ LOADERS = {
     "tuned": load_tuned,
 }
 SEALED = {
-    "denoiser": ("denoiser", 2),
+    "denoiser": ("denoiser", 3),
     "tokenizer": ("tokenizer", 1),
     "codebook": ("patch codebook", 1),
     "judge": ("judge", 1),

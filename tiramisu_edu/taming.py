@@ -55,9 +55,7 @@ def vq_model(weights: Mapping[str, Tensor]) -> tuple[dict[str, Any], dict[str, T
         "down_block_types": ["AttnDownEncoderBlock2D" if here else "DownEncoderBlock2D" for here in attends],
         "up_block_types": ["AttnUpDecoderBlock2D" if here else "UpDecoderBlock2D" for here in reversed(attends)],
         "block_out_channels": widths,
-        "layers_per_block": sum(
-            bool(re.match(r"encoder\.down\.0\.block\.\d+\.conv1\.weight", name)) for name in weights
-        ),
+        "layers_per_block": len(blocks),
         "latent_channels": len(weights["encoder.conv_out.weight"]),
         "num_vq_embeddings": codes,
         "vq_embed_dim": size,

@@ -177,9 +177,9 @@ class Tokenizer(nn.Module):
             ]
         return float(10 * torch.log10(4 * images.numel() / torch.stack(squares).sum()))
 
-    def save(self, path: str | Path, facts: Mapping[str, Any]) -> None:
-        """Writes the weights in half precision, the configuration, and JSON-able facts about the training."""
-        weights = {name: value.half() for name, value in self.state_dict().items()}
+    def save(self, path: str | Path, facts: Mapping[str, Any], *, half: bool = True) -> None:
+        """Writes the weights, in half precision or as they are, the configuration, and JSON-able facts on training."""
+        weights = {name: value.half() if half else value for name, value in self.state_dict().items()}
         metadata = {"config": self.config, "facts": dict(facts)}
         save_safetensors(path, weights, kind=KIND, version=VERSION, metadata=metadata)
 

@@ -35,7 +35,7 @@ def test_latents_are_sampled_and_decoded(tmp_path, coder):
         denoiser.autoencoder.shift = 0.0  # LDMPipeline knows of none
         pictures = denoiser.autoencoder.decode(latents) / 2 + 0.5
         torch.testing.assert_close(pictures, torch.from_numpy(expected).permute(0, 3, 1, 2), rtol=0, atol=1e-3)
-        assert denoiser.size == (16, 16)
+        assert denoiser.shape == (3, 16, 16)
 
 
 @pytest.mark.parametrize("sampler", ["replacement", "copaint"])

@@ -54,11 +54,10 @@ def drawn(denoiser: Denoiser, count: int) -> Tensor:
     Raises:
         TiramisuError: its network does not state channels and size of its pictures.
     """
-    channels = getattr(getattr(denoiser.network, "config", None), "in_channels", None)
-    if denoiser.size is None or channels is None:
+    if denoiser.shape is None:
         raise TiramisuError("the guide needs Var[x_0 | x_t] of the denoiser: give pictures=, a few held-out images")
     device = next(denoiser.parameters()).device
-    nothing = torch.zeros(count, channels // denoiser.patch**2, *denoiser.size, device=device)
+    nothing = torch.zeros(count, *denoiser.shape, device=device)
     generator = torch.Generator().manual_seed(0)
     return ddim(denoiser, denoiser.schedule.respace(STEPS), nothing, nothing > 0, generator=generator)
 

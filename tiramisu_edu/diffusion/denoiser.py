@@ -24,6 +24,7 @@ from .schedule import Schedule, signal_and_noise
 
 PredictionType = Literal["epsilon", "v_prediction", "sample"]
 KIND, VERSION = "denoiser", 3
+UNSAID = {"patch": 1, "clip": (), "label": None, "learned_range": False, "autoencoder": None}  # in older files
 
 
 class Prediction(NamedTuple):
@@ -97,14 +98,16 @@ class Denoiser(nn.Module):
         return 1.0 if self.autoencoder is None else math.inf
 
     @property
-    def size(self) -> tuple[int, int] | None:
-        """Height and width of the pictures it was trained on, where its network states them."""
-        side = getattr(getattr(self.network, "config", None), "sample_size", None)
-        if side is None:
+    def shape(self) -> tuple[int, int, int] | None:
+        """(C, H, W) of the pictures it was trained on, where its network states them."""
+        config = getattr(self.network, "config", {})
+        if (side := config.get("sample_size")) is None:
             return None
         height, width = (side, side) if isinstance(side, int) else side
-        pixels = self.patch * (1 if self.autoencoder is None else self.autoencoder.factor)
-        return height * pixels, width * pixels
+        if self.autoencoder is None:
+            return config["in_channels"] // self.patch**2, height * self.patch, width * self.patch
+        factor = self.patch * self.autoencoder.factor
+        return self.autoencoder.network.config["in_channels"], height * factor, width * factor
 
     def forward(self, x_t: Tensor, i: int | Tensor) -> Prediction:
         """Clean image and noise in x_t, differentiable; a clipped pixel of x_0 has gradient zero.
@@ -213,10 +216,12 @@ class Denoiser(nn.Module):
         with reading(path):
             schedule = Schedule(**_under("schedule.", tensors))
             network = with_weights(lambda: build_network(metadata["network"]), _under("network.", tensors))
-            patch, clip = metadata.get("patch", 1), Clip(*metadata.get("clip", ()))  # older files know of none
-            denoiser = cls(network, schedule, metadata["prediction_type"], metadata["facts"], patch, clip)
-            denoiser.label, denoiser.learned_range = metadata.get("label"), metadata.get("learned_range", False)
-            if coder := metadata.get("autoencoder"):
+            said = {**(UNSAID if metadata["version"] < VERSION else {}), **metadata}
+            denoiser = cls(
+                network, schedule, said["prediction_type"], said["facts"], said["patch"], Clip(*said["clip"])
+            )
+            denoiser.label, denoiser.learned_range = said["label"], said["learned_range"]
+            if coder := said["autoencoder"]:
                 weights = _under("autoencoder.", tensors)
                 denoiser.autoencoder = Autoencoder(with_weights(lambda: build_network(coder), weights))
             return denoiser.eval()
