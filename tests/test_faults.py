@@ -4,6 +4,7 @@ import argparse
 import ast
 import importlib.util
 import io
+import json
 import os
 import re
 import shlex
@@ -16,12 +17,15 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from PIL import Image
 
 import tiramisu_edu
 from tiramisu_edu.lab import cli
 from tiramisu_edu.lab.cli import COMMANDS, main
 from tiramisu_edu.lab.evaluation import runner, tuning
+from tiramisu_edu.lab.evaluation.comparison import Cases
+from tiramisu_edu.lab.repair import comparison
 from tiramisu_edu.lab.table import Table
 
 PACKAGE = Path(tiramisu_edu.__file__).parent
@@ -52,7 +56,9 @@ def photo(name="photo.png"):
         ("inpaint --eta nan", "--eta takes numbers"),
         ("inpaint --eta 1e999", "--eta must lie in"),
         ("inpaint --guided-fraction inf", "--guided-fraction takes numbers"),
-        ("inpaint --seed 9223372036854775808", "--seed takes whole numbers"),
+        ("inpaint --seed 9223372036854775808", "--seed must lie in [0, 4,294,967,295]"),
+        (f"inpaint --seed {'9' * 5000}", "--seed must lie in [0, 4,294,967,295]"),
+        (f"inpaint --eta 0.{'0' * 999}1e{'9' * 999}", "--eta must lie in [0, 1]"),
         ("inpaint --seed 99999999999", "--seed must lie in"),
         ("inpaint --seed -1", "--seed must lie in"),
         ("inpaint --num-inference-steps 1_0", "takes whole numbers"),
@@ -96,11 +102,15 @@ def photo(name="photo.png"):
         ("inpaint --image photo.png --json photo.png", "is read"),
         ("inpaint --world digits --mask other.png --out other.png", "is read"),
         ("inpaint --world digits --image photo.png --mask other.png --out o.png --json o_photo_1.png", "is read"),
+        ("inpaint --world digits --image photo.png --mask o_photo_1.png --out o.png", "is read"),
+        ("inpaint --world digits --mask left --out o.png --json o_test_44.png", "is read"),
+        ("fuse --world digits --out o.png --json o_pair0_0.5_1.png", "is read"),
+        ("fuse --world digits --reference photo.png o_pair0_0.5_1.png --out o.png", "is read"),
     ],
 )
 def test_what_cannot_be_is_one_sentence_and_nothing_begins(line, message, capsys):
     photo(), photo("other.png")
-    os.link("photo.png", "link.png")
+    os.link("photo.png", "link.png"), os.link("other.png", "o_photo_1.png"), os.link("other.png", "o_pair0_0.5_1.png")
     Path("file.txt").write_text("kept")
     Path("folder").mkdir(), Path("folder.png").mkdir()
     before = {path: path.read_bytes() for path in Path().iterdir() if path.is_file()}
@@ -136,17 +146,6 @@ def test_a_fault_of_the_program_keeps_its_traceback(monkeypatch):
     monkeypatch.setattr(cli.show, "run", lambda options: {}["missing"])
     with pytest.raises(KeyError):
         main(["show", "sheet"])
-
-
-def test_each_completion_is_a_file_and_the_format_follows_the_suffix(capsys):
-    """Beside the sheet, named after it and the photo, in the world's size; a dollar sign is no formula."""
-    assert main([*INPAINT, "--image", photo("cat$x$_^.png"), "--out", "o$a$/sheet.jpg"]) == 0
-    names = ["sheet.jpg", "sheet_cat$x$_^_1.jpg", "sheet_cat$x$_^_2.jpg"]
-    assert sorted(path.name for path in Path("o$a$").iterdir()) == names
-    for name in names:
-        with Image.open(Path("o$a$", name)) as found:
-            assert found.format == "JPEG" and (name == "sheet.jpg" or found.size == (8, 8))
-    assert "completed: o$a$/sheet_cat$x$_^_1.jpg, o$a$/sheet_cat$x$_^_2.jpg" in capsys.readouterr().out
 
 
 class Full(io.StringIO):
@@ -215,6 +214,18 @@ def test_a_dead_rank_ends_with_a_sentence(monkeypatch, capsys):
     assert main(["evaluate", *flags, "--measure", "mse"]) == 2
     assert "another rank" in (said := capsys.readouterr().err) and "same command" in said
     assert time.monotonic() - started < 60
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_what_applies_to_no_picture_or_one_is_a_dash(number, capsys):
+    """And no number of the report is NaN, which is no JSON."""
+    applies = torch.where(torch.arange(9) < number, 0.5, torch.nan)
+    shape, one = torch.zeros(9, 1, 4, 4), torch.arange(9)
+    measured = {name: {"determined": applies, "mse": torch.rand(9)} for name in ("ddim", "ddim + mixture")}
+    report = comparison(measured, Cases(shape, one, shape > 0, one))
+    said = capsys.readouterr().out
+    assert "[–]: fewer than 8" in said and "nan" not in said and said.count("–  ") == (0 if number else 2)
+    assert "NaN" not in json.dumps(report) and "low" in report["ddim + mixture"]["mse"]
 
 
 def test_latex_escapes_everything():

@@ -108,6 +108,13 @@ def test_pipes_are_written_through(tmp_path):
     os.close(reader)
 
 
+@pytest.mark.parametrize("name", ["x" * 255, "\u00e9" * 127, "\u4e2d" * 85])
+def test_the_longest_names_can_be_written(tmp_path, name):
+    with atomic_path(tmp_path / name) as temporary:
+        temporary.write_text("whole")
+    assert os.listdir(tmp_path) == [name] and (tmp_path / name).read_text() == "whole"
+
+
 def test_a_folder_is_no_file(tmp_path):
     with pytest.raises(FileError, match="is a folder"), atomic_path(tmp_path):
         pass

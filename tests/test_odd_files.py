@@ -2,10 +2,12 @@
 
 import json
 import random
+import time
 
 import pytest
 import torch
 
+from tiramisu_edu import Circuit, structures
 from tiramisu_edu.checkpoint import Checkpoint
 from tiramisu_edu.circuits.jpc_file import read_jpc
 from tiramisu_edu.diffusion.denoiser import Denoiser
@@ -29,12 +31,14 @@ def write_all(folder):
     PatchCodebook(torch.zeros(4, 3, 4), torch.ones(4, 3, 4), 2, (1, 4, 4)).save(folder / "codebook")
     Judge([2, 3], size=4, channels=1, patch=1, widths=[4, 4], num_features=4).save(folder / "judge")
     WeightTable(torch.tensor([0.0, 1.0]), torch.tensor([0.5]), torch.ones(2, 2)).save(folder / "table")
+    Circuit(structures.mixture(3, num_categories=2, num_latents=2)).save(folder / "circuit")
     Checkpoint(folder / "checkpoint", REQUEST).save({"step": 3, "weights": [torch.ones(2)]})
     (folder / "tuned").write_text(json.dumps({"ddim": {"options": {"eta": 0.5}}}))
 
 
 LOADERS = {
     "denoiser": Denoiser.load,
+    "circuit": Circuit.load,
     "tokenizer": Tokenizer.load,
     "codebook": PatchCodebook.load,
     "judge": Judge.load,
@@ -44,6 +48,7 @@ LOADERS = {
 }
 SEALED = {
     "denoiser": ("denoiser", 3),
+    "circuit": ("circuit", 1),
     "tokenizer": ("tokenizer", 1),
     "codebook": ("patch codebook", 1),
     "judge": ("judge", 1),
@@ -119,6 +124,40 @@ def test_odd_metadata_and_tensors_under_a_seal(folder, kind):
             assert refused(others | {key: odd}, metadata)
         if tensor.is_floating_point():
             assert refused(others | {key: tensor * torch.nan}, metadata)
+
+
+HUGE = 10**9
+
+
+def every_number_huge(value):
+    """Copies of a JSON value, in each of which one whole number is huge; JSON in a text counts too."""
+    if isinstance(value, str) and value.startswith("["):
+        yield from (json.dumps(changed) for changed in every_number_huge(json.loads(value)))
+    elif isinstance(value, int) and not isinstance(value, bool):
+        yield HUGE
+    elif isinstance(value, (dict, list)):
+        for key in value if isinstance(value, dict) else range(len(value)):
+            for changed in every_number_huge(value[key]):
+                copy = value.copy()
+                copy[key] = changed
+                yield copy
+
+
+@pytest.mark.parametrize("kind", SEALED)
+def test_no_number_in_a_file_sizes_a_loop_or_memory(folder, kind):
+    """Each whole number of the metadata in turn a thousand million, under a seal: refused or harmless, and at once."""
+    resource = pytest.importorskip("resource")
+    name, version = SEALED[kind]
+    tensors, metadata = load_safetensors(folder / kind, kind=name, version=version)
+    del metadata["version"]
+    before, started = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
+    changed = list(every_number_huge(metadata))
+    assert changed or kind == "table"
+    for odd in changed:
+        save_safetensors(folder / "odd", tensors, kind=name, version=version, metadata=odd)
+        read_or_refused(kind, folder / "odd")
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000  # kilobytes
+    assert time.process_time() - started < 20
 
 
 @pytest.mark.parametrize("text", ["[]", "null", "3", '{"ddim": 3}', '{"ddim": {"options": 1}}', "[" * 10_000, "²", "{"])

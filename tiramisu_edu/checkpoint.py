@@ -15,14 +15,16 @@ A state is made of dictionaries, lists, tensors, strings, numbers (NaN and infin
 
 from __future__ import annotations
 
+import glob
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
+from tqdm.auto import tqdm
 
 from .errors import FileError
 from .files import load_safetensors, reading, save_safetensors
@@ -78,10 +80,32 @@ class Checkpoint:
         save_safetensors(self.path, tensors, kind=KIND, version=VERSION, metadata=metadata)
         self._saved_at = time.monotonic()
 
+    def results(self, jobs: Sequence[Callable[[], Any]], generator: torch.Generator, name: str) -> list[Any]:
+        """What each of the jobs gives, in turn; a resumed run does only those that are left.
+
+        Args:
+            jobs: each gives something that a state can hold, and may draw from `generator`.
+            generator: goes on as after the last job done.
+            name: of the progress bar, which is shown where the output is a terminal.
+        """
+        state = self.load() or {"results": [], "generator": generator.get_state()}
+        results: list[Any] = state["results"]
+        generator.set_state(state["generator"])
+        for job in tqdm(jobs[len(results) :], desc=name, disable=None):
+            results.append(job())
+            if self.due() or len(results) == len(jobs):
+                self.save({"results": results, "generator": generator.get_state()})
+        return results
+
+    def stage(self, name: str) -> Path | None:
+        """A path for the checkpoint of one stage of the run; `remove` deletes it too."""
+        return None if self.path is None else self.path.with_name(f"{self.path.name}.{name}")
+
     def remove(self) -> None:
-        """Delete the file, if there is one: the result of the run is safe elsewhere."""
+        """Delete the file and those of its stages, if there are any: the result of the run is safe elsewhere."""
         if self.path is not None and process_rank() == 0:
-            self.path.unlink(missing_ok=True)
+            for path in self.path.parent.glob(f"{glob.escape(self.path.name)}*"):
+                path.unlink(missing_ok=True)
 
 
 def is_distributed() -> bool:

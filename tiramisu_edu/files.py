@@ -49,11 +49,12 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     path = path if through else Path(os.path.realpath(path))
     folder = Path(tempfile.gettempdir()) if through else path.parent
     folder.mkdir(parents=True, exist_ok=True)
-    for left in folder.glob(f".{glob.escape(path.name)}.*.partial"):
+    name = path.name[:50]  # the longest names that there can be leave no room for more
+    for left in folder.glob(f".{glob.escape(name)}.*.partial"):
         with contextlib.suppress(OSError):  # another process may have removed it
             if time.time() - left.stat().st_mtime > STALE_SECONDS:
                 left.unlink()
-    temporary = folder / f".{path.name}.{secrets.token_hex(6)}.partial"
+    temporary = folder / f".{name}.{secrets.token_hex(6)}.partial"
     try:
         yield temporary
         if through:

@@ -1,7 +1,6 @@
 """EM: it climbs, it agrees with the textbook, it survives being killed."""
 
 import os
-import signal
 import subprocess
 import sys
 import textwrap
@@ -99,42 +98,6 @@ def test_parameters_stay_distributions():
     fit_em(circuit, toy_data(), epochs=20, pseudocount=0.0, progress=False)
     for theta in circuit.parameter_list:
         assert (theta >= 0).all() and torch.allclose(theta.sum(-1), torch.ones(theta.shape[:-1]), atol=1e-6)
-
-
-SCRIPT = """
-    import sys, torch
-    from tests.circuits.test_learning import toy_data
-    from tiramisu_edu.checkpoint import Checkpoint
-    from tiramisu_edu.circuits import structures
-    from tiramisu_edu.circuits.circuit import Circuit
-    from tiramisu_edu.circuits.learning import fit_em
-    Checkpoint.every = 0.0
-    g = torch.Generator().manual_seed(0)
-    circuit = Circuit(structures.hmm(5, num_categories=2, num_latents=4), generator=g)
-    fit_em(circuit, toy_data(), validation=toy_data(seed=1), epochs=60, batch_size=20, checkpoint=sys.argv[1],
-           generator=g, progress=False)
-    circuit.save(sys.argv[2])
-"""
-
-
-def start(*arguments):
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
-    return subprocess.Popen([sys.executable, "-c", textwrap.dedent(SCRIPT), *map(str, arguments)], env=environment)
-
-
-@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs SIGKILL")
-def test_a_killed_run_resumes_to_the_same_parameters(tmp_path):
-    checkpoint, straight = tmp_path / "em.safetensors", start(tmp_path / "other", tmp_path / "straight")
-    killed = start(checkpoint, tmp_path / "never")
-    while not checkpoint.exists():
-        assert killed.poll() is None
-    killed.kill()
-    killed.wait()
-    assert not (tmp_path / "never").exists()
-    assert start(checkpoint, tmp_path / "resumed").wait() == 0
-    assert straight.wait() == 0
-    a, b = Circuit.load(tmp_path / "straight"), Circuit.load(tmp_path / "resumed")
-    assert all(torch.equal(x, y) for x, y in zip(a.parameter_list, b.parameter_list))
 
 
 class Killed(Exception):

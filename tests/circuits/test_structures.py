@@ -85,8 +85,9 @@ def test_what_is_no_circuit_is_refused_by_name(regions, message):
     ],
 )
 def test_impossible_sizes_are_refused(build, message):
-    with pytest.raises(TiramisuError, match=message):
+    with pytest.raises(TiramisuError, match=message) as refusal:
         build()
+    assert refusal.type is (TiramisuError if message.startswith("num_") else StructureError)
 
 
 def test_graphs_survive_json():

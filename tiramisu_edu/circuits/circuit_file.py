@@ -9,11 +9,12 @@ import torch
 from torch import Tensor
 
 from ..errors import FileError, StructureError
-from ..files import load_safetensors, save_safetensors
+from ..files import load_safetensors, reading, save_safetensors
 from .regions import RegionGraph
 
 KIND, VERSION = "circuit", 1
 PROBABILITIES = (None, "categorical")  # sums and inputs whose parameters are probabilities themselves
+MOST_CATEGORIES = 2**20  # of a file; a family with two numbers per unit could claim any
 FLOATS = (torch.float32, torch.float64, torch.bfloat16)
 
 
@@ -36,10 +37,13 @@ def read(path: str | Path) -> tuple[RegionGraph, dict[str, Tensor], torch.dtype,
         FileError: when the file holds no circuit, or parameters that are no finite floats.
     """
     tensors, metadata = load_safetensors(path, kind=KIND, version=VERSION)
-    try:
-        graph, facts = RegionGraph.from_json(metadata["graph"]), metadata["facts"]
-    except (KeyError, StructureError) as error:
-        raise FileError(f"{path} does not hold a circuit: {error}") from error
+    with reading(path):
+        try:
+            graph, facts = RegionGraph.from_json(metadata["graph"]), metadata["facts"]
+        except StructureError as error:
+            raise FileError(f"{path} does not hold a circuit: {error}") from error
+    if graph.num_categories > MOST_CATEGORIES or graph.num_stored > sum(theta.numel() for theta in tensors.values()):
+        raise FileError(f"{path}: its graph needs more parameters than the file holds")
     for name, theta in tensors.items():
         if theta.dtype not in FLOATS:
             raise FileError(f"{path}: its tensor {name} holds {theta.dtype}, no parameters")

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
 import torch
 from torch import Tensor
-from tqdm.auto import tqdm
 
+from ..checkpoint import Checkpoint
 from ..errors import TiramisuError
+from ..files import tensor_digest
 
 
 def kmeans(
@@ -15,7 +21,7 @@ def kmeans(
     *,
     generator: torch.Generator,
     iterations: int = 20,
-    progress: str = "",
+    checkpoint: str | Path | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Lloyd's algorithm on G independent sets of N points, from k-means++ seeds.
 
@@ -25,7 +31,7 @@ def kmeans(
         points: (G, N, P).
         num_clusters: V <= N.
         generator: of the seeds.
-        progress: label of a progress bar; none if empty.
+        checkpoint: file to go on from, written between sets.
 
     Returns:
         centres (G, V, P) and the nearest centre of each point, (G, N) long.
@@ -33,16 +39,34 @@ def kmeans(
     Raises:
         TiramisuError: for fewer points than clusters.
     """
-    if not bool(points.isfinite().all()):
-        raise TiramisuError("points must be finite numbers; some are NaN or infinite")
-    num_points = points.shape[1]
-    if num_clusters > num_points:
-        raise TiramisuError(f"{num_points} points cannot make {num_clusters} clusters")
-    sets = tqdm(points, desc=progress, unit="set", disable=not progress)
-    found = [_one_set(rows, num_clusters, generator, iterations) for rows in sets]
+    sizes = [num_clusters] * len(points)
+    found = kmeans_of_sets(list(points), sizes, generator=generator, iterations=iterations, checkpoint=checkpoint)
     if not found:
-        return points.new_zeros(0, num_clusters, points.shape[-1]), torch.zeros(0, num_points, dtype=torch.long)
+        return points.new_zeros(0, num_clusters, points.shape[-1]), torch.zeros(0, points.shape[1], dtype=torch.long)
     return torch.stack([centres for centres, _ in found]), torch.stack([nearest for _, nearest in found])
+
+
+def kmeans_of_sets(
+    sets: Sequence[Tensor],
+    sizes: Sequence[int],
+    *,
+    generator: torch.Generator,
+    iterations: int = 20,
+    checkpoint: str | Path | None = None,
+) -> list[tuple[Tensor, Tensor]]:
+    """`kmeans` of sets (N, P) of points that differ in size: centres and nearest centres of each."""
+    for points, size in zip(sets, sizes, strict=True):
+        if not bool(points.isfinite().all()):
+            raise TiramisuError("points must be finite numbers; some are NaN or infinite")
+        if size > len(points):
+            raise TiramisuError(f"{len(points)} points cannot make {size} clusters")
+    request: dict[str, Any] = {}
+    if checkpoint is not None:
+        sums = torch.tensor([float(points.double().sum()) for points in sets], dtype=torch.float64)
+        request = {"sizes": list(sizes), "iterations": iterations, "points": tensor_digest({"sums": sums})}
+    jobs = [partial(_centres, points, size, generator, iterations) for points, size in zip(sets, sizes)]
+    centres = Checkpoint(checkpoint, request).results(jobs, generator, "k-means")
+    return [(found, nearest_centre(points, found)[0]) for points, found in zip(sets, centres)]
 
 
 def nearest_centre(points: Tensor, centres: Tensor) -> tuple[Tensor, Tensor]:
@@ -52,7 +76,7 @@ def nearest_centre(points: Tensor, centres: Tensor) -> tuple[Tensor, Tensor]:
     return index, (distance + (points**2).sum(-1)).clamp_min(0)
 
 
-def _one_set(points: Tensor, num_clusters: int, generator: torch.Generator, iterations: int) -> tuple[Tensor, Tensor]:
+def _centres(points: Tensor, num_clusters: int, generator: torch.Generator, iterations: int) -> Tensor:
     centres = _seeds(points, num_clusters, generator)
     nearest, distance = nearest_centre(points, centres)
     for _ in range(iterations):
@@ -65,7 +89,7 @@ def _one_set(points: Tensor, num_clusters: int, generator: torch.Generator, iter
         nearest, distance = nearest_centre(points, centres)
         if torch.equal(before, nearest):
             break
-    return centres, nearest
+    return centres
 
 
 def _seeds(points: Tensor, num_clusters: int, generator: torch.Generator) -> Tensor:

@@ -12,13 +12,14 @@ Source: Liu, Zhang, Van den Broeck 2022, "Scaling up probabilistic circuits by l
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from ..errors import StructureError, TiramisuError
 from .circuit import Circuit
-from .clustering import kmeans
+from .clustering import kmeans_of_sets
 from .evidence_checks import checked_values
 from .inputs import get_family
 
@@ -36,24 +37,28 @@ def latent_regions(circuit: Circuit) -> list[int]:
 
 
 def cluster_features(
-    circuit: Circuit, features: Mapping[int, Tensor], *, generator: torch.Generator, progress: bool = False
+    circuit: Circuit,
+    features: Mapping[int, Tensor],
+    *,
+    generator: torch.Generator,
+    checkpoint: str | Path | None = None,
 ) -> dict[int, Tensor]:
     """Latent states from a teacher's features: k-means with as many clusters as the region has product units.
 
     Args:
         circuit: gives the regions and their sizes.
         features: region index -> (N, P) teacher's features of that region, for every region of `latent_regions`.
+        generator: of k-means.
+        checkpoint: file to go on from, written between regions.
 
     Returns:
         region index -> (N,) long.
     """
-    states = {}
-    for index in latent_regions(circuit):
-        num_clusters = circuit.region_table(index).shape[1]
-        label = f"clusters of region {index}" if progress else ""
-        _, nearest = kmeans(features[index][None], num_clusters, generator=generator, progress=label)
-        states[index] = nearest[0]
-    return states
+    regions = latent_regions(circuit)
+    sizes = [circuit.region_table(index).shape[1] for index in regions]
+    sets = [features[index] for index in regions]
+    found = kmeans_of_sets(sets, sizes, generator=generator, checkpoint=checkpoint)
+    return {index: nearest for index, (_, nearest) in zip(regions, found)}
 
 
 @torch.no_grad()

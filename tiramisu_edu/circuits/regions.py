@@ -98,6 +98,12 @@ class RegionGraph:
         return sum(r.num_units for r in self.regions)
 
     @property
+    def num_stored(self) -> int:
+        """How many numbers a file of the circuit holds: `num_parameters`, and what is fixed."""
+        own = [r for r in self.regions if r.tied_to is None and r.family == "indicator"]
+        return self.num_parameters + sum(r.num_units * self.num_categories for r in own if r.is_input)
+
+    @property
     def num_parameters(self) -> int:
         """Distinct numbers that learning sets: sum weights and those of the inputs, tied ones counted once."""
         own = [r for r in self.regions if r.tied_to is None]
@@ -185,7 +191,7 @@ def _check_tie(graph: RegionGraph, index: int, region: Region, owner: int) -> No
 
 def _check_root(graph: RegionGraph) -> None:
     last = len(graph.regions) - 1
-    if graph.root.scope != tuple(range(graph.num_variables)):
+    if len(graph.root.scope) != graph.num_variables:  # all of them different, and in the range
         raise _fail(graph, last, f"the root must cover all {graph.num_variables} variables")
     if graph.root.num_units != 1 or graph.root.is_input:
         raise _fail(graph, last, "the root must be a sum region of one unit")

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import warnings
+from functools import partial
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from ..checkpoint import Checkpoint
 from ..errors import ImageError, TiramisuError
 from ..files import load_safetensors, save_safetensors, tensor_digest
 from .denoiser import Denoiser
@@ -71,6 +74,7 @@ def calibrate_residual_variance(
     points: int = 48,
     repeats: int = 4,
     batch_size: int = 256,
+    checkpoint: str | Path | None = None,
 ) -> Tensor:
     """How far off the clean prediction is: r_t^2 = mean over images and pixels of (x_0 - prediction.x_0)^2.
 
@@ -85,6 +89,7 @@ def calibrate_residual_variance(
         points: times to measure, evenly spread, both ends included.
         repeats: noise draws per image and time.
         batch_size: images per network call.
+        checkpoint: file to go on from, written between times.
 
     Returns:
         (N,) float64 on the CPU, for `Schedule.with_residual_variance`.
@@ -93,16 +98,20 @@ def calibrate_residual_variance(
     times = (torch.arange(points) * (len(schedule) - 1) / max(points - 1, 1)).round().long().unique()
     device = next(denoiser.parameters(), images).device
     copies = check_pictures(images).to(device).repeat(repeats, 1, 1, 1)
-    measured = []
-    for i in times.tolist():
+
+    def measured(i: int) -> float:
         total = 0.0
         for x_0 in copies.split(batch_size):
             noise = torch.randn(x_0.shape, generator=generator, device=generator.device).to(x_0)
             prediction = denoiser(schedule.add_noise(x_0, i, noise), i)
             total += float((x_0 - prediction.x_0).double().square().sum())
-        measured.append(max(total / copies.numel(), VARIANCE_FLOOR))
-    log_variance = torch.tensor(measured, dtype=torch.float64).log()
-    return _interpolate(-schedule.log_snr, -schedule.log_snr[times], log_variance).exp()
+        return max(total / copies.numel(), VARIANCE_FLOOR)
+
+    request = {"points": points, "data": tensor_digest({"images": copies, **denoiser.state_dict()})}
+    jobs = [partial(measured, i) for i in times.tolist()]
+    variances = Checkpoint(checkpoint, request).results(jobs, generator, "calibration")
+    log_snr = schedule.log_snr.numpy()  # falls with the time
+    return torch.from_numpy(np.exp(np.interp(-log_snr, -log_snr[times.numpy()], np.log(variances))))
 
 
 def check_pictures(images: Tensor) -> Tensor:
@@ -113,12 +122,3 @@ def check_pictures(images: Tensor) -> Tensor:
     if not (low >= -1 and high <= 1):
         raise ImageError(f"expected images in [-1, 1], got values from {low:g} to {high:g}")
     return images
-
-
-def _interpolate(x: Tensor, known_x: Tensor, known_y: Tensor) -> Tensor:
-    """Piecewise linear through (known_x, known_y), known_x rising; constant outside."""
-    right = torch.searchsorted(known_x, x).clamp(1, max(len(known_x) - 1, 1))
-    if len(known_x) == 1:
-        return known_y.expand(len(x)).clone()
-    share = ((x - known_x[right - 1]) / (known_x[right] - known_x[right - 1])).clamp(0, 1)
-    return torch.lerp(known_y[right - 1], known_y[right], share)

@@ -215,7 +215,9 @@ class Denoiser(nn.Module):
         tensors, metadata = load_safetensors(path, kind=KIND, version=VERSION)
         with reading(path):
             schedule = Schedule(**_under("schedule.", tensors))
-            network = with_weights(lambda: build_network(metadata["network"]), _under("network.", tensors))
+            weights, settings = _under("network.", tensors), metadata["network"]["config"]
+            integer("layers_per_block", settings.get("layers_per_block", 1), 1, len(weights))  # each has some
+            network = with_weights(lambda: build_network(metadata["network"]), weights)
             said = {**(UNSAID if metadata["version"] < VERSION else {}), **metadata}
             denoiser = cls(
                 network, schedule, said["prediction_type"], said["facts"], said["patch"], Clip(*said["clip"])

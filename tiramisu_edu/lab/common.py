@@ -5,16 +5,18 @@ from __future__ import annotations
 import json
 import os
 import platform
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from ..errors import TiramisuError
 from ..files import atomic_path
-from ..pictures import check_output
+from ..names import FOLDER
+from ..pictures import check_output, save_image
 
 
 def chosen_device(name: str) -> torch.device:
@@ -42,22 +44,50 @@ def check_outputs(options: Any) -> None:
             taken by an input or another result.
         ImageError: a picture of a format that cannot be written.
     """
-    inputs: list[Path] = []
+    files, results = _named(options)
+    for path, kind in results:
+        check_place(path, kind, files)
+        files.append(path)
+
+
+def completed_paths(options: Any, names: Iterable[str]) -> list[Path]:
+    """A file for each completed picture, beside the sheet `options.out` and named after it, checked like the sheet."""
+    files, results = _named(options)
+    paths = [options.out.with_stem(f"{options.out.stem}_{name}") for name in names]
+    for path in paths:
+        check_place(path, "picture", files + [result for result, _ in results])
+    return paths
+
+
+def save_completed(paths: Sequence[Path], images: Iterable[Tensor]) -> str:
+    """Write each completed picture in the world's size; returns a line that says where they are."""
+    for path, image in zip(paths, images, strict=True):
+        save_image(image, path)
+    return "completed: " + (f"{paths[0]} ... {paths[-1]}" if len(paths) > 4 else ", ".join(map(str, paths)))
+
+
+def _named(options: Any) -> tuple[list[Path], list[tuple[Path, str]]]:
+    """The files and the folders of pictures that a command reads, and its results, each with its kind."""
+    read: list[Path] = []
+    results: list[tuple[Path, str]] = []
     for f in fields(options):
         value = getattr(options, f.name)
-        if "writes" not in f.metadata:
-            named = value if isinstance(value, tuple) else (value,)
-            inputs += [Path(each) for each in named if isinstance(each, (str, Path)) and Path(each).is_file()]
-    for f in fields(options):
-        if "writes" in f.metadata and getattr(options, f.name) is not None:
-            check_place(getattr(options, f.name), f.metadata["writes"], inputs)
-            inputs.append(getattr(options, f.name))
+        if "writes" in f.metadata:
+            results += [] if value is None else [(value, f.metadata["writes"])]
+        else:
+            named = (str(each) for each in (value if isinstance(value, tuple) else (value,)) if each is not None)
+            kept = (name for name in named if name.startswith(FOLDER) or os.path.isfile(name))
+            read += [Path(name.removeprefix(FOLDER)) for name in kept]
+    return read, results
 
 
 def check_place(path: Path, kind: str, inputs: Sequence[Path] = ()) -> None:
     """Refuse one result: a "picture", "file" or "folder"; see `check_outputs`."""
-    if any(each.resolve() == path.resolve() for each in inputs):
-        raise TiramisuError(f"{path} is read, or written, by the same command: choose another name for the result")
+    for each in inputs:
+        if each.resolve() == path.resolve():
+            raise TiramisuError(f"{path} is read, or written, by the same command: choose another name for the result")
+        if each.is_dir() and each.resolve() in path.resolve().parents:
+            raise TiramisuError(f"{path} would lie among the pictures of {each}: choose another place for the result")
     if kind == "folder":
         place = next(each for each in (path, *path.absolute().parents) if each.exists())
         if not place.is_dir() or not os.access(place, os.W_OK | os.X_OK):

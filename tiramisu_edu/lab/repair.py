@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,11 +14,10 @@ from ..masks import MASKS, load_mask, mask_batch
 from ..pictures import load_image
 from ..steering.evidence import PixelCodebook
 from ..world import World
-from .common import check_place
 from .evaluation.comparison import Cases, Completed, make_cases
 from .evaluation.measures import MEASURES
 from .evaluation.sheet import damaged
-from .evaluation.significance import FEWEST, NOTE, interval
+from .evaluation.significance import NOTE, interval, shown
 
 COLUMNS = 12  # images shown in the picture
 
@@ -48,17 +46,8 @@ def repair_cases(world: World, mask: str, batch: int, *, image: Path | None, see
     )
     number = min(batch, COLUMNS)
     nothing = torch.zeros(number, dtype=torch.long)
-    return Cases(pixels.repeat(number, 1, 1, 1), nothing, known.repeat(number, 1, 1, 1), nothing), False
-
-
-def result_paths(options: Any, number: int) -> list[Path]:
-    """Where the completions of a picture of one's own go: beside the sheet, named after both, in the world's size."""
-    out, image = options.out, options.image
-    suffix = out.suffix or ".png"
-    paths = [out.with_name(f"{out.stem}_{image.stem}_{n}{suffix}") for n in range(1, number + 1)]
-    for path in paths:
-        check_place(path, "picture", [each for each in (image, Path(options.mask), options.json) if each is not None])
-    return paths
+    copies = torch.arange(1, number + 1)
+    return Cases(pixels.repeat(number, 1, 1, 1), nothing, known.repeat(number, 1, 1, 1), copies), False
 
 
 def own_picture(world: World, path: Path, shape: torch.Size) -> Tensor:
@@ -82,7 +71,7 @@ def sheet_rows(
     rows["damaged"] = damaged(cases.images, cases.known)[:COLUMNS]
     for label, done in methods.items():
         right = [measured[label][name] for name in ("determined", "agreement") if name in measured.get(label, {})]
-        score = f"\n{float(right[0].nanmean()):.0%} right" if right else ""
+        score = f"\n{shown(float(right[0].nanmean()), '.0%')} right" if right else ""
         rows[label.replace(" + ", "\n+ ") + score] = done.images[:COLUMNS]
     return rows
 
@@ -91,8 +80,8 @@ def comparison(measured: Mapping[str, dict[str, Tensor]], cases: Cases) -> dict[
     """Print a line per method: means of the first two measures, and the paired difference to the first method.
 
     Returns:
-        label -> measure -> "mean", "difference", and "low" and "high" where there are pictures enough for an interval;
-        empty where there is no truth to compare with.
+        label -> measure -> "mean", "difference", "low" and "high" of its interval, those of them that there are; empty
+        where there is no truth to compare with.
     """
     if not measured:
         return {}
@@ -101,18 +90,18 @@ def comparison(measured: Mapping[str, dict[str, Tensor]], cases: Cases) -> dict[
     heads = [f"{MEASURES[name].title:>22}  {f'minus {base_name} [95 %]':>30}" for name in columns]
     print(f"\n{'':26}" + "".join(heads))
     report: dict[str, dict] = {}
+    short = False
     for label, values in measured.items():
         line, report[label] = f"{label:26}", {}
         for name in columns:
-            mean, gaps, text = float(values[name].nanmean()), values[name] - base[name], ""
-            report[label][name] = {"mean": mean}
-            if values is not base and len(cases.identity[gaps.isfinite()].unique()) > 1:
-                found = interval(gaps, cases.identity)
-                ends = {} if math.isnan(found.low) else {"low": found.low, "high": found.high}
-                report[label][name] |= {"difference": found.mean, **ends}
-                text = f"{found:+.3f}"
-            line += f"{mean:22.3f}  {text:>30}"
+            found, text = {"mean": float(values[name].nanmean())}, ""
+            if values is not base:
+                mean, low, high = gap = interval(values[name] - base[name], cases.identity)
+                found |= {"difference": mean, "low": low, "high": high}
+                text, short = f"{gap:+.3f}", short or math.isnan(low)
+            report[label][name] = {key: number for key, number in found.items() if not math.isnan(number)}
+            line += f"{shown(float(values[name].nanmean()), '.3f'):>22}  {text:>30}"
         print(line)
-    if len(measured) > 1 and len(cases.identity.unique()) < FEWEST:
+    if short:
         print(NOTE)
     return report

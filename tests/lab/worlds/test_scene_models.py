@@ -3,11 +3,8 @@
 import pytest
 import torch
 
-from tiramisu_edu.checkpoint import Checkpoint
 from tiramisu_edu.datafiles import data_path, verified
-from tiramisu_edu.lab.recipes import patch_circuit
 from tiramisu_edu.lab.recipes.judge import augmented, judge_report, train_scene_judge
-from tiramisu_edu.lab.recipes.patch_circuit import PatchSettings, train_patch_circuit
 from tiramisu_edu.lab.recipes.tokenizer import TokenizerSettings, tokenizer_report, train_scene_tokenizer
 from tiramisu_edu.lab.worlds.factors import FactorModel, factor
 from tiramisu_edu.lab.worlds.judge import Judge
@@ -95,29 +92,3 @@ def test_shipped_tokenizers_keep_the_picture(world):
     assert report["usage"] >= 0.9
     images, _ = SCENES[world].images("validation", 2, size=64)
     assert tokenizer.decode(tokenizer.encode(images)).shape == images.shape
-
-
-def test_a_killed_patch_circuit_goes_on_after_its_last_round(tmp_path, monkeypatch):
-    monkeypatch.setattr(Checkpoint, "every", 0.0)
-    settings = PatchSettings(images=128, patch=8, num_codes=4, num_latents=2, rounds=2, epochs=1)
-    refit, rounds = patch_circuit.refit, []
-
-    def train(name, **options):
-        files = tmp_path / name, tmp_path / f"{name}_codebook"
-        return train_patch_circuit(
-            "toy", lambda split, count: TOY.images(split, 128), *files, settings=settings, **options
-        )
-
-    def kill(*arguments):
-        rounds.append(1)
-        if len(rounds) == 2:
-            raise KeyboardInterrupt
-        return refit(*arguments)
-
-    whole = train("whole")
-    monkeypatch.setattr(patch_circuit, "refit", kill)
-    with pytest.raises(KeyboardInterrupt):
-        train("killed", checkpoint=tmp_path / "run")
-    resumed = train("killed", checkpoint=tmp_path / "run")
-    assert len(rounds) == 3 and resumed.facts == whole.facts
-    assert all(torch.equal(a, b) for a, b in zip(whole.state_dict().values(), resumed.state_dict().values()))

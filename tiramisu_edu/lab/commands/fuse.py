@@ -31,7 +31,7 @@ class Options:
     device: str = option("cpu", "cpu, cuda, cuda:1, mps")
     threads: int = option(1, "of the processor; 0: as PyTorch chooses")
     json: Path | None = option(None, "also write the numbers to FILE", metavar="FILE", writes="file")
-    out: Path = option(Path("out/fuse.png"), "the picture to write; its suffix is its format", writes="picture")
+    out: Path = option(Path("out/fuse.png"), "the sheet; each completed picture goes beside it", writes="picture")
 
 
 def run(options: Options) -> int:
@@ -41,7 +41,7 @@ def run(options: Options) -> int:
 
     from ...fusion import fuse
     from ...steering.layouts import LAYOUTS
-    from ..common import chosen_device, write_json
+    from ..common import chosen_device, completed_paths, save_completed, write_json
     from ..evaluation.sheet import save_sheet
     from ..references import pasted, read_regions, reference_groups
     from ..zoo import load
@@ -53,10 +53,12 @@ def run(options: Options) -> int:
     ruled = options.regions if options.regions in LAYOUTS else regions.to(device)
     settings: dict[str, Any] = {"model": options.model, "num_images": options.images, "sampler": options.sampler}
     settings["num_inference_steps"] = options.num_inference_steps
+    copies = range(1, options.images + 1)
+    paths = [completed_paths(options, [f"pair{n}_{x}_{c}" for x in levels for c in copies]) for n in range(len(groups))]
     rows: dict[str, torch.Tensor] = {}
     report: list[dict] = []
     for number, references in enumerate(tqdm(groups, desc="pairs", unit="pair", disable=len(groups) == 1)):
-        drawn = []
+        drawn: list[torch.Tensor] = []
         for level in levels:
             generator = torch.Generator().manual_seed(options.seed + number)
             found = fuse(world, references.to(device), ruled, level, generator=generator, **settings)
@@ -65,6 +67,7 @@ def run(options: Options) -> int:
                 tqdm.write("pair  coherence  log Z of all demands  contradiction (nats)")
             tqdm.write(f"{number:4}  {level:9.2f}  {found.log_z:20.1f}  {found.contradiction:20.1f}")
             report.append({"pair": number, "coherence": level, "log_z": found.log_z, "nats": found.contradiction})
+        tqdm.write(save_completed(paths[number], torch.cat(drawn)))
         middle = report[-len(levels) + len(levels) // 2]["nats"]
         for copy in range(options.images):
             shown = [pasted(references, regions)] + [images[copy : copy + 1] for images in drawn]

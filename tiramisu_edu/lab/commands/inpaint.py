@@ -33,19 +33,18 @@ class Options:
     mask: str = option("left", "a layout or a picture, white = fill in", metavar="NAME|FILE")
     sampler: str = option("replacement", f"one of {', '.join(SAMPLERS)}")
     batch: int = option(64, "how many held-out images, or completions of FILE")
-    out: Path = option(Path("out/inpaint.png"), "the picture to write; its suffix is its format", writes="picture")
+    out: Path = option(Path("out/inpaint.png"), "the sheet; each completed picture goes beside it", writes="picture")
 
 
 def run(options: Options) -> int:
     """Complete the images with the plain and the steered sampler and with the circuit alone; print and draw it all."""
     from ...diffusion.samplers import get_sampler
     from ...methods import make_guide
-    from ...pictures import save_image
-    from ..common import chosen_device, write_json
+    from ..common import chosen_device, completed_paths, save_completed, write_json
     from ..evaluation.comparison import Completed, circuit_samples, run_method
     from ..evaluation.measures import measure
     from ..evaluation.sheet import save_sheet
-    from ..repair import comparison, repair_cases, result_paths, sheet_rows
+    from ..repair import comparison, repair_cases, sheet_rows
     from ..zoo import load
 
     get_sampler(options.sampler)
@@ -53,7 +52,8 @@ def run(options: Options) -> int:
     world = load(options.world, size=options.size).to(device)
     make_guide(options.guide, world)  # what is missing or damaged shows before the work
     cases, has_truth = repair_cases(world, options.mask, options.batch, image=options.image, seed=options.seed)
-    completed = result_paths(options, len(cases.images)) if options.image else []
+    prefix = options.image.stem if options.image else "test"
+    completed = completed_paths(options, [f"{prefix}_{n}" for n in cases.identity.tolist()])
     print(f"world {options.world}, seed {options.seed}, {len(cases.images)} images, mask {options.mask}")
 
     shared = ("sampler", "num_inference_steps", "guided_fraction", "eta", "seed")
@@ -74,11 +74,8 @@ def run(options: Options) -> int:
             f"and {fifth:.1%} with 20 % of the steps guided"
         )
         report["guide_share"] = {"as_run": share, "at_20_percent": fifth}
+    print(save_completed(completed, methods[name if steered else options.sampler].images))
     title = f"{options.world}, mask {Path(options.mask).name}, {options.num_inference_steps} steps, seed {options.seed}"
     print(f"picture: {save_sheet(options.out, sheet_rows(cases, methods, measured), title)}")
-    for path, image in zip(completed, methods[name if steered else options.sampler].images):
-        save_image(image, path)
-    if completed:
-        print("completed: " + ", ".join(map(str, completed)))
     write_json(options.json, report)
     return 0

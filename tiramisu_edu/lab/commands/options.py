@@ -14,7 +14,7 @@ from typing import Any, NoReturn, get_args, get_origin, get_type_hints
 from ...errors import TiramisuError
 
 WORDS = {int: "whole numbers", float: "numbers"}
-NUMBER = {int: r"[+-]?\d{1,18}", float: r"[+-]?(\d{1,18}(\.\d*)?|\.\d+)(e[+-]?\d{1,3})?"}
+NUMBER = {int: r"[+-]?\d+", float: r"[+-]?(\d+(\.\d*)?|\.\d+)(e[+-]?\d+)?"}
 BOUNDS: dict[str, tuple[float, float]] = {
     "seed": (0, 2**32 - 1),  # seeds of single images are multiples of it, and must stay below 2^63
     "seeds": (1, 1000),
@@ -94,7 +94,7 @@ def _parsed(f: Any, element: type, text: str) -> Any:
     if not re.fullmatch(NUMBER[element], text.strip(), re.ASCII | re.IGNORECASE):
         raise TiramisuError(f"{_flag(f)} takes {WORDS[element]}, not {text[:40]!r}")
     low, high = BOUNDS[f.name]
-    if not low <= element(text) <= high:
+    if not low <= float(text) <= high:  # of any length, which int would refuse
         raise TiramisuError(f"{_flag(f)} must lie in [{low:,}, {high:,}], not {text[:40]}")
     return element(text)
 

@@ -22,7 +22,7 @@ class Interval(NamedTuple):
     """A mean and its 95 % interval; f"{interval:+.3f}" prints all three.
 
     Attributes:
-        mean: over all cases; for a list of differences a - b, by how much a is larger.
+        mean: over all cases; for a list of differences a - b, by how much a is larger. NaN without cases.
         low, high: ends of the interval; NaN where `FEWEST` independent cases were not to be had, and printed as a dash.
             A difference is significant where 0 lies outside.
     """
@@ -33,7 +33,12 @@ class Interval(NamedTuple):
 
     def __format__(self, form: str) -> str:
         ends = NO_INTERVAL if math.isnan(self.low) else f"[{self.low:{form}}, {self.high:{form}}]"
-        return f"{self.mean:{form}} {ends}"
+        return f"{shown(self.mean, form)} {ends}"
+
+
+def shown(value: float, form: str) -> str:
+    """A number as text; a dash for NaN, the mean of what applies to no picture."""
+    return "–" if math.isnan(value) else f"{value:{form}}"
 
 
 def interval(values: ArrayLike, clusters: ArrayLike | None = None) -> Interval:
@@ -50,7 +55,7 @@ def interval(values: ArrayLike, clusters: ArrayLike | None = None) -> Interval:
         clusters: (N,) equal for cases that belong together; None: every case stands alone.
 
     Raises:
-        TiramisuError: for shapes that differ, or fewer than two clusters; fewer than `FEWEST` give no interval.
+        TiramisuError: for shapes that differ. Fewer clusters than `FEWEST` give no interval.
     Source: Efron and Tibshirani, An Introduction to the Bootstrap (1993), chapters 8 and 13. With 20 clusters
         or fewer the interval is somewhat too short (about 93 % instead of 95 %).
     """
@@ -61,8 +66,8 @@ def interval(values: ArrayLike, clusters: ArrayLike | None = None) -> Interval:
     applies = np.isfinite(values)
     cluster = np.unique(labels[applies], return_inverse=True)[1]
     sums, counts = np.bincount(cluster, values[applies]), np.bincount(cluster)
-    if len(counts) < 2:
-        raise TiramisuError("an interval needs at least two independent cases (two images)")
+    if not len(counts):
+        return Interval(math.nan, math.nan, math.nan)
     low, high = resampled(lambda s, n, axis: s.sum(axis) / n.sum(axis), sums, counts)
     return Interval(float(values[applies].mean()), float(low), float(high))
 

@@ -17,7 +17,7 @@ from ...files import atomic_path
 from ..table import Table
 from .cells import CellResult, Method
 from .measures import MEASURES
-from .significance import Interval, interval
+from .significance import Interval, interval, shown
 
 KEYS = ["world", "mask", "method", "steps", "seed", "image"]
 COSTS = ["evaluations", "seconds", "guide_seconds"]
@@ -81,7 +81,7 @@ def means(frame: pd.DataFrame, world: str, measure: str, steps: int) -> Table:
     numbers = own.groupby(["method", "mask"])[measure].mean().unstack()[masks]
     numbers["average"] = own.groupby("method")[measure].mean()
     numbers = numbers.loc[methods].round(3)
-    text = numbers.map("{:.3f}".format)
+    text = numbers.map(lambda number: shown(number, ".3f"))
     text = text.mask(numbers == numbers.agg(better(measure)), "**" + text + "**")
     if "seconds" in own:
         cost = own.groupby(["method", "mask"])[COSTS].mean()
@@ -117,7 +117,7 @@ def steered_against_base(frame: pd.DataFrame, measure: str) -> Table | None:
                 gap = over_images(own["steered"] - own["base"])
                 won_tied_lost = " / ".join(str(counts[name].sum()) for name in ("won", "tied", "lost"))
                 clear = f"{counts['clear +'].sum()} / {counts['clear −'].sum()}"
-                texts = (f"{own['base'].mean():.3f}", f"{own['steered'].mean():.3f}", f"{gap:+.4f}")
+                texts = (*(shown(own[name].mean(), ".3f") for name in ("base", "steered")), f"{gap:+.4f}")
                 rows.append([world, method, steps, *texts, won_tied_lost, clear])
     header = ["world", "method", "steps", "base", "steered", "difference [95 %]", "won / tied / lost", "clear + / −"]
     title = f"Steered against its base: {MEASURES[measure].title}"

@@ -23,6 +23,7 @@ from diffusers.models.attention_processor import Attention, AttnProcessor
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
+from ...checkpoint import Checkpoint
 from ...diffusion.calibration import calibrate_residual_variance
 from ...diffusion.denoiser import Denoiser, build_network
 from ...diffusion.samplers import ddim
@@ -58,7 +59,7 @@ def train_digits_denoiser(
     what = digits_network(seed), train, Schedule.cosine(), replace(settings, seed=seed)
     result = train_denoiser(*what, validation=validation, checkpoint=checkpoint)
     facts = {"data": "digits, train split; calibrated on the validation split"}
-    _calibrate_and_save(result.denoiser, validation, seed, path, facts)
+    _calibrate_and_save(result.denoiser, validation, path, facts, Checkpoint(checkpoint, {}).stage("calibration"))
     return result
 
 
@@ -93,10 +94,10 @@ def _unet(shape: tuple[int, int], widths: Sequence[int], attends: Sequence[bool]
 
 
 def _calibrate_and_save(
-    denoiser: Denoiser, images: Tensor, seed: int, path: str | Path, facts: dict[str, Any], **calibration: int
+    denoiser: Denoiser, images: Tensor, path: str | Path, facts: dict[str, Any], checkpoint: Path | None, **sizes: int
 ) -> None:
-    generator = torch.Generator().manual_seed(seed)
-    variance = calibrate_residual_variance(denoiser, images, generator, **calibration)
+    generator = torch.Generator().manual_seed(denoiser.facts["settings"]["seed"])
+    variance = calibrate_residual_variance(denoiser, images, generator, checkpoint=checkpoint, **sizes)
     denoiser.schedule = denoiser.schedule.with_residual_variance(variance)
     denoiser.facts |= facts
     denoiser.save(path, half=True)
@@ -216,7 +217,8 @@ def train_scene_denoiser(
     result = train_denoiser(*what, validation=held_out, checkpoint=checkpoint, report=report)
     data = f"{world}, {len(train)} images of the train split; calibrated on the validation split"
     facts = {"data": data, "scale": scale, "seconds": round(result.seconds)}
-    _calibrate_and_save(result.denoiser, held_out[:256], seed, path, facts, **CALIBRATION)
+    kept = Checkpoint(checkpoint, {}).stage("calibration")
+    _calibrate_and_save(result.denoiser, held_out[:256], path, facts, kept, **CALIBRATION)
     report.draw(result.denoiser)
     return result
 

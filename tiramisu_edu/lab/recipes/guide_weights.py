@@ -8,21 +8,25 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
-from tqdm.auto import tqdm
 
+from ...checkpoint import Checkpoint
 from ...circuits.circuit import Circuit
 from ...datafiles import data_path, write_checksums
 from ...diffusion.denoiser import Denoiser
+from ...files import tensor_digest
 from ...masks import mask_batch
 from ...methods import TABLES
 from ...names import PAPER_MASKS
 from ...steering.beyond.difference import WeightTable
 from ...steering.evidence import Codebook, Moments, Observation
 from ..zoo import load
+from .parts import checkpoint_of
 
 # The difference has one weight per noise level, a curve that can be drawn: `tiramisu-edu show strength`.
 FITS: dict[str, dict[str, Any]] = {"learned": {}, "difference": {"difference": True, "num_levels": 24, "num_bins": 1}}
@@ -41,6 +45,7 @@ def fit_weights(
     num_levels: int = 12,
     num_bins: int = 8,
     batch: int = 128,
+    checkpoint: str | Path | None = None,
 ) -> WeightTable:
     """The weight of the circuit that best restores the hidden pixels of noised images.
 
@@ -56,10 +61,11 @@ def fit_weights(
         known: (N, 1, H, W) bool, a mask for each.
         generator: of the noise.
         difference: whether d is the difference guide's direction.
+        checkpoint: file to go on from, written between levels.
     """
     schedule = denoiser.schedule.respace(num_levels)
-    collected = []
-    for i in tqdm(range(num_levels), desc="noise levels", disable=None):
+
+    def level(i: int) -> Tensor:
         pieces = []
         for x_0, seen in zip(images.split(batch), known.split(batch)):
             x_t = schedule.add_noise(x_0, i, torch.randn(x_0.shape, generator=generator).to(x_0))
@@ -68,12 +74,19 @@ def fit_weights(
             mean, variance = _posterior(circuit, codebook, observation)
             before = _posterior(circuit, codebook, observation.without_known())[0] if difference else x_dm
             hidden = ~seen.expand_as(x_0)
-            pieces.append(torch.stack([variance[hidden], (mean - before)[hidden], (x_0 - x_dm)[hidden]]).double())
-        collected.append(torch.cat(pieces, 1))  # (3, hidden pixels)
-    variances = torch.cat([level[0] for level in collected])
+            pieces.append(torch.stack([variance[hidden], (mean - before)[hidden], (x_0 - x_dm)[hidden]]))
+        return torch.cat(pieces, 1)  # (3, hidden pixels)
+
+    data = {"images": images, "known": known, **denoiser.state_dict(), **circuit.state_dict()}
+    request = {"data": tensor_digest(data), "levels": num_levels, "difference": difference}
+    found = Checkpoint(checkpoint, request).results(
+        [partial(level, i) for i in range(num_levels)], generator, "noise levels"
+    )
+    collected = [each.double() for each in found]
+    variances = torch.cat([each[0] for each in collected])
     ranks = (torch.arange(1, num_bins) / num_bins * (len(variances) - 1)).long()
     edges = variances.sort().values[ranks]
-    weights = torch.stack([_least_squares(level, edges) for level in collected])
+    weights = torch.stack([_least_squares(each, edges) for each in collected])
     # Index 0 is the cleanest level; the table's rows rise with the signal.
     return WeightTable(schedule.log_snr.flip(0).float(), edges.float(), weights.flip(0).float())
 
@@ -108,9 +121,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     size = images.shape[-2:]
     known = [mask_batch(PAPER_MASKS[n % len(PAPER_MASKS)], 1, *size, generator=generator) for n in range(len(images))]
     models = world.denoiser, world.circuit, world.codebook
-    table = fit_weights(*models, images, torch.cat(known), generator=generator, **FITS[options.of])
     path = data_path(f"{options.world}/{TABLES[options.of]}")
+    kept = checkpoint_of(path)
+    table = fit_weights(*models, images, torch.cat(known), generator=generator, checkpoint=kept, **FITS[options.of])
     table.save(path, images=len(images), seed=options.seed)
+    Checkpoint(kept, {}).remove()
     write_checksums()
     print(f"{path}: weight of the circuit, rows from pure noise to clean, columns from certain to uncertain")
     print("\n".join(" ".join(f"{w:.2f}" for w in row) for row in table.weights.tolist()))

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ...checkpoint import Checkpoint
 from ...datafiles import data_root, write_checksums
 from ...errors import TiramisuError, unknown_name
 from ...names import FOLDER
@@ -51,7 +52,7 @@ def make(request: Request, part: str = "all") -> None:
         path = folder / f"{name}.safetensors"
         print(f"{name}: {path}", flush=True)
         makers[name](path)
-        checkpoint_of(path).unlink(missing_ok=True)
+        Checkpoint(checkpoint_of(path), {}).remove()
         print(f"{name}: done in {time.perf_counter() - start:.1f} s", flush=True)
         if request.out is None and not request.world.startswith(FOLDER):
             write_checksums()  # after each part: the next one reads the files made before it
@@ -131,7 +132,8 @@ def _of_pictures(world: str, images: Images, request: Request) -> dict[str, Make
         train_patch_circuit(world, images, *files, seed=request.seed, settings=settings, checkpoint=kept)
 
     def circuit_independent(path: Path) -> None:
-        train_independent_circuit(world, images, path, _beside(path, "codebook"), seed=request.seed)
+        files, kept = (path, _beside(path, "codebook")), checkpoint_of(path)
+        train_independent_circuit(world, images, *files, seed=request.seed, checkpoint=kept)
 
     def denoiser(path: Path) -> None:
         sizes: dict[str, Any] = {"weak": path.stem == "denoiser_weak", "scale": request.scale, "seed": request.seed}

@@ -20,6 +20,7 @@ from ...checkpoint import Checkpoint
 from ...circuits import structures
 from ...circuits.circuit import Circuit
 from ...circuits.learning import History, Rows, fit_em, mean_log_likelihood
+from ...files import tensor_digest
 from ...steering.evidence import Observation
 from ...steering.patches import PatchCodebook, to_patches
 from .picture_teacher import teach
@@ -96,15 +97,17 @@ def train_patch_circuit(
     train = images("train", s.images)[0]
     validation, test = (images(split, None)[0] for split in ("validation", "test"))
 
-    codebook = PatchCodebook.fit(train, patch=s.patch, num_codes=s.num_codes, generator=generator)
+    request = {"world": world, "seed": seed, "settings": asdict(s), "images": tensor_digest({"images": train})}
+    kept = Checkpoint(checkpoint, request)
+    sizes = {"patch": s.patch, "num_codes": s.num_codes}
+    codebook = PatchCodebook.fit(train, **sizes, generator=generator, checkpoint=kept.stage("codes"))
     codes = codebook.categories(train)
     graph = structures.hclt(codes, num_categories=s.num_codes, num_latents=s.num_latents)
     circuit = Circuit(graph, generator=generator)
-    teach(circuit, codes, train, generator)
+    teach(circuit, codes, train, generator, kept.stage("latents"))
 
-    kept = Checkpoint(checkpoint, {"world": world, "seed": seed, "settings": asdict(s)})
     codebook = refine(circuit, codebook, train, validation[:1024], s, generator, kept)
-    independent = independent_patches(codebook, train)
+    independent = independent_patches(codebook, train, kept.stage("independent"))
     circuit.facts = {
         "data": f"{world}, {len(train)} training images of {train.shape[2]} x {train.shape[3]}",
         "structure": f"HCLT over {s.patch} x {s.patch} patches, K = {s.num_latents}, V = {s.num_codes} Gaussians",
@@ -136,17 +139,24 @@ def refine(
         first = state["rounds"]
     bar = tqdm(range(first, settings.rounds), desc="rounds of EM", disable=None)
     for r in bar:
-        history = em_round(circuit, PatchRows(codebook, train), PatchRows(codebook, validation), r, settings, generator)
+        rows, held_out = PatchRows(codebook, train), PatchRows(codebook, validation)
+        history = em_round(circuit, rows, held_out, r, settings, generator, checkpoint.stage("round"))
         codebook = refit(circuit, codebook, train)
         bar.set_postfix(nats=f"{history.validation[-1]:.2f}", refresh=False)
-        if checkpoint.due():
-            state = {"circuit": circuit.state_dict(), "means": codebook.means, "variances": codebook.variances}
-            checkpoint.save({**state, "generator": generator.get_state(), "rounds": r + 1})
+        Checkpoint(checkpoint.stage("round"), {}).remove()
+        state = {"circuit": circuit.state_dict(), "means": codebook.means, "variances": codebook.variances}
+        checkpoint.save({**state, "generator": generator.get_state(), "rounds": r + 1})
     return codebook
 
 
 def em_round(
-    circuit: Circuit, rows: Rows, validation: Rows, number: int, settings: PatchSettings, generator: torch.Generator
+    circuit: Circuit,
+    rows: Rows,
+    validation: Rows,
+    number: int,
+    settings: PatchSettings,
+    generator: torch.Generator,
+    checkpoint: Path | None = None,
 ) -> History:
     """EM with steps that shrink within a round and from round to round."""
     first = 0.3 / (1 + number / 4)
@@ -159,28 +169,36 @@ def em_round(
         pseudocount=settings.pseudocount,
         step_size=lambda done: first / (1 + 2 * done),
         generator=generator,
+        checkpoint=checkpoint,
         progress=False,
     )
 
 
 def train_independent_circuit(
-    world: str, images: Images, path: str | Path, codebook_path: str | Path, *, seed: int = 0
+    world: str,
+    images: Images,
+    path: str | Path,
+    codebook_path: str | Path,
+    *,
+    seed: int = 0,
+    checkpoint: str | Path | None = None,
 ) -> Circuit:
     """The control with K = 1 on the codebook of the patch circuit: each patch by itself, and no dependence."""
     codebook = PatchCodebook.load(codebook_path)
     train, test = images("train", PatchSettings.images)[0], images("test", None)[0]
-    circuit = independent_patches(codebook, train)
+    circuit = independent_patches(codebook, train, checkpoint)
     nats = round(mean_log_likelihood(circuit, PatchRows(codebook, test)), 2)
     circuit.facts = {"data": world, "structure": "independent patches", "seed": seed, "test_nats": nats}
     circuit.save(path, half=True, **circuit.facts)
     return circuit
 
 
-def independent_patches(codebook: PatchCodebook, images: Tensor) -> Circuit:
+def independent_patches(codebook: PatchCodebook, images: Tensor, checkpoint: str | Path | None = None) -> Circuit:
     """K = 1: the codes' own frequencies, by EM on the same soft evidence."""
     D, V, _ = codebook.means.shape
     circuit = Circuit(structures.factorized(D, num_categories=V), generator=torch.Generator().manual_seed(0))
-    fit_em(circuit, PatchRows(codebook, images), epochs=5, pseudocount=1.0, progress=False)
+    rows = PatchRows(codebook, images)
+    fit_em(circuit, rows, epochs=5, pseudocount=1.0, checkpoint=checkpoint, progress=False)
     return circuit
 
 

@@ -6,6 +6,8 @@ rest of the picture. Its first guess: the cluster of the picture around the regi
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import torch
 from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d, pad
@@ -17,7 +19,13 @@ WINDOW, COARSE, COMPONENTS = 6, 8, 48  # sides in pixels after averaging, and nu
 COARSE_WEIGHT = 0.5  # of the whole picture against the window
 
 
-def teach(circuit: Circuit, codes: Tensor, images: Tensor, generator: torch.Generator) -> None:
+def teach(
+    circuit: Circuit,
+    codes: Tensor,
+    images: Tensor,
+    generator: torch.Generator,
+    checkpoint: str | Path | None = None,
+) -> None:
     """Start every latent as a cluster of surroundings, and all parameters as counts of these, in place.
 
     Args:
@@ -25,6 +33,7 @@ def teach(circuit: Circuit, codes: Tensor, images: Tensor, generator: torch.Gene
         codes: (N, D) long, the patches' codes.
         images: (N, C, H, W), square, of which the codes are.
         generator: of k-means.
+        checkpoint: file to go on from, written between latents.
 
     Source: Liu, Zhang, Van den Broeck 2022, "Scaling up probabilistic circuits by latent variable distillation", where
     a masked transformer's features take the place of the picture.
@@ -35,7 +44,7 @@ def teach(circuit: Circuit, codes: Tensor, images: Tensor, generator: torch.Gene
         region: _main_components(torch.cat([_window(images, variables, grid), coarse], 1))
         for region, variables in latent_variables(circuit).items()
     }
-    states = cluster_features(circuit, features, generator=generator)
+    states = cluster_features(circuit, features, generator=generator, checkpoint=checkpoint)
     distil(circuit, codes, states, pseudocount=0.1)
 
 
