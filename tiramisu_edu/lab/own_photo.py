@@ -10,18 +10,19 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import interpolate
+from torch.nn.functional import interpolate, pad
 from tqdm.auto import tqdm
 
 from ..errors import unknown_name
 from ..inpainting import inpaint
 from ..masks import MASKS, load_mask, mask
 from ..photo import LOSSLESS, Photo, complete_photo, open_photo, save_photo, windows
+from ..pictures import save_image
 from ..world import World
 from .common import completed_paths
-from .evaluation.sheet import damaged, save_sheet
+from .evaluation.sheet import damaged
 
-MOST, SHOWN = 12, 256  # completions; pixels along the longer side of a photograph in the sheet
+MOST, SHOWN, GAP = 12, 512, 8  # completions; in the sheet: pixels along a photograph's longer side, and between two
 
 
 def complete_own(world: World, options: Any) -> int:
@@ -53,8 +54,8 @@ def complete_own(world: World, options: Any) -> int:
     share, seconds = hidden.mean(), time.perf_counter() - begun
     print(f"world {options.world}, seed {options.seed}: {share:.1%} of {options.image} completed in {seconds:.1f} s")
     print("completed: " + ", ".join(map(str, paths)))
-    title = f"{options.image.name}, {options.sampler} + {options.guide}, seed {options.seed}"
-    print(f"picture: {save_sheet(options.out, _rows(photo, hidden, done, (size[0], size[1])), title)}")
+    save_image(_sheet(photo, hidden, done, (size[0], size[1])), options.out)
+    print(f"picture: {options.out} (before, then each completion; below, the largest hole)")
     return 0
 
 
@@ -80,16 +81,17 @@ def _notices(photo: Photo, hidden: np.ndarray, size: tuple[int, int], channels: 
     return found
 
 
-def _rows(photo: Photo, hidden: np.ndarray, done: list[Photo], size: tuple[int, int]) -> dict[str, Tensor]:
-    """Before and after: the whole photograph, and its largest hole, a column for each completion."""
+def _sheet(photo: Photo, hidden: np.ndarray, done: list[Photo], size: tuple[int, int]) -> Tensor:
+    """(3, H, W): the photograph before and after, a column for each completion; below it its largest hole."""
     window, _ = next(windows(hidden, size))
-    rows = {}
-    for where, part in (("whole", (slice(None), slice(None))), ("hole", window.inside)):
-        before, known = _small(photo.upright[part]), _small(~hidden[part][..., None] * np.uint8(255)) > 0.999
-        rows[f"{where}\nbefore"] = damaged(before, known).expand(len(done), -1, -1, -1)
-        rows[f"{where}\nafter"] = torch.cat([_small(each.upright[part]) for each in done])
-    height, width = (max(row.shape[k] for row in rows.values()) for k in (2, 3))
-    return {label: _padded(row, height, width) for label, row in rows.items()}
+    rows = []
+    for part in ((slice(None), slice(None)), window.inside):
+        known = _small(~hidden[part][..., None] * np.uint8(255)) > 0.999
+        before = damaged(_small(photo.upright[part]), known)
+        rows.append(torch.cat([before, *(_small(each.upright[part]).expand_as(before) for each in done)]))
+    height, width = (max(row.shape[k] for row in rows) + GAP for k in (2, 3))
+    padded = [pad(row, (0, width - row.shape[3], 0, height - row.shape[2]), value=1.0) for row in rows]
+    return torch.stack(padded).permute(2, 0, 3, 1, 4).reshape(3, len(rows) * height, -1)
 
 
 def _small(pixels: np.ndarray) -> Tensor:
@@ -97,11 +99,3 @@ def _small(pixels: np.ndarray) -> Tensor:
     image = torch.from_numpy(pixels.astype(np.float32) / 127.5 - 1).permute(2, 0, 1)[None]
     scale = min(1.0, SHOWN / max(image.shape[2:]))
     return interpolate(image, [max(1, round(side * scale)) for side in image.shape[2:]], mode="area")
-
-
-def _padded(row: Tensor, height: int, width: int) -> Tensor:
-    """The row in the middle of white pictures of a size."""
-    image = row.new_ones(len(row), 3, height, width)
-    top, left = (height - row.shape[2]) // 2, (width - row.shape[3]) // 2
-    image[:, :, top : top + row.shape[2], left : left + row.shape[3]] = row
-    return image
