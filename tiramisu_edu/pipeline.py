@@ -131,10 +131,10 @@ class TiramisuInpaintPipeline:
         *,
         num_inference_steps: int = 25,
         guidance: str | Callable[[Step], Tensor] | None = "mixture",
-        guided_fraction: float | None = None,
         sampler: str | Sampler = "copaint",
         generator: Generators | int | None = None,
         output_type: Literal["pil", "np", "pt"] = "pil",
+        **options: Any,
     ) -> PipelineOutput:
         """Fill in the white part of the mask. CoPaint with the mixture is the paper's Tiramisu.
 
@@ -142,9 +142,10 @@ class TiramisuInpaintPipeline:
             image: a Pillow image or a list of them, of any size: where it is not the model's, the part around each
                 hole is (see `photo`). Or a tensor (B, C, H, W) in [0, 1] of the model's size.
             mask_image: of the same kind and size, (B, 1, H, W) for tensors; from one half on a pixel is filled in.
-            num_inference_steps, guided_fraction, sampler, generator: as in `inpaint`.
+            num_inference_steps, sampler, generator: as in `inpaint`.
             guidance: its `guide`.
             output_type: "pil", "np" or "pt".
+            options: guided_fraction and eta, as in `inpaint`.
 
         Returns: pixels outside the mask exactly as given.
         Raises:
@@ -153,9 +154,9 @@ class TiramisuInpaintPipeline:
         """
         if output_type not in ("pil", "np", "pt"):
             raise TiramisuError(f"unknown output_type {output_type!r}: choose pil, np or pt")
-        options: dict[str, Any] = {"sampler": sampler, "guide": guidance, "guided_fraction": guided_fraction}
+        options |= {"sampler": sampler, "guide": guidance, "num_inference_steps": num_inference_steps}
         noise = generators_of(generator, len(image) if isinstance(image, Tensor) else 1)
-        run: Any = partial(inpaint, self.world, num_inference_steps=num_inference_steps, generator=noise, **options)
+        run: Any = partial(inpaint, self.world, generator=noise, **options)
 
         def complete(picture: Tensor, known: Tensor) -> Tensor:
             return run(picture.to(self.world.device), known.to(self.world.device)).images.cpu()
