@@ -53,13 +53,26 @@ def test_same_seed_same_picture(tmp_path):
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
 
 
-def test_a_picture_and_a_mask_of_ones_own(tmp_path, capsys, mask_file):
-    photo = picture(tmp_path / "photo.png", np.random.default_rng(0).integers(0, 255, (20, 30, 3)))
-    out = tmp_path / "out.png"
-    assert main(["inpaint", *QUICK, "--image", photo, "--mask", mask_file, "--out", str(out)]) == 0
+@pytest.mark.parametrize("suffix", ["png", "jpg"])
+def test_a_picture_and_a_mask_of_ones_own(tmp_path, capsys, suffix):
+    """In the photo's size, and not a bit changed outside the mask."""
+    photo = picture(tmp_path / f"photo.{suffix}", np.random.default_rng(0).integers(0, 255, (20, 30, 3)))
+    hidden = np.zeros((20, 30), dtype=bool)
+    hidden[3:18, 10:25] = True
+    mask, out = picture(tmp_path / "mask.png", hidden * 255), tmp_path / "out.png"
+    assert main(["inpaint", *QUICK, "--image", photo, "--mask", mask, "--out", str(out)]) == 0
     printed = capsys.readouterr().out
-    assert "resized from 30 x 20 to 8 x 8" in printed and "rounded to the world's 17 levels" in printed
-    assert out.exists()
+    assert "completed at 1 / 2.5 of its size" in printed and "holes become grey" in printed and out.exists()
+    assert ("written as PNG, since .jpg would change every pixel" in printed) == (suffix == "jpg")
+    with Image.open(photo) as before:
+        before = np.array(before)
+    for n in (1, 2, 3):
+        with Image.open(tmp_path / f"out_photo_{n}.png") as after:
+            after = np.array(after)
+        assert (after[~hidden] == before[~hidden]).all() and (after[hidden] != before[hidden]).any()
+    picture(tmp_path / "small.png", np.eye(8) * 255)
+    assert main(["inpaint", *QUICK, "--image", photo, "--mask", str(tmp_path / "small.png"), "--out", str(out)]) == 2
+    assert "the mask is 8 x 8 pixels (width x height) and the image 30 x 20" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

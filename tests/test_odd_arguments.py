@@ -72,7 +72,8 @@ REFUSED = {
         lambda: repair(eta="x"),
         lambda: repair(start="x"),
         lambda: repair(start=0),
-        lambda: repair(generator=0),
+        lambda: repair(generator=-1),
+        lambda: repair(generator=1.5),
         lambda: repair(generator=[0]),
     ],
     "fuse": [
@@ -86,7 +87,7 @@ REFUSED = {
         lambda: joined(coherence=float("nan")),
         lambda: joined(num_images=-1),
         lambda: joined(num_images=1.5),
-        lambda: joined(generator=0),
+        lambda: joined(generator=-1),
         lambda: joined(num_inference_steps=2.5),
         lambda: joined(model="words"),
     ],

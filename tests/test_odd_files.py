@@ -47,7 +47,7 @@ LOADERS = {
     "tuned": load_tuned,
 }
 SEALED = {
-    "denoiser": ("denoiser", 2),
+    "denoiser": ("denoiser", 3),
     "circuit": ("circuit", 1),
     "tokenizer": ("tokenizer", 1),
     "codebook": ("patch codebook", 1),

@@ -24,13 +24,13 @@ def names_in(folder):
 
 
 def test_each_completion_is_a_file_and_the_format_follows_the_suffix(capsys):
-    """Beside the sheet, named after it and the photo, in the world's size; a dollar sign is no formula."""
+    """Beside the sheet, named after it and the photo, in the photo's size; a dollar sign is no formula."""
     assert main([*INPAINT, "--image", photo("cat$x$_^.png"), "--out", "o$a$/sheet.jpg"]) == 0
-    assert names_in("o$a$") == ["sheet.jpg", "sheet_cat$x$_^_1.jpg", "sheet_cat$x$_^_2.jpg"]
+    assert names_in("o$a$") == ["sheet.jpg", "sheet_cat$x$_^_1.png", "sheet_cat$x$_^_2.png"]
     for name in names_in("o$a$"):
         with Image.open(Path("o$a$", name)) as found:
-            assert found.format == "JPEG" and (name == "sheet.jpg" or found.size == (8, 8))
-    assert "completed: o$a$/sheet_cat$x$_^_1.jpg, o$a$/sheet_cat$x$_^_2.jpg" in capsys.readouterr().out
+            assert found.format == ("JPEG" if name == "sheet.jpg" else "PNG")
+    assert "completed: o$a$/sheet_cat$x$_^_1.png, o$a$/sheet_cat$x$_^_2.png" in capsys.readouterr().out
 
 
 def test_held_out_pictures_and_fusions_are_files_too():

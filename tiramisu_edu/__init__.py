@@ -12,23 +12,34 @@ is given.
 from __future__ import annotations
 
 import importlib
+import importlib.metadata
 from typing import Any
 
 _HOME = {
     "Circuit": "circuits.circuit",
     "structures": "circuits",
     "fit_em": "circuits.learning",
+    "load_pyjuice": "circuits.pyjuice",
+    "Denoiser": "diffusion.denoiser",
+    "Schedule": "diffusion.schedule",
+    "Guide": "steering.guide",
+    "PatchCodebook": "steering.patches",
+    "Tokenizer": "tokenizer",
+    "World": "world",
     "load": "lab.zoo",
     "inpaint": "inpainting",
     "fuse": "fusion",
+    "TiramisuInpaintPipeline": "pipeline",
     "TiramisuError": "errors",
 }
 
-__all__ = sorted(_HOME)
+__all__ = sorted([*_HOME, "__version__"])
 
 
 def __getattr__(name: str) -> Any:
     """Import a public name when it is first used, so that `import tiramisu_edu` costs nothing."""
+    if name == "__version__":
+        return importlib.metadata.version("tiramisu-edu")
     if name not in _HOME:
         raise AttributeError(f"module 'tiramisu_edu' has no attribute {name!r}")
     module = importlib.import_module(f".{_HOME[name]}", __name__)

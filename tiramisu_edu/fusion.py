@@ -10,7 +10,7 @@ from torch import Tensor
 
 from .checks import instance, number, positive_integer
 from .circuits.circuit import Circuit
-from .diffusion.noise import check_generators
+from .diffusion.noise import Generators, generators_of
 from .errors import ImageError, TiramisuError
 from .inpainting import inpaint
 from .methods import code_models
@@ -54,7 +54,7 @@ def fuse(
     num_inference_steps: int = 25,
     guided_fraction: float | None = None,
     eta: float | None = None,
-    generator: torch.Generator | Sequence[torch.Generator] | None = None,
+    generator: Generators | int | None = None,
 ) -> FusionResult:
     """Draw pictures that follow the semantics of each reference in its region.
 
@@ -84,8 +84,7 @@ def fuse(
     split = check_regions(regions, len(references), (references.shape[2], references.shape[3])).to(references.device)
     number("coherence", coherence, 0, 1)
     positive_integer("num_images", num_images)
-    generator = generator if generator is not None else torch.Generator().manual_seed(0)
-    check_generators(generator, num_images)
+    generator = generators_of(generator, num_images)
 
     options: dict[str, Any] = {} if guided_fraction is None else {"fraction": guided_fraction}
     model = model or ("pixels" if world.tokenizer is None else "codes")

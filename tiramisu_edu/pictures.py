@@ -145,7 +145,7 @@ def open_grey(path: str | Path) -> tuple[Tensor, list[str]]:
     Raises:
         ImageError: as `open_picture`, and for colours or transparency.
     """
-    with _opened(path) as (picture, notices):
+    with opened(path) as (picture, notices):
         return torch.from_numpy(np.array(_one_channel(_eight_bits(picture, notices)))), notices
 
 
@@ -157,7 +157,7 @@ def open_labels(path: str | Path) -> tuple[Tensor, list[str]]:
     Raises:
         ImageError: as `open_picture`, and for colours without a palette, transparency, or fractions.
     """
-    with _opened(path) as (picture, notices):
+    with opened(path) as (picture, notices):
         if len(picture.getbands()) > 1:
             picture = _one_channel(_eight_bits(picture, notices))
         numbers = np.asarray(picture)
@@ -168,7 +168,7 @@ def open_labels(path: str | Path) -> tuple[Tensor, list[str]]:
 
 def _read(path: str | Path) -> tuple[Image.Image, list[str]]:
     """`open_picture`, and what was decided on the way."""
-    with _opened(path) as (stored, notices):
+    with opened(path) as (stored, notices):
         picture = _eight_bits(stored, notices)
         if picture.mode == "RGB":
             return picture, notices
@@ -179,21 +179,22 @@ def _read(path: str | Path) -> tuple[Image.Image, list[str]]:
 
 
 @contextmanager
-def _opened(path: str | Path) -> Iterator[tuple[Image.Image, list[str]]]:
+def opened(path: str | Path, *, upright: bool = True) -> Iterator[tuple[Image.Image, list[str]]]:
     """The picture as it is stored, turned upright, and a list for notices; any failure becomes one ImageError."""
     try:
         if Path(path).exists() and not Path(path).is_file():
             raise ImageError("this is a folder or a device; name one picture file")
-        with Image.open(path, formats=FORMATS) as opened:
-            if opened.width * opened.height > MAX_PIXELS:
+        with Image.open(path, formats=FORMATS) as picture:
+            if picture.width * picture.height > MAX_PIXELS:
                 raise Image.DecompressionBombError
-            if opened.mode == "L" and getattr(opened, "tag_v2", {}).get(_SAMPLE_FORMAT, [1])[0] == 2:
+            if picture.mode == "L" and getattr(picture, "tag_v2", {}).get(_SAMPLE_FORMAT, [1])[0] == 2:
                 raise ImageError("its bytes are signed; save it with numbers from 0 to 255")
-            several = getattr(opened, "is_animated", False) and opened.format != "MPO"  # a photo with its preview
+            several = getattr(picture, "is_animated", False) and picture.format != "MPO"  # a photo with its preview
             notices = ["the first of its frames is taken"] if several else []
-            opened.load()
-            _turn_upright(opened, notices)
-            yield opened, notices
+            picture.load()
+            if upright:
+                _turn_upright(picture, notices)
+            yield picture, notices
     except ImageError as reason:
         raise ImageError(f"{path}: {reason}") from None
     except (FileNotFoundError, PermissionError) as reason:

@@ -24,11 +24,15 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from .checks import check_images, instance, positive_integer
-from .errors import ImageError, TiramisuError
+from .diffusion.networks import WEIGHTS, build_network, network_config, read_json, read_network
+from .diffusion.pretrained import model_folder
+from .errors import FileError, ImageError, TiramisuError
 from .files import load_safetensors, reading, save_safetensors, with_weights
+from .taming import vq_model
 
 KIND, VERSION = "tokenizer", 1
 PATCH = 4  # pixels along the side of a patch
@@ -45,13 +49,14 @@ class Tokenizer(nn.Module):
         channels: of the images.
     """
 
+    batch, patch = 512, PATCH  # pictures encoded at a time; pixels along the side of a patch
     codebook: Tensor  # (V, D)
     spread: Tensor  # () the root mean squared distance, per number of a code, from features to their codes
 
     def __init__(self, *, num_codes: int = 256, code_size: int = 8, width: int = 96, channels: int = 3) -> None:
         super().__init__()
         sizes = {"num_codes": num_codes, "code_size": code_size, "width": width, "channels": channels}
-        self.config = {name: positive_integer(name, size) for name, size in sizes.items()}
+        self.config: dict[str, Any] = {name: positive_integer(name, size) for name, size in sizes.items()}
         self.facts: dict[str, Any] = {}
         self.encoder = nn.Sequential(
             nn.Conv2d(channels * PATCH**2 + WAVES**2, width, 1),
@@ -75,24 +80,36 @@ class Tokenizer(nn.Module):
         """V."""
         return len(self.codebook)
 
+    @property
+    def channels(self) -> int:
+        """C."""
+        return self.config["channels"]
+
     def grid(self, size: int) -> tuple[int, int]:
         """Rows and columns of codes of a `size` x `size` image."""
-        return size // PATCH, size // PATCH
+        return size // self.patch, size // self.patch
 
     def embed(self, images: Tensor) -> Tensor:
         """The encoder's features, before they are rounded to codes: (N, C, H, W) -> (N, n, D), differentiable.
 
         Raises:
-            ImageError: for images of other channels, that are not square, or whose sides are no multiples of 4.
+            ImageError: for images of other channels, that are not square, or whose sides are no multiples of the
+                patch's.
         """
-        channels = self.config["channels"]
         check_images("images", images)
-        if images.shape[1] != channels or images.shape[2] != images.shape[3]:
-            raise ImageError(f"expected square images (N, {channels}, H, H), not {tuple(images.shape)}")
-        if images.shape[3] % PATCH:
-            raise ImageError(f"{images.shape[3]} pixels are no multiple of {PATCH}: crop or resize the images")
-        patches = F.pixel_unshuffle(images.to(self.codebook.dtype), PATCH)  # (N, 16 C, H / 4, W / 4)
-        return self.encoder(_with_place(patches)).flatten(2).mT
+        if images.shape[1] != self.channels or images.shape[2] != images.shape[3]:
+            raise ImageError(f"expected square images (N, {self.channels}, H, H), not {tuple(images.shape)}")
+        if images.shape[3] % self.patch:
+            raise ImageError(f"{images.shape[3]} pixels are no multiple of {self.patch}: crop or resize the images")
+        return self._encoder(images.to(self.codebook.dtype)).flatten(2).mT
+
+    def _encoder(self, images: Tensor) -> Tensor:
+        """(N, C, H, W) -> (N, D, h, w)."""
+        return self.encoder(_with_place(F.pixel_unshuffle(images, PATCH)))
+
+    def _decoder(self, grid: Tensor) -> Tensor:
+        """(N, D, h, w) -> (N, C, H, W)."""
+        return self.decoder(_with_place(grid))
 
     def generate(self, features: Tensor) -> Tensor:
         """The decoder: (N, n, D) -> images (N, C, H, W), differentiable, not clipped.
@@ -106,13 +123,13 @@ class Tokenizer(nn.Module):
         side = math.isqrt(features.shape[1])
         if side**2 != features.shape[1]:
             raise TiramisuError(f"{features.shape[1]} codes do not fill a square grid")
-        return self.decoder(_with_place(features.mT.unflatten(2, (side, side))))
+        return self._decoder(features.mT.unflatten(2, (side, side)))
 
     @torch.no_grad()
     def encode(self, images: Tensor) -> Tensor:
         """The nearest code of every patch: images (N, C, H, W) in [-1, 1] -> (N, n) long. Raises: as `embed`."""
         check_images("images", images)
-        return torch.cat([self._distances(self.embed(part)).argmin(-1) for part in images.split(512)])
+        return torch.cat([self._distances(self.embed(part)).argmin(-1) for part in images.split(self.batch)])
 
     def decode(self, codes: Tensor) -> Tensor:
         """Images (N, C, H, W) in [-1, 1] of codes (N, n) long in 0..V-1. Raises: as `generate`."""
@@ -155,12 +172,14 @@ class Tokenizer(nn.Module):
     def psnr(self, images: Tensor) -> float:
         """Peak signal-to-noise ratio of decode(encode(images)), all pixels together, in decibels (range 2)."""
         with torch.no_grad():
-            squares = [(self.decode(self.encode(part)) - part).square().double().sum() for part in images.split(512)]
+            squares = [
+                (self.decode(self.encode(part)) - part).square().double().sum() for part in images.split(self.batch)
+            ]
         return float(10 * torch.log10(4 * images.numel() / torch.stack(squares).sum()))
 
-    def save(self, path: str | Path, facts: Mapping[str, Any]) -> None:
-        """Writes the weights in half precision, the configuration, and JSON-able facts about the training."""
-        weights = {name: value.half() for name, value in self.state_dict().items()}
+    def save(self, path: str | Path, facts: Mapping[str, Any], *, half: bool = True) -> None:
+        """Writes the weights, in half precision or as they are, the configuration, and JSON-able facts on training."""
+        weights = {name: value.half() if half else value for name, value in self.state_dict().items()}
         metadata = {"config": self.config, "facts": dict(facts)}
         save_safetensors(path, weights, kind=KIND, version=VERSION, metadata=metadata)
 
@@ -173,14 +192,75 @@ class Tokenizer(nn.Module):
         """
         weights, metadata = load_safetensors(path, kind=KIND, version=VERSION)
         with reading(path):
-            tokenizer = with_weights(lambda: cls(**metadata["config"]), weights)
+            config = metadata["config"]
+            of_vq = "class" in config
+            build = (lambda: VQTokenizer(build_network(config))) if of_vq else (lambda: Tokenizer(**config))
+            tokenizer = with_weights(build, weights)
             tokenizer.facts = dict(metadata["facts"])
         return tokenizer
 
+    @staticmethod
+    def from_pretrained(source: str | Path, revision: str | None = None, variant: str | None = None) -> VQTokenizer:
+        """A VQModel of diffusers, or a VQ-GAN checkpoint of taming-transformers or latent-diffusion.
+
+        Args:
+            source: the folder of a VQModel or of a pipeline with one, a hub name, or a safetensors file.
+            revision: commit or tag on the hub.
+            variant: of the weights, such as "fp16".
+
+        Raises:
+            FileError: nothing of the kind, or a pickle.
+        """
+        if Path(source).is_file():
+            if Path(source).suffix != ".safetensors":
+                raise FileError(f"{source} is no safetensors file; a pickle can run code: convert it first")
+            with reading(source):
+                description, weights = vq_model(load_file(source))
+                return VQTokenizer(with_weights(lambda: build_network(description), weights))
+        folder = model_folder(source, revision, ["*.json", f"*{WEIGHTS}*.safetensors*"])
+        inside = next((folder / name for name in ("vqvae", "movq") if (folder / name).is_dir()), folder)
+        if (name := read_json(inside / "config.json").get("_class_name")) != "VQModel":
+            raise FileError(f"{source} holds a {name}, expected a VQModel")
+        return VQTokenizer(read_network(inside, "VQModel", variant)).eval()
+
     def _distances(self, features: Tensor) -> Tensor:
         """d, (N, n, V), in units of the usual rounding error, from features (N, n, D)."""
-        root = math.sqrt(self.config["code_size"])
-        return torch.cdist(features, self.codebook) / (root * self.spread)
+        return torch.cdist(features, self.codebook) / (math.sqrt(self.codebook.shape[1]) * self.spread)
+
+
+class VQTokenizer(Tokenizer):
+    """A trained VQModel of diffusers, or a VQ-GAN, with the same verbs.
+
+    Its encoder looks at the whole picture, so that what is hidden beside a patch touches the patch's code. Distances
+    have the units of the published latent steering: spread is 1.
+
+    Args:
+        network: a VQModel.
+    """
+
+    batch = 8  # such networks are large
+
+    def __init__(self, network: nn.Module) -> None:
+        nn.Module.__init__(self)
+        self.network: Any = network
+        self.config, self.facts = network_config(network), {}
+        self.patch = 2 ** (len(self.config["config"]["block_out_channels"]) - 1)
+        self.register_buffer("spread", torch.ones(()))
+
+    @property
+    def codebook(self) -> Tensor:  # type: ignore[override]
+        """(V, D)."""
+        return self.network.quantize.embedding.weight
+
+    @property
+    def channels(self) -> int:
+        return self.config["config"]["in_channels"]
+
+    def _encoder(self, images: Tensor) -> Tensor:
+        return self.network.encode(images).latents
+
+    def _decoder(self, grid: Tensor) -> Tensor:
+        return self.network.decode(grid, force_not_quantize=True).sample
 
 
 def _with_place(grid: Tensor) -> Tensor:

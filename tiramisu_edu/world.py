@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
@@ -11,13 +12,15 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
+from .checks import instance
 from .circuits.circuit import Circuit
 from .datafiles import checksums, data_path, verified
+from .diffusion.calibration import FEW, calibrated, drawn
 from .diffusion.denoiser import Denoiser
 from .diffusion.schedule import Schedule
-from .errors import FileError, TiramisuError
+from .errors import FileError, TiramisuError, unknown_name
 from .names import WEAK
-from .steering.evidence import PixelCodebook
+from .steering.evidence import Codebook, PixelCodebook
 from .steering.patches import PatchCodebook
 from .tokenizer import Tokenizer
 from .tuned import load_tuned
@@ -116,6 +119,11 @@ class World:
         """Guide name -> its keyword arguments as tuned for this world on validation images."""
         return self._tuned("guides")
 
+    def calibrate(self) -> None:
+        """Measure Var[x_0 | x_t] where the denoiser came without; see `diffusion.calibration`."""
+        if self.denoiser.schedule.residual_variance is None:
+            self.denoiser.schedule = calibrated(self.denoiser, self.images("validation", FEW)[0].to(self.device))
+
     def images(self, split: str, count: int | None = None) -> tuple[Tensor, Tensor]:
         """The first `count` images of a split, all if None, and what is on them.
 
@@ -177,3 +185,82 @@ class World:
 
     def _circuit(self, part: str) -> Circuit:
         return Circuit.load(self.file(part)).to(self.device)
+
+
+class PartsWorld(World):
+    """A world of models at hand, without files; nothing is tuned or fitted for them.
+
+    Args:
+        denoiser: p_DM.
+        circuit, codebook: p_PC over pixels or patches, and what turns pixels into its evidence.
+        tokenizer, code_circuit: pictures to codes, and p_PC over these.
+        pictures: (N, C, H, W) in [-1, 1], held out, on which the denoiser is calibrated where a guide needs that; a
+            few that it draws itself if None.
+
+    Raises:
+        TiramisuError: a part of another kind. One that is missing is named when it is asked for.
+    """
+
+    listed = False
+
+    def __init__(self, device: str | torch.device = "cpu", **parts: Any) -> None:
+        super().__init__("of your parts", device)
+        given = checked_parts(parts)
+        self.parts = tuple(given)
+        self.given = {name: part.to(self.device) if hasattr(part, "to") else part for name, part in given.items()}
+        self.__dict__ |= {"tokenizer": None, "code_circuits": {}} | attributes(self.given)
+
+    def images(self, split: str, count: int | None = None) -> tuple[Tensor, Tensor]:
+        pictures = self.given.get("pictures")
+        if pictures is None:
+            pictures = drawn(self.denoiser, count or FEW)
+        return pictures[:count], torch.zeros(len(pictures[:count]), 0, dtype=torch.long)
+
+    def to(self, device: str | torch.device) -> PartsWorld:
+        return self if torch.device(device) == self.device else PartsWorld(device, **self.given)
+
+
+KINDS: dict[str, tuple[type, ...]] = {
+    "denoiser": (Denoiser,),
+    "circuit": (Circuit,),
+    "codebook": (Codebook,),
+    "tokenizer": (Tokenizer,),
+    "code_circuit": (Circuit,),
+    "pictures": (Tensor,),
+}
+
+
+def checked_parts(parts: Mapping[str, Any]) -> dict[str, Any]:
+    """The parts that are given, each of its kind."""
+    given = {name: part for name, part in parts.items() if part is not None}
+    for name, part in given.items():
+        if name not in KINDS:
+            raise unknown_name("part", name, KINDS)
+        instance(name, part, *KINDS[name])
+    return given
+
+
+def attributes(parts: Mapping[str, Any]) -> dict[str, Any]:
+    """What a world has with these parts: nothing is tuned for them."""
+    codes = {"code_circuits": {"own": parts["code_circuit"]}} if "code_circuit" in parts else {}
+    return {"sampler_options": {}, "guide_options": {}, **parts, **codes}
+
+
+def parts_of(world: World | None, parts: Mapping[str, Any]) -> World:
+    """A world itself; one of parts; or a world with some of its models replaced by parts.
+
+    Raises:
+        TiramisuError: neither a world nor a denoiser, or a part of another kind.
+    """
+    given = checked_parts(parts)
+    if world is None and given:
+        if "denoiser" not in given:
+            raise TiramisuError("give a world from load(...), or denoiser=... with the parts that its guide needs")
+        return PartsWorld(**given)
+    instance("world", world, World)
+    assert world is not None  # checked just now
+    if not given:
+        return world
+    changed = copy.copy(world)  # its other models are still read when they are asked for
+    changed.__dict__ |= {"models": world.models} | attributes(given) | {"name": f"{world.name} with your parts"}
+    return changed

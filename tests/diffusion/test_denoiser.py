@@ -1,8 +1,5 @@
-import json
-
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
 from torch import nn
 
 from tiramisu_edu.diffusion.denoiser import Denoiser
@@ -78,7 +75,7 @@ def test_round_trip(tmp_path, half, tiny_unet):
     loaded = Denoiser.load(tmp_path / "d.safetensors")
     assert torch.equal(torch.get_rng_state(), state)
     x = torch.linspace(-1, 1, 32).reshape(2, 1, 4, 4)
-    for before, after in zip(denoiser(x, 20), loaded(x, 20)):
+    for before, after in zip(denoiser(x, 20)[:2], loaded(x, 20)[:2]):
         assert torch.allclose(before, after, atol=2e-2) if half else torch.equal(before, after)
     for field in ("alpha_bar", "timesteps", "residual_variance"):
         assert torch.equal(getattr(loaded.schedule, field), getattr(schedule, field))
@@ -130,53 +127,6 @@ def test_a_file_that_describes_no_denoiser(tmp_path):
             Denoiser.load(tmp_path / "d")
 
 
-@pytest.fixture
-def pipeline(tmp_path, tiny_unet):
-    from diffusers import DDPMPipeline, DDPMScheduler
-
-    scheduler = DDPMScheduler(beta_schedule="squaredcos_cap_v2", prediction_type="v_prediction")
-    DDPMPipeline(tiny_unet(), scheduler).save_pretrained(tmp_path / "pipeline")
-    return tmp_path / "pipeline"
-
-
-def same_network(denoiser, network):
-    x = torch.linspace(-1, 1, 16).reshape(1, 1, 4, 4)
-    return torch.allclose(denoiser.output(x, 7), network(x, 7).sample, atol=1e-6)
-
-
-def test_from_pretrained_pipeline(pipeline, tiny_unet):
-    denoiser = Denoiser.from_pretrained(pipeline)
-    assert same_network(denoiser, tiny_unet()) and denoiser.prediction_type == "v_prediction"
-    assert torch.equal(denoiser.schedule.alpha_bar, Schedule.cosine().alpha_bar)
-    assert not denoiser.training and not any(p.requires_grad for p in denoiser.parameters())
-
-
-def test_from_pretrained_network_with_scheduler_beside_it(pipeline, tmp_path, tiny_unet):
-    flat = tmp_path / "flat"
-    tiny_unet().save_pretrained(flat)
-    (pipeline / "scheduler" / "scheduler_config.json").rename(flat / "scheduler_config.json")
-    assert same_network(Denoiser.from_pretrained(str(flat)), tiny_unet())
-
-
-def test_a_wrapped_pipeline_can_be_saved_as_one_file(pipeline, tmp_path, tiny_unet):
-    Denoiser.from_pretrained(pipeline).save(tmp_path / "d")
-    assert same_network(Denoiser.load(tmp_path / "d"), tiny_unet())
-
-
-def test_from_pretrained_refuses_pickles_and_unknown_schedules(pipeline, tmp_path, tiny_unet):
-    with pytest.raises(FileError, match="cannot read"):
-        Denoiser.from_pretrained(tmp_path / "none")
-    config = pipeline / "scheduler" / "scheduler_config.json"
-    config.write_text(json.dumps(json.loads(config.read_text()) | {"beta_schedule": "sigmoid"}))
-    with pytest.raises(TiramisuError, match="sigmoid"):
-        Denoiser.from_pretrained(pipeline)
-    weights = pipeline / "unet" / "diffusion_pytorch_model.safetensors"
-    torch.save(tiny_unet().state_dict(), weights.with_suffix(".bin"))
-    weights.unlink()
-    with pytest.raises(FileError, match="cannot read"):
-        Denoiser.from_pretrained(pipeline)
-
-
 def test_patches_change_only_what_the_network_sees(tmp_path, tiny_unet):
     """With P = 2 the network works on blocks; what it says is laid out again, and the file remembers P."""
     blocks = []
@@ -200,66 +150,11 @@ def test_patches_change_only_what_the_network_sees(tmp_path, tiny_unet):
         Denoiser(nn.Identity(), Schedule.linear(), patch=0)
 
 
-def test_files_of_version_1_have_no_patches(tmp_path, tiny_unet):
+def test_files_of_version_1_say_less(tmp_path, tiny_unet):
     denoiser = Denoiser(tiny_unet(), Schedule.cosine(10))
     denoiser.save(tmp_path / "new")
-    tensors, metadata = load_safetensors(tmp_path / "new", kind="denoiser", version=2)
-    del metadata["patch"]
+    tensors, metadata = load_safetensors(tmp_path / "new", kind="denoiser", version=3)
+    for name in ("patch", "clip", "label", "learned_range", "autoencoder"):
+        del metadata[name]
     save_safetensors(tmp_path / "old", tensors, kind="denoiser", version=1, metadata=metadata)
     assert Denoiser.load(tmp_path / "old").patch == 1
-
-
-def changed(folder, file, **entries):
-    path = folder / file
-    path.write_text(json.dumps(json.loads(path.read_text()) | entries))
-
-
-@pytest.mark.parametrize(
-    "file, entries, message",
-    [
-        ("model_index.json", {"vae": ["diffusers", "AutoencoderKL"]}, "with vae"),
-        (
-            "model_index.json",
-            {"vqvae": ["diffusers", "VQModel"], "_class_name": "LDMPipeline"},
-            "LDMPipeline with vqvae",
-        ),
-        ("model_index.json", {"movq": ["diffusers", "VQModel"], "text_encoder": ["x", "y"]}, "with movq, text_encoder"),
-        ("unet/config.json", {"in_channels": 4}, "takes 4 channels"),
-        ("unet/config.json", {"num_class_embeds": 10}, "asks for a class"),
-        ("unet/config.json", {"_class_name": "UNet2DConditionModel"}, "holds a UNet2DConditionModel"),
-        ("unet/config.json", {"layers_per_block": 2}, "weights in|cannot read"),
-        ("unet/config.json", {"block_out_channels": [64]}, "weights in|cannot read"),
-        ("scheduler/scheduler_config.json", {"_class_name": "FlowMatchEulerDiscreteScheduler"}, "FlowMatchEuler"),
-        ("scheduler/scheduler_config.json", {"clip_sample": False}, "clip_sample=False"),
-        ("scheduler/scheduler_config.json", {"clip_sample_range": 3.0}, "clip_sample_range=3.0"),
-        ("scheduler/scheduler_config.json", {"thresholding": True}, "thresholding=True"),
-        ("scheduler/scheduler_config.json", {"beta_schedule": "linear", "beta_start": "x"}, "cannot read"),
-    ],
-)
-def test_from_pretrained_refuses_what_it_would_misread(pipeline, file, entries, message):
-    changed(pipeline, file, **entries)
-    with pytest.raises(TiramisuError, match=message):
-        Denoiser.from_pretrained(pipeline)
-
-
-def test_from_pretrained_understands_predict_epsilon_of_old_configs(pipeline):
-    path = pipeline / "scheduler" / "scheduler_config.json"
-    config = {key: value for key, value in json.loads(path.read_text()).items() if key != "prediction_type"}
-    path.write_text(json.dumps(config | {"predict_epsilon": False}))
-    assert Denoiser.from_pretrained(pipeline).prediction_type == "sample"
-
-
-@pytest.mark.parametrize("change", ["missing", "left over", "NaN"])
-def test_from_pretrained_refuses_weights_that_are_not_the_networks(pipeline, change):
-    path = pipeline / "unet" / "diffusion_pytorch_model.safetensors"
-    weights = load_file(path)
-    name = sorted(weights)[0]
-    if change == "missing":
-        del weights[name]
-    elif change == "left over":
-        weights["more"] = torch.zeros(1)
-    else:
-        weights[name] = weights[name] * torch.nan
-    save_file(weights, path, metadata={"format": "pt"})
-    with pytest.raises(FileError, match=str(pipeline)):
-        Denoiser.from_pretrained(pipeline)

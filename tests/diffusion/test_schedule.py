@@ -5,6 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tiramisu_edu.diffusion.pretrained import read_schedule
 from tiramisu_edu.diffusion.schedule import Schedule
 from tiramisu_edu.errors import TiramisuError
 
@@ -100,24 +101,30 @@ def test_add_noise_takes_one_index_per_image_and_keeps_the_dtype():
         assert s.add_noise(x_0.to(dtype), 3, noise.to(dtype)).dtype == dtype
 
 
-@pytest.mark.parametrize("name", ["linear", "scaled_linear", "squaredcos_cap_v2"])
-def test_from_diffusers(name):
-    from diffusers import DDPMScheduler
+@pytest.mark.parametrize("name", ["linear", "scaled_linear", "squaredcos_cap_v2", "sigmoid"])
+@pytest.mark.parametrize("zero_snr", [False, True])
+def test_schedules_of_diffusers(name, zero_snr):
+    from diffusers import EulerDiscreteScheduler
+    from diffusers.schedulers.scheduling_ddpm import DDPMScheduler
 
-    scheduler = DDPMScheduler(num_train_timesteps=300, beta_start=1e-3, beta_end=0.03, beta_schedule=name)
-    s = Schedule.from_diffusers(scheduler.config)
-    assert torch.allclose(s.alpha_bar.float(), scheduler.alphas_cumprod, rtol=2e-4, atol=1e-8)
+    kind = EulerDiscreteScheduler if zero_snr and name != "sigmoid" else DDPMScheduler
+    settings = {"num_train_timesteps": 300, "beta_start": 1e-3, "beta_end": 0.03, "beta_schedule": name}
+    scheduler = kind(**settings, prediction_type="v_prediction", rescale_betas_zero_snr=zero_snr)
+    s = read_schedule(scheduler.config)
+    assert torch.allclose(s.alpha_bar.float(), scheduler.alphas_cumprod, rtol=2e-4, atol=1e-7)
 
 
-def test_from_diffusers_trained_betas():
-    s = Schedule.from_diffusers({"trained_betas": [0.1, 0.2]})
+def test_schedules_of_diffusers_with_trained_betas():
+    s = read_schedule({"trained_betas": [0.1, 0.2]})
     assert s.alpha_bar.tolist() == pytest.approx([0.9, 0.72])
 
 
-@pytest.mark.parametrize("config", [{"beta_schedule": "sigmoid"}, {}, {"rescale_betas_zero_snr": True}])
-def test_from_diffusers_rejects(config):
+@pytest.mark.parametrize(
+    "config", [{"beta_schedule": "laplace"}, {}, {"beta_schedule": "linear", "rescale_betas_zero_snr": True}]
+)
+def test_schedules_that_are_refused(config):
     with pytest.raises(TiramisuError, match=r"beta_schedule|zero_snr"):
-        Schedule.from_diffusers(config)
+        read_schedule(config)
 
 
 def test_wrong_tables():

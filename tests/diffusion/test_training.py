@@ -6,13 +6,12 @@ import pytest
 import torch
 
 from tiramisu_edu.checkpoint import Checkpoint
+from tiramisu_edu.diffusion.calibration import VARIANCE_FLOOR, calibrate_residual_variance
 from tiramisu_edu.diffusion.denoiser import Denoiser
 from tiramisu_edu.diffusion.schedule import Schedule
 from tiramisu_edu.errors import FileError, ImageError, TiramisuError
 from tiramisu_edu.lab.recipes.denoiser_training import (
-    VARIANCE_FLOOR,
     TrainingSettings,
-    calibrate_residual_variance,
     learning_rate,
     train_denoiser,
 )

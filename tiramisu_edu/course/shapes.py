@@ -14,10 +14,10 @@ from torch import Tensor, nn
 
 from ..circuits import structures
 from ..circuits.circuit import Circuit
+from ..diffusion.calibration import calibrate_residual_variance
 from ..diffusion.denoiser import Denoiser
 from ..diffusion.schedule import Schedule
 from ..errors import TiramisuError
-from ..lab.recipes.denoiser_training import calibrate_residual_variance
 from ..steering.evidence import PixelCodebook
 
 SHAPES = {"T": "111 010 010", "L": "100 100 111", "O": "111 101 111", "slash": "001 010 100"}

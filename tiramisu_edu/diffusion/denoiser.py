@@ -5,8 +5,7 @@ hides which, so that a sampler reads only `prediction.x_0` and `prediction.epsil
 (x, t) -> output will do; the networks of diffusers, on disk or on the hub, are the ones it can save.
 """
 
-import contextlib
-import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
@@ -16,25 +15,32 @@ from torch import Tensor, nn
 from torch.nn.functional import pixel_shuffle, pixel_unshuffle
 
 from ..checks import check_images, instance, integer, positive_integer
-from ..errors import FileError, ImageError, TiramisuError
+from ..errors import ImageError, TiramisuError
 from ..files import load_safetensors, reading, save_safetensors, with_weights
+from .autoencoder import Autoencoder
+from .networks import build_network, network_config
+from .pretrained import Clip, read_pipeline
 from .schedule import Schedule, signal_and_noise
 
 PredictionType = Literal["epsilon", "v_prediction", "sample"]
-KIND, VERSION = "denoiser", 2
+KIND, VERSION = "denoiser", 3
+UNSAID = {"patch": 1, "clip": (), "label": None, "learned_range": False, "autoencoder": None}  # in older files
 
 
 class Prediction(NamedTuple):
     """The prediction for noisy images.
 
     Attributes:
-        x_0: (B, C, H, W) predicted clean images, clipped to [-1, 1].
+        x_0: (B, C, H, W) predicted clean images, clipped; see `Clip`.
         epsilon: (B, C, H, W) predicted noise as the network gave it: where x_0 was clipped, the two no longer
             add up to x_t.
+        variance_share: (B, C, H, W) where log Var[x_{t-1} | x_t] lies between log posterior variance, 0, and
+            log beta, 1, for networks that have learned it, otherwise None.
     """
 
     x_0: Tensor
     epsilon: Tensor
+    variance_share: Tensor | None = None
 
 
 class Denoiser(nn.Module):
@@ -42,7 +48,7 @@ class Denoiser(nn.Module):
 
     Args:
         network: (x_t (B, C, H, W), t (B,) long) -> (B, C, H, W), as a tensor or as `.sample` of a result. A
-            second set of C output channels (a learned variance) is ignored. With patches it sees and gives
+            second set of C output channels is a learned variance, see `learned_range`. With patches it sees and gives
             (B, C P^2, H / P, W / P) instead.
         schedule: the full N-step schedule; its index is the network's time.
         prediction_type: what the network predicts, in the words of diffusers: "epsilon",
@@ -50,10 +56,20 @@ class Denoiser(nn.Module):
         facts: JSON-able notes about the training, kept with the file.
         patch: P; each P x P block of pixels becomes one pixel with C P^2 channels before the network, and is
             laid out again after it (space to depth). The network then works on P^2 times fewer places.
+        clip: the range in which x_0 is held.
+
+    Attributes:
+        label: the class that a class-conditional network is asked for; None: it is not asked for one.
+        learned_range: whether the second set of output channels is used, as `Prediction.variance_share`.
+        autoencoder: what turns pictures into the latents that the network works on; None: it works on pixels.
 
     Raises:
         TiramisuError: an unknown prediction type, a schedule that is already respaced, or patch < 1.
     """
+
+    label: int | None = None
+    learned_range: bool = False
+    autoencoder: Autoencoder | None
 
     def __init__(
         self,
@@ -62,6 +78,7 @@ class Denoiser(nn.Module):
         prediction_type: PredictionType = "epsilon",
         facts: Mapping[str, Any] | None = None,
         patch: int = 1,
+        clip: Clip = Clip(),  # noqa: B008 (a tuple)
     ) -> None:
         super().__init__()
         if prediction_type not in get_args(PredictionType):
@@ -73,7 +90,24 @@ class Denoiser(nn.Module):
             raise TiramisuError("a denoiser takes the full schedule of its training; respace it for a sampler")
         positive_integer("patch", patch)
         self.network, self.schedule, self.prediction_type = network, schedule, prediction_type
-        self.facts, self.patch = dict(facts or {}), patch
+        self.facts, self.patch, self.clip, self.autoencoder = dict(facts or {}), patch, clip, None
+
+    @property
+    def limit(self) -> float:
+        """Of the numbers in a picture: 1 for pixels; latents have none."""
+        return 1.0 if self.autoencoder is None else math.inf
+
+    @property
+    def shape(self) -> tuple[int, int, int] | None:
+        """(C, H, W) of the pictures it was trained on, where its network states them."""
+        config = getattr(self.network, "config", {})
+        if (side := config.get("sample_size")) is None:
+            return None
+        height, width = (side, side) if isinstance(side, int) else side
+        if self.autoencoder is None:
+            return config["in_channels"] // self.patch**2, height * self.patch, width * self.patch
+        factor = self.patch * self.autoencoder.factor
+        return self.autoencoder.network.config["in_channels"], height * factor, width * factor
 
     def forward(self, x_t: Tensor, i: int | Tensor) -> Prediction:
         """Clean image and noise in x_t, differentiable; a clipped pixel of x_0 has gradient zero.
@@ -82,7 +116,7 @@ class Denoiser(nn.Module):
             x_t: (B, C, H, W) noisy images.
             i: time in 0 ... N - 1, original index, the same for all images or (B,) long.
         """
-        output = self.output(x_t, i)
+        output, share = self._outputs(x_t, i)
         signal, spread = signal_and_noise(self.schedule.alpha_bar, i, x_t)
         match self.prediction_type:
             case "epsilon":
@@ -91,7 +125,7 @@ class Denoiser(nn.Module):
                 x_0, epsilon = signal * x_t - spread * output, spread * x_t + signal * output
             case "sample":
                 x_0, epsilon = output, (x_t - signal * output) / spread
-        return Prediction(x_0.clamp(-1, 1), epsilon)
+        return Prediction(self.clip(x_0), epsilon, share)
 
     def output(self, x_t: Tensor, i: int | Tensor) -> Tensor:
         """The network's own output (B, C, H, W): computed in the dtype of its weights, returned in x_t's.
@@ -99,6 +133,10 @@ class Denoiser(nn.Module):
         Raises:
             ImageError: the images cannot be cut into patches.
         """
+        return self._outputs(x_t, i)[0]
+
+    def _outputs(self, x_t: Tensor, i: int | Tensor) -> tuple[Tensor, Tensor | None]:
+        """The output, and the share of a learned variance."""
         check_images("x_t", x_t, finite=False)
         self.check_channels(x_t)
         if not isinstance(i, Tensor):
@@ -116,9 +154,11 @@ class Denoiser(nn.Module):
         t = torch.as_tensor(i, device=x_t.device).expand(len(x_t))
         weight = next(self.network.parameters(), x_t)
         blocks = pixel_unshuffle(x_t.to(weight.dtype), self.patch)  # (B, C P^2, H / P, W / P)
-        output = self.network(blocks, t)
+        asked = {} if self.label is None else {"class_labels": torch.full_like(t, self.label)}
+        output = self.network(blocks, t, **asked)
         output = output if isinstance(output, Tensor) else output.sample
-        return pixel_shuffle(output[:, : blocks.shape[1]], self.patch).to(x_t.dtype)
+        halves = [pixel_shuffle(half, self.patch).to(x_t.dtype) for half in output.split(blocks.shape[1], 1)]
+        return halves[0], (halves[1] + 1) / 2 if self.learned_range else None
 
     def check_channels(self, images: Tensor) -> None:
         """Whether images (B, C, H, W) have the channels of the network, where it states them."""
@@ -146,16 +186,22 @@ class Denoiser(nn.Module):
             half: store the network's weights as 16-bit floats, half the size.
 
         Raises:
-            TiramisuError: the network is not a diffusers `UNet2DModel`, so it cannot be rebuilt from a config.
+            TiramisuError: the network is not one of diffusers, so it cannot be rebuilt from a config.
         """
         tensors = {f"schedule.{key}": value for key, value in _schedule_tensors(self.schedule).items()}
-        for name, tensor in self.network.state_dict().items():
-            tensors[f"network.{name}"] = tensor.half() if half and tensor.is_floating_point() else tensor
+        networks = {"network": self.network} | ({"autoencoder": self.autoencoder.network} if self.autoencoder else {})
+        for part, network in networks.items():
+            for name, tensor in network.state_dict().items():
+                tensors[f"{part}.{name}"] = tensor.half() if half and tensor.is_floating_point() else tensor
         metadata = {
             "network": network_config(self.network),
             "prediction_type": self.prediction_type,
             "facts": self.facts,
             "patch": self.patch,
+            "clip": self.clip,
+            "label": self.label,
+            "learned_range": self.learned_range,
+            "autoencoder": None if self.autoencoder is None else network_config(self.autoencoder.network),
         }
         save_safetensors(path, tensors, kind=KIND, version=VERSION, metadata=metadata)
 
@@ -172,121 +218,46 @@ class Denoiser(nn.Module):
             weights, settings = _under("network.", tensors), metadata["network"]["config"]
             integer("layers_per_block", settings.get("layers_per_block", 1), 1, len(weights))  # each has some
             network = with_weights(lambda: build_network(metadata["network"]), weights)
-            patch = metadata.get("patch", 1)  # files of version 1 know of none
-            return cls(network, schedule, metadata["prediction_type"], metadata["facts"], patch).eval()
+            said = {**(UNSAID if metadata["version"] < VERSION else {}), **metadata}
+            denoiser = cls(
+                network, schedule, said["prediction_type"], said["facts"], said["patch"], Clip(*said["clip"])
+            )
+            denoiser.label, denoiser.learned_range = said["label"], said["learned_range"]
+            if coder := said["autoencoder"]:
+                weights = _under("autoencoder.", tensors)
+                denoiser.autoencoder = Autoencoder(with_weights(lambda: build_network(coder), weights))
+            return denoiser.eval()
 
     @classmethod
-    def from_pretrained(cls, source: str | Path, revision: str | None = None) -> "Denoiser":
-        """Wrap an unconditional diffusers model: a pipeline, or a `UNet2DModel` with its scheduler config.
+    def from_pretrained(
+        cls, source: str | Path, revision: str | None = None, *, variant: str | None = None, label: int | None = None
+    ) -> "Denoiser":
+        """Wrap a diffusers pipeline, or a `UNet2DModel` with its scheduler config, on pixels or in latents.
 
-        Only safetensors weights are read. The schedule is not calibrated: `calibrate_residual_variance` does
-        that.
+        Prediction type, clipping, thresholding and learned variance are the model's own. Only safetensors weights are
+        read. The schedule is not calibrated: `inpaint` does that where a guide needs it.
 
         Args:
-            source: folder or hub name, with `unet/` and `scheduler/` inside, or with both configs at the top.
+            source: folder or hub name, with `unet/` and `scheduler/` inside, or with both configs at the top; with
+                `vae/` or `vqvae/` the network works in latents.
             revision: commit or tag on the hub.
+            variant: of the weights, such as "fp16"; the only one in a folder if None.
+            label: the class to draw, of a class-conditional network; the attribute can be changed later.
 
         Raises:
             FileError: no such model, no safetensors weights, or weights that are missing or left over.
-            TiramisuError: a model of latents, of classes or of other than 1 or 3 channels; a scheduler, noise schedule,
-                clipping or prediction type that this package does not have.
+            TiramisuError: a network, scheduler, noise schedule or prediction type that this package does not have, or
+                a label that is missing or out of range.
         """
-        from diffusers import DDPMScheduler, DiffusionPipeline, UNet2DModel
-
-        options: dict[str, Any] = {"revision": revision}
-        try:
-            with contextlib.suppress(OSError):  # a network alone has no list of parts
-                _check_parts(source, DiffusionPipeline.load_config(source, **options))
-            unet, scheduler = _subfolders(source, options)
-            _check_network(source, UNet2DModel.load_config(source, subfolder=unet, **options))
-            config = DDPMScheduler.load_config(source, subfolder=scheduler, **options)
-            options |= {"use_safetensors": True, "low_cpu_mem_usage": False, "output_loading_info": True}
-            with torch.inference_mode(False):
-                network, found = UNet2DModel.from_pretrained(source, subfolder=unet, **options)
-            _check_scheduler(source, config)
-            schedule = Schedule.from_diffusers(config)
-        except TiramisuError:
-            raise
-        except Exception as error:
-            raise FileError(f"cannot read a UNet2DModel and its scheduler from {source}: {error}") from error
-        if odd := [name for kind in ("missing_keys", "unexpected_keys", "mismatched_keys") for name in found[kind]]:
-            raise FileError(f"the weights in {source} are not those of its network: {len(odd)} differ, first {odd[0]}")
-        if not all(bool(weight.isfinite().all()) for weight in network.state_dict().values()):
-            raise FileError(f"the weights in {source} are not all finite")
-        predicts: Any = config.get("prediction_type", "epsilon") if config.get("predict_epsilon", True) else "sample"
+        read = read_pipeline(source, revision, variant)
+        if read.classes and label is None:
+            raise TiramisuError(f"the network in {source} asks for a class: give label=0 ... {read.classes - 1}")
+        if label is not None:
+            integer("label", label, 0, read.classes - 1)
         facts = {"source": str(source), "revision": revision}
-        return cls(network, schedule, predicts, facts).eval().requires_grad_(False)
-
-
-def network_config(network: nn.Module) -> dict[str, Any]:
-    """Class name and constructor arguments of a network that `build_network` can rebuild."""
-    name = type(network).__name__
-    if name not in NETWORKS:
-        raise TiramisuError(f"cannot save a network of class {name}: expected {', '.join(NETWORKS)}")
-    settings: Any = network.config
-    config = {key: value for key, value in settings.items() if not key.startswith("_")}
-    return {"class": name, "config": config}
-
-
-def build_network(description: Mapping[str, Any]) -> nn.Module:
-    """The inverse of `network_config`, with fresh weights."""
-    name = description["class"]
-    if name not in NETWORKS:
-        raise TiramisuError(f"unknown network class {name!r}: expected {', '.join(NETWORKS)}")
-    import diffusers
-
-    return getattr(diffusers, name)(**description["config"])
-
-
-NETWORKS = ("UNet2DModel",)
-SCHEDULERS = tuple(
-    f"{name}Scheduler"
-    for name in (
-        *("DDPM", "DDIM", "PNDM", "LMSDiscrete", "EulerDiscrete", "EulerAncestralDiscrete", "HeunDiscrete"),
-        *("DPMSolverMultistep", "DPMSolverSinglestep", "DEISMultistep", "UniPCMultistep"),
-    )
-)  # of networks that read a whole time 0 ... N - 1 and x_t as the forward process leaves it
-
-
-def _subfolders(source: str | Path, options: Mapping[str, Any]) -> tuple[str, str]:
-    """Where the network and the scheduler lie: in folders of their own, or (older files) both at the top."""
-    from diffusers import UNet2DModel
-
-    try:
-        UNet2DModel.load_config(source, subfolder="unet", **options)
-    except OSError:
-        return "", ""
-    return "unet", "scheduler"
-
-
-def _check_parts(source: str | Path, parts: Mapping[str, Any]) -> None:
-    """Whether a pipeline works on pixels, from its list of parts."""
-    if strange := [name for name in parts if not name.startswith("_") and name not in ("unet", "scheduler")]:
-        raise TiramisuError(
-            f"{source} is a {parts.get('_class_name')} with {', '.join(strange)}: only pipelines of a unet and a "
-            "scheduler work on pixels without a condition"
-        )
-
-
-def _check_network(source: str | Path, config: Mapping[str, Any]) -> None:
-    if (name := config.get("_class_name", "UNet2DModel")) not in NETWORKS:
-        raise TiramisuError(f"{source} holds a {name}, expected {', '.join(NETWORKS)}")
-    if (channels := config.get("in_channels", 3)) not in (1, 3):
-        raise TiramisuError(f"the network in {source} takes {channels} channels; pixels have 1 or 3")
-    if config.get("num_class_embeds") is not None or config.get("class_embed_type") is not None:
-        raise TiramisuError(f"the network in {source} asks for a class, which this package does not give")
-
-
-def _check_scheduler(source: str | Path, config: Mapping[str, Any]) -> None:
-    """Whether the scheduler's words mean what `Denoiser` does: x_0 is clipped to [-1, 1], at whole times."""
-    if (name := config.get("_class_name", "DDPMScheduler")) not in SCHEDULERS:
-        raise TiramisuError(f"{source} has a {name}, expected one of {', '.join(SCHEDULERS)}")
-    for key, value in {"clip_sample": True, "clip_sample_range": 1.0, "thresholding": False}.items():
-        if config.get(key, value) != value:
-            raise TiramisuError(
-                f"the scheduler in {source} has {key}={config[key]}, and this package clips x_0 to [-1, 1]: "
-                f"where the pictures lie in [-1, 1], set {key} to {json.dumps(value)} in its config"
-            )
+        denoiser = cls(read.network, read.schedule, read.prediction_type, facts, clip=read.clip)
+        denoiser.label, denoiser.learned_range, denoiser.autoencoder = label, read.learned_range, read.autoencoder
+        return denoiser.eval()
 
 
 def _schedule_tensors(schedule: Schedule) -> dict[str, Tensor]:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
+from ..checks import integer
 from ..errors import TiramisuError
 
 Generators = torch.Generator | Sequence[torch.Generator]
@@ -48,6 +49,18 @@ def _draw(kind: Callable[..., Tensor], like: Tensor, generator: Generators) -> T
     generators = [generator] if isinstance(generator, torch.Generator) else generator
     shape = (len(like) // len(generators), *like.shape[1:])
     return torch.cat([kind(shape, generator=g, device=g.device, dtype=torch.float32) for g in generators]).to(like)
+
+
+def generators_of(given: Generators | int | None, count: int) -> Generators:
+    """Generators for `count` images from what a caller gave: a whole number is a seed, None is seed 0.
+
+    Raises:
+        TiramisuError: as `check_generators`.
+    """
+    if given is None or isinstance(given, int):
+        return torch.Generator().manual_seed(integer("generator", 0 if given is None else given, 0, 2**63 - 1))
+    check_generators(given, count)
+    return given
 
 
 def check_generators(generator: Generators, count: int | None = None) -> None:

@@ -58,16 +58,17 @@ def ddpm(walk: Walk) -> Tensor:
     eta = 1 and ε always consistent with x_0. This is the step that the paper's equations write, where its code takes
     DDIM steps.
 
-    Cost: T F (F forward, B backward evaluations of the network for one image).
+    A network with a learned variance steps with it.
 
-    Where published code differs: networks with a learned variance use it in place of the posterior's.
+    Cost: T F (F forward, B backward evaluations of the network for one image).
 
     Source: Ho, Jain, Abbeel, "Denoising Diffusion Probabilistic Models", algorithm 2.
     """
     x_t = walk.start()
     for i in walk.indices:
-        x_0, _ = walk.guided(x_t, i)
-        x_t = walk.step(walk.ddpm(x_t, x_0, i))
+        prediction = walk.predict(x_t, i)
+        x_0, _ = walk.guided(x_t, i, prediction)
+        x_t = walk.step(walk.ddpm(x_t, x_0, i, prediction.variance_share))
     return walk.finish(x_t)
 
 
@@ -121,8 +122,8 @@ def repaint(walk: Walk, jump_length: Count = 10, repeats: Count = 10) -> Tensor:
     Cost: (T + J (repeats - 1) jump_length) F, with J = ceil(T / jump_length) - 1 places to jump back from (F forward,
     B backward evaluations of the network for one image).
 
-    Where the published code differs: it uses the network's learned variance, and does not overwrite before the very
-    first step, where ᾱ is so small that it makes no difference.
+    Where the published code differs: it does not overwrite before the very first step, where ᾱ is so small that it
+    makes no difference.
 
     Source: Lugmayr et al., "RePaint: Inpainting using Denoising Diffusion Probabilistic Models", algorithm 1.
     """
@@ -132,8 +133,9 @@ def repaint(walk: Walk, jump_length: Count = 10, repeats: Count = 10) -> Tensor:
             x_t = walk.renoise(x_t, i)
             continue
         x_t = torch.where(walk.known, walk.noised(i), x_t)
-        x_0, _ = walk.guided(x_t, i)
-        x_t = walk.step(walk.ddpm(x_t, x_0, i))
+        prediction = walk.predict(x_t, i)
+        x_0, _ = walk.guided(x_t, i, prediction)
+        x_t = walk.step(walk.ddpm(x_t, x_0, i, prediction.variance_share))
     return walk.finish(x_t)
 
 
@@ -260,7 +262,7 @@ def misfit_gradient(walk: Walk, x_t: Tensor, i: int) -> tuple[Prediction, Tensor
         prediction = walk.predict(x, i)
         misfit = torch.linalg.vector_norm(torch.where(walk.known, walk.image - prediction.x_0, 0).flatten(1), dim=1)
         gradient = walk.gradient(misfit.sum(), x)
-    return Prediction(*(part.detach() for part in prediction)), gradient
+    return Prediction(prediction.x_0.detach(), prediction.epsilon.detach()), gradient
 
 
 SAMPLERS: dict[str, Sampler] = {

@@ -6,7 +6,6 @@ the network was trained to read as its time. Tables are float64. Images keep the
 """
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from numbers import Integral
 from typing import Any
@@ -26,7 +25,7 @@ class Schedule:
         alpha_bar: (T,) float64, strictly falling, inside (0, 1).
         timesteps: (T,) long, strictly rising: what the network is fed at each index.
         residual_variance: (T,) float64, Var[x_0 | x_t] per pixel as calibrated for one denoiser
-            (`training.calibrate_residual_variance`), or None.
+            (`calibration.calibrate_residual_variance`), or None.
     """
 
     alpha_bar: Tensor
@@ -47,7 +46,7 @@ class Schedule:
         """
         if not isinstance(N, Integral) or N < 21:
             raise TiramisuError(f"a linear schedule has no {N} steps: take linear(1000).respace({N})")
-        return cls._from_beta(torch.linspace(1e-4, 0.02, N, dtype=torch.float64) * (1000 / N))
+        return cls.from_beta(torch.linspace(1e-4, 0.02, N, dtype=torch.float64) * (1000 / N))
 
     @classmethod
     def cosine(cls, N: int = 1000) -> "Schedule":
@@ -61,37 +60,11 @@ class Schedule:
         if not isinstance(N, Integral) or N < 1:
             raise TiramisuError(f"a cosine schedule has no {N} steps: give a whole number of at least 1")
         level = torch.cos((torch.arange(N + 1, dtype=torch.float64) / N + 0.008) / 1.008 * math.pi / 2) ** 2
-        return cls._from_beta((1 - level[1:] / level[:-1]).clamp(max=0.999))
+        return cls.from_beta((1 - level[1:] / level[:-1]).clamp(max=0.999))
 
     @classmethod
-    def from_diffusers(cls, config: Mapping[str, Any]) -> "Schedule":
-        """The training schedule that a diffusers scheduler config describes.
-
-        Args:
-            config: "beta_schedule" ("linear", "scaled_linear" or "squaredcos_cap_v2") with
-                "num_train_timesteps", "beta_start", "beta_end"; or "trained_betas".
-
-        Raises:
-            TiramisuError: another schedule, or one that ends in pure noise (ᾱ = 0).
-        """
-        if config.get("rescale_betas_zero_snr"):
-            raise TiramisuError("rescale_betas_zero_snr=True ends at alpha_bar = 0, where x_0 has no formula")
-        if config.get("trained_betas") is not None:
-            return cls._from_beta(torch.as_tensor(config["trained_betas"], dtype=torch.float64))
-        N, start, end = (config.get(key, default) for key, default in _DIFFUSERS_DEFAULTS.items())
-        match config.get("beta_schedule"):
-            case "linear":
-                return cls._from_beta(torch.linspace(start, end, N, dtype=torch.float64))
-            case "scaled_linear":
-                return cls._from_beta(torch.linspace(start**0.5, end**0.5, N, dtype=torch.float64) ** 2)
-            case "squaredcos_cap_v2":
-                return cls.cosine(N)
-            case name:
-                known = "linear, scaled_linear, squaredcos_cap_v2"
-                raise TiramisuError(f"unknown beta_schedule {name!r} in the scheduler config: expected {known}")
-
-    @classmethod
-    def _from_beta(cls, beta: Tensor) -> "Schedule":
+    def from_beta(cls, beta: Tensor) -> "Schedule":
+        """ᾱ_t = (1 - β_1) … (1 - β_t), for β (T,) float64."""
         return cls(torch.cumprod(1 - beta, 0), torch.arange(len(beta)))
 
     def __len__(self) -> int:
@@ -167,23 +140,32 @@ class Schedule:
         c_2 = (1 - previous) * math.sqrt(1 - beta) / (1 - now)
         return c_1 * x_0 + c_2 * x_t, beta * (1 - previous) / (1 - now)
 
-    def ddpm_step(self, x_t: Tensor, x_0: Tensor, i: int, noise: Tensor | None = None) -> Tensor:
+    def ddpm_step(
+        self, x_t: Tensor, x_0: Tensor, i: int, noise: Tensor | None = None, share: Tensor | None = None
+    ) -> Tensor:
         """From index i to i - 1 by a draw of the posterior q(x_{t-1} | x_t, x_0); from index 0 to x_0 itself.
 
-        The same as a DDIM step with eta = 1 and consistent ε. A learned variance is not used.
+        The same as a DDIM step with eta = 1 and consistent ε. With a learned share s the draw has the variance
+        β̃^(1 - s) β^s, between the posterior's β̃ and β.
 
         Args:
             x_t, x_0, noise: (B, C, H, W); noise is needed when i > 0.
             i: index into this schedule.
+            share: s, (B, C, H, W), as in `Prediction`.
 
-        Source: Ho, Jain, Abbeel, "Denoising Diffusion Probabilistic Models", equation 7.
+        Source: Ho, Jain, Abbeel, "Denoising Diffusion Probabilistic Models", equation 7; the share is from Nichol,
+        Dhariwal, "Improved Denoising Diffusion Probabilistic Models", equation 15.
         """
         mean, variance = self.posterior(x_0, x_t, i)
         if variance == 0:
             return mean
         if noise is None:
             raise TiramisuError("a DDPM step needs noise: pass standard normal of x_t's shape")
-        return mean + math.sqrt(variance) * noise
+        if share is None:
+            return mean + math.sqrt(variance) * noise
+        now, previous = self._levels(i)
+        low, high = math.log(variance), math.log(1 - now / previous)
+        return mean + torch.exp((low + (high - low) * share) / 2) * noise
 
     def renoise(self, x_t: Tensor, i: int, noise: Tensor) -> Tensor:
         """From index i up to i + 1, one step of the forward process: sqrt(1 - β) x_t + sqrt(β) noise, β at i + 1."""
@@ -275,9 +257,6 @@ def jump_schedule(T: int, length: int, repeats: int) -> list[int]:
         else:
             indices.append(here - 1)
     return indices
-
-
-_DIFFUSERS_DEFAULTS: dict[str, Any] = {"num_train_timesteps": 1000, "beta_start": 1e-4, "beta_end": 0.02}
 
 
 def _check_tables(alpha_bar: Tensor, timesteps: Tensor, residual_variance: Tensor | None) -> None:

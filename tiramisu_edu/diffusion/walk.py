@@ -91,7 +91,7 @@ class Walk:
         B, _, H, W = self.image.shape
         self.known = self.known.to(self.image.device).expand(B, channels, H, W).clone()  # no tensor of inference mode
         self.image = torch.where(self.known, self.image, 0)
-        if not bool((self.image.abs() <= 1).all()):
+        if not bool((self.image.abs() <= self.denoiser.limit).all()):
             raise ImageError("known pixels must be numbers in [-1, 1]")
 
     @property
@@ -165,9 +165,9 @@ class Walk:
         """The DDIM step from index i, with fresh noise where it takes any."""
         return self.schedule.ddim_step(x_t, x_0, epsilon, i, eta, self.noise() if eta > 0 and i > 0 else None)
 
-    def ddpm(self, x_t: Tensor, x_0: Tensor, i: int) -> Tensor:
-        """The ancestral step from index i: a draw of q(x_{t-1} | x_t, x_0)."""
-        return self.schedule.ddpm_step(x_t, x_0, i, self.noise() if i > 0 else None)
+    def ddpm(self, x_t: Tensor, x_0: Tensor, i: int, share: Tensor | None = None) -> Tensor:
+        """The ancestral step from index i: a draw of q(x_{t-1} | x_t, x_0); share: of a learned variance."""
+        return self.schedule.ddpm_step(x_t, x_0, i, self.noise() if i > 0 else None, share)
 
     def renoise(self, x_t: Tensor, i: int) -> Tensor:
         """One step of the forward process, from index i up to i + 1."""
@@ -186,8 +186,8 @@ class Walk:
         return x_next
 
     def finish(self, x: Tensor) -> Tensor:
-        """The result: known pixels exactly, the sampled ones elsewhere, clipped to [-1, 1]."""
-        return torch.where(self.known, self.image, x.clamp(-1, 1))
+        """The result: known pixels exactly, the sampled ones elsewhere, pixels clipped to [-1, 1]."""
+        return torch.where(self.known, self.image, x.clamp(-self.denoiser.limit, self.denoiser.limit))
 
 
 class Sampler(Protocol):

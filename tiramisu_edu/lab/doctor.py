@@ -6,6 +6,7 @@ standard library is imported at the top: the diagnosis is printed also where a p
 
 import importlib
 import importlib.metadata
+import importlib.util
 import os
 import platform
 import shlex
@@ -22,6 +23,7 @@ from ..errors import TiramisuError
 HELP = "check the installation, the data and the models"
 MINIMUM_PYTHON = (3, 10)
 MODULES = {"pillow": "PIL"}  # distribution: module, where the names differ
+IMPORTED = ("torch", "numpy", "pillow", "safetensors")  # by every command; importing the others takes ten seconds
 MEMORY_GIB, DISK_GIB = 4, 2  # enough for the toy scale of the course
 
 
@@ -68,28 +70,33 @@ def requirements() -> dict[str, bool]:
 
 
 def package(requirement: str, *, needed: bool) -> Finding:
-    """Whether a package can be imported; an installed one that fails to import counts as missing."""
+    """Whether a package is there; one of IMPORTED that is installed and fails to import counts as missing."""
     name = "".join(requirement.partition(">=")[0].split())
+    module = MODULES.get(name, name)
     try:
-        version = getattr(_import(MODULES.get(name, name)), "__version__", "")
+        if name in IMPORTED:
+            _import(module)
+        elif importlib.util.find_spec(module) is None:
+            raise ModuleNotFoundError(f"No module named {module!r}")
+        version = importlib.metadata.version(name)
     except Exception as reason:  # a broken binary raises anything from OSError to RuntimeError
         purpose = "" if needed else "; the models run without it"
         what = f"{name} cannot be imported ({type(reason).__name__}: {_first_line(reason)}){purpose}"
         repair = f"{shlex.quote(sys.executable)} -m pip install {shlex.quote(requirement)}"
         return Finding("missing" if needed else "note", what, repair)
-    return Finding("ok", f"{name} {version}".strip())
+    return Finding("ok", f"{name} {version}")
 
 
 def guarded(check: Callable[..., Finding], *modules: str) -> Finding:
     """The finding of a check, which gets the modules it needs; where one cannot be imported, that is the finding."""
     try:
         return check(*map(_import, modules))
-    except ImportError as reason:
-        what = f"{check.__name__.strip('_')} not checked ({_first_line(reason)})"
-        return Finding("missing", what, "repair the packages first")
     except TiramisuError as reason:  # the package's own messages end with the repair after a semicolon
         what, _, repair = str(reason).rpartition("; ")
         return Finding("missing", what or repair, repair if what else "")
+    except Exception as reason:  # a package that is missing or broken
+        what = f"{check.__name__.strip('_')} not checked ({_first_line(reason)})"
+        return Finding("missing", what, "repair the packages first")
 
 
 def _lpips_backbone(torch: Any) -> Finding:

@@ -6,13 +6,10 @@ import math
 from collections.abc import Mapping
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
 from ..errors import unknown_name
-from ..masks import MASKS, load_mask, mask_batch
-from ..pictures import load_image
-from ..steering.evidence import PixelCodebook
+from ..masks import MASKS, load_mask
 from ..world import World
 from .evaluation.comparison import Cases, Completed, make_cases
 from .evaluation.measures import MEASURES
@@ -22,45 +19,22 @@ from .evaluation.significance import NOTE, interval, shown
 COLUMNS = 12  # images shown in the picture
 
 
-def repair_cases(world: World, mask: str, batch: int, *, image: Path | None, seed: int) -> tuple[Cases, bool]:
-    """The damaged images, and whether the truth under the damage is known.
+def repair_cases(world: World, mask: str, batch: int, *, seed: int) -> Cases:
+    """Held-out images, damaged.
 
     Args:
         mask: a layout, or a picture file, white where to fill in.
-        batch: held-out images, or completions of `image`.
-        image: a picture file; None for held-out images.
+        batch: how many.
         seed: of image choice and random masks.
     """
-    example = world.images("test", 1)[0]
-    (height, width), is_layout = example.shape[-2:], mask in MASKS
+    is_layout = mask in MASKS
     if not is_layout and not Path(mask).exists():
         raise unknown_name("mask", mask, [*MASKS, "a picture file"])
-    if image is None:
-        cases = make_cases(world, [mask if is_layout else "left"], batch, seed=seed)
-        drawn = cases.known if is_layout else load_mask(mask, height, width).expand_as(cases.known)
-        return cases._replace(known=drawn), True
-    pixels = own_picture(world, image, example.shape)
-    generator = torch.Generator().manual_seed(seed)
-    known = (
-        mask_batch(mask, 1, height, width, generator=generator) if is_layout else load_mask(mask, height, width)[None]
-    )
-    number = min(batch, COLUMNS)
-    nothing = torch.zeros(number, dtype=torch.long)
-    copies = torch.arange(1, number + 1)
-    return Cases(pixels.repeat(number, 1, 1, 1), nothing, known.repeat(number, 1, 1, 1), copies), False
-
-
-def own_picture(world: World, path: Path, shape: torch.Size) -> Tensor:
-    """A picture file as an image of a world, (1, C, H, W); prints what was changed to make it one."""
-    picture = load_image(path, (shape[2], shape[3]), shape[1])
-    if picture.notice:
-        print(f"notice: {picture.notice}")
-    image, codebook = picture.image, world.codebook
-    if isinstance(codebook, PixelCodebook):
-        image = codebook.image(codebook.categories(image), image.shape)
-        if not torch.equal(image, picture.image):
-            print(f"notice: {path}: its pixels are rounded to the world's {len(codebook.levels)} levels")
-    return image
+    cases = make_cases(world, [mask if is_layout else "left"], batch, seed=seed)
+    if is_layout:
+        return cases
+    height, width = cases.images.shape[-2:]
+    return cases._replace(known=load_mask(mask, height, width).expand_as(cases.known))
 
 
 def sheet_rows(

@@ -11,6 +11,7 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -29,6 +30,7 @@ class Guide(ABC):
     """Changes the clean prediction at the noisiest `fraction` of the steps, and returns it unchanged at the others.
 
     Attributes:
+        uses_variance: whether it reads the denoiser's calibrated Var[x_0 | x_t].
         fraction: of the steps, in [0, 1].
         consistent_noise: how a sampler steps from the new x_0. False keeps the network's epsilon, as published; True
             takes the epsilon that x_0 and x_t imply, (x_t - sqrt(a) x_0) / sqrt(1 - a), as the derivation requires.
@@ -38,6 +40,7 @@ class Guide(ABC):
             "encodes", "decodes".
     """
 
+    uses_variance: ClassVar[bool] = False
     fraction: float
     consistent_noise: bool
     cost: Counter[str]

@@ -51,6 +51,7 @@ class LatentGuide(Guide):
     Source: Liu, Niepert, Van den Broeck 2024, section 5.
     """
 
+    uses_variance = True
     circuit: Circuit
     tokenizer: Tokenizer
     fraction: float = 0.2

@@ -50,6 +50,7 @@ class MixtureGuide(CircuitGuide):
         generator: for the draw, one or one per image; None is torch's default generator.
     """
 
+    uses_variance = True
     fraction: float = 0.2
     alpha: AlphaSchedule = field(default_factory=AlphaSchedule)
     draw: bool = True

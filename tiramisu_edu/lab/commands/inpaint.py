@@ -32,7 +32,7 @@ class Options:
     image: Path | None = option(None, "a picture; default: held-out images", metavar="FILE")
     mask: str = option("left", "a layout or a picture, white = fill in", metavar="NAME|FILE")
     sampler: str = option("replacement", f"one of {', '.join(SAMPLERS)}")
-    batch: int = option(64, "how many held-out images, or completions of FILE")
+    batch: int = option(64, "how many held-out images, or completions of FILE, 12 at most")
     out: Path = option(Path("out/inpaint.png"), "the sheet; each completed picture goes beside it", writes="picture")
 
 
@@ -44,16 +44,18 @@ def run(options: Options) -> int:
     from ..evaluation.comparison import Completed, circuit_samples, run_method
     from ..evaluation.measures import measure
     from ..evaluation.sheet import save_sheet
+    from ..own_photo import complete_own
     from ..repair import comparison, repair_cases, sheet_rows
     from ..zoo import load
 
     get_sampler(options.sampler)
     device = chosen_device(options.device)
     world = load(options.world, size=options.size).to(device)
-    make_guide(options.guide, world)  # what is missing or damaged shows before the work
-    cases, has_truth = repair_cases(world, options.mask, options.batch, image=options.image, seed=options.seed)
-    prefix = options.image.stem if options.image else "test"
-    completed = completed_paths(options, [f"{prefix}_{n}" for n in cases.identity.tolist()])
+    guide = make_guide(options.guide, world, fraction=options.guided_fraction)  # what is missing shows before the work
+    if options.image is not None:
+        return complete_own(world, options)
+    cases = repair_cases(world, options.mask, options.batch, seed=options.seed)
+    completed = completed_paths(options, [f"test_{n}" for n in cases.identity.tolist()])
     print(f"world {options.world}, seed {options.seed}, {len(cases.images)} images, mask {options.mask}")
 
     shared = ("sampler", "num_inference_steps", "guided_fraction", "eta", "seed")
@@ -64,11 +66,11 @@ def run(options: Options) -> int:
         methods[name] = run_method(world, cases, guide=options.guide, **settings)
     alone = circuit_samples(world, cases.images, cases.known, seed=options.seed)
     methods["circuit alone"] = Completed(alone, 0.0, 0.0, 0.0, 0.0)
-    measured = {label: measure(world, done.images, cases) for label, done in methods.items()} if has_truth else {}
+    measured = {label: measure(world, done.images, cases) for label, done in methods.items()}
     report = {"seed": options.seed, "mask": options.mask, "methods": comparison(measured, cases)}
-    if steered:
-        fifth = run_method(world, cases, guide=options.guide, **settings | {"guided_fraction": 0.2}).guide_share
+    if guide is not None:
         share = methods[name].guide_share
+        fifth = methods[name].guide_share_at(0.2, guide.fraction, options.num_inference_steps)
         print(
             f"\n{name}: {methods[name].seconds:.2f} s; the circuit's share of the sampling time is {share:.1%}, "
             f"and {fifth:.1%} with 20 % of the steps guided"

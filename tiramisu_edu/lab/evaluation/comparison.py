@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -45,6 +46,11 @@ class Completed(NamedTuple):
     def guide_share(self) -> float:
         """Share of the sampling time spent in the guide."""
         return self.guide_seconds / self.seconds if self.seconds else 0.0
+
+    def guide_share_at(self, fraction: float, guided: float, steps: int) -> float:
+        """The share with `fraction` of the steps guided, where `guided` were: every guided step costs the same."""
+        seconds = self.guide_seconds * math.ceil(fraction * steps) / max(1, math.ceil(guided * steps))
+        return seconds / (self.seconds - self.guide_seconds + seconds) if self.seconds else 0.0
 
 
 def make_cases(world: World, masks: Sequence[str], num_images: int, *, split: str = "test", seed: int = 0) -> Cases:

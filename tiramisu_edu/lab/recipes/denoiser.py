@@ -24,13 +24,14 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from ...checkpoint import Checkpoint
+from ...diffusion.calibration import calibrate_residual_variance
 from ...diffusion.denoiser import Denoiser, build_network
 from ...diffusion.samplers import ddim
 from ...diffusion.schedule import Schedule
 from ...errors import ImageError, TiramisuError
 from ...pictures import save_image
 from ..worlds import digits
-from .denoiser_training import TrainingResult, TrainingSettings, calibrate_residual_variance, train_denoiser
+from .denoiser_training import TrainingResult, TrainingSettings, train_denoiser
 from .training import Images
 
 PATCH, COARSEST, ATTENTION = 2, 4, 8  # side of a block of pixels; side of the last grid; largest grid with attention

@@ -12,23 +12,20 @@ import math
 import warnings
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import mse_loss
 
 from ...checkpoint import Checkpoint
+from ...diffusion.calibration import check_pictures
 from ...diffusion.denoiser import Denoiser, PredictionType
 from ...diffusion.schedule import Schedule
-from ...errors import ImageError, TiramisuError
+from ...errors import TiramisuError
 from ...files import tensor_digest
 from .training import Training
-
-VARIANCE_FLOOR = (0.5 / 127.5) ** 2  # half a grey level of 256: no prediction is trusted more than this
 
 
 @dataclass(frozen=True)
@@ -116,8 +113,8 @@ def train_denoiser(
     Salimans and Ho, "Progressive Distillation for Fast Sampling of Diffusion Models", section 4.
     """
     s, device = settings, next(network.parameters()).device
-    images = _checked(images).to(device)
-    held_out = None if validation is None else _held_out(_checked(validation).to(device), schedule)
+    images = check_pictures(images).to(device)
+    held_out = None if validation is None else _held_out(check_pictures(validation).to(device), schedule)
     student, average = (Denoiser(n, schedule, s.prediction_type, patch=s.patch) for n in (network, _frozen(network)))
     looks = _Looks(average, held_out)
     optimiser = torch.optim.AdamW(network.parameters(), lr=1.0, weight_decay=s.weight_decay)
@@ -213,55 +210,6 @@ def _frozen(network: nn.Module) -> nn.Module:
     return copy.deepcopy(network).eval().requires_grad_(False)
 
 
-@torch.no_grad()
-def calibrate_residual_variance(
-    denoiser: Denoiser,
-    images: Tensor,
-    generator: torch.Generator,
-    *,
-    points: int = 48,
-    repeats: int = 4,
-    batch_size: int = 256,
-    checkpoint: str | Path | None = None,
-) -> Tensor:
-    """How far off the clean prediction is: r_t^2 = mean over images and pixels of (x_0 - prediction.x_0)^2.
-
-    Taken at `points` times and interpolated in between, log r^2 linear in the log signal-to-noise ratio. It
-    stands for Var[x_0 | x_t] of a pixel, and keeps the width of the denoiser's distribution honest: use
-    images that the network has not seen. Never below (0.5 / 127.5)^2, half a grey level.
-
-    Args:
-        denoiser: the model to measure.
-        images: (M, C, H, W) clean images in [-1, 1].
-        generator: of the noise.
-        points: times to measure, evenly spread, both ends included.
-        repeats: noise draws per image and time.
-        batch_size: images per network call.
-        checkpoint: file to go on from, written between times.
-
-    Returns:
-        (N,) float64 on the CPU, for `Schedule.with_residual_variance`.
-    """
-    schedule = denoiser.schedule
-    times = (torch.arange(points) * (len(schedule) - 1) / max(points - 1, 1)).round().long().unique()
-    device = next(denoiser.parameters(), images).device
-    copies = _checked(images).to(device).repeat(repeats, 1, 1, 1)
-
-    def measured(i: int) -> float:
-        total = 0.0
-        for x_0 in copies.split(batch_size):
-            noise = torch.randn(x_0.shape, generator=generator, device=generator.device).to(x_0)
-            prediction = denoiser(schedule.add_noise(x_0, i, noise), i)
-            total += float((x_0 - prediction.x_0).double().square().sum())
-        return max(total / copies.numel(), VARIANCE_FLOOR)
-
-    request = {"points": points, "data": tensor_digest({"images": copies, **denoiser.state_dict()})}
-    jobs = [partial(measured, i) for i in times.tolist()]
-    variances = Checkpoint(checkpoint, request).results(jobs, generator, "calibration")
-    log_snr = schedule.log_snr.numpy()  # falls with the time
-    return torch.from_numpy(np.exp(np.interp(-log_snr, -log_snr[times.numpy()], np.log(variances))))
-
-
 def learning_rate(settings: TrainingSettings, step: int) -> float:
     """Rising linearly over the warm-up, then level, then half a cosine down to 0 at the last step."""
     if step < settings.warmup:
@@ -288,12 +236,3 @@ def _held_out_loss(denoiser: Denoiser, batches: list[tuple[Tensor, Tensor, Tenso
         total += float((output - denoiser.target(x_0, noise, i)).square().sum())
         count += x_0.numel()
     return total / count
-
-
-def _checked(images: Tensor) -> Tensor:
-    if images.ndim != 4 or len(images) == 0 or not images.is_floating_point():
-        raise ImageError(f"expected float images (M, C, H, W), got {images.dtype} {tuple(images.shape)}")
-    low, high = float(images.min()), float(images.max())
-    if not (low >= -1 and high <= 1):
-        raise ImageError(f"expected images in [-1, 1], got values from {low:g} to {high:g}")
-    return images

@@ -37,6 +37,7 @@ class PublishedLatentGuide(LatentGuide):
             deviations; a share of 0.001 of p_PC is spread over all levels.
     """
 
+    uses_variance = False
     tau_hidden: float = 0.1
 
     def sample_codes(self, log_q: Tensor, known: Tensor) -> Tensor:

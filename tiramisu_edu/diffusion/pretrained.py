@@ -1,0 +1,215 @@
+"""Pipelines of diffusers as the parts of a `Denoiser`: what their configs say, or why they cannot be used."""
+
+from __future__ import annotations
+
+import importlib
+import math
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import FileError, TiramisuError
+from .autoencoder import Autoencoder
+from .networks import NETWORKS, WEIGHTS, first_line, read_json, read_network
+from .schedule import Schedule
+
+SCHEDULERS = tuple(
+    f"{name}Scheduler"
+    for name in (
+        *("DDPM", "DDIM", "PNDM", "LMSDiscrete", "EulerDiscrete", "EulerAncestralDiscrete", "HeunDiscrete"),
+        *("DPMSolverMultistep", "DPMSolverSinglestep", "DEISMultistep", "UniPCMultistep"),
+    )
+)  # of networks that read a whole time 0 ... N - 1 and x_t as the forward process leaves it
+DEFAULTS: dict[str, Any] = {"num_train_timesteps": 1000, "beta_start": 1e-4, "beta_end": 0.02}
+AUTOENCODERS = ("vae", "vqvae")  # their names as parts of a pipeline
+
+
+class Clip(NamedTuple):
+    """The range in which clean predictions are held.
+
+    Attributes:
+        limit: of |x_0|; infinite: no limit.
+        quantile: None, or q: the limit of an image is the q-quantile of its own |x_0|, between 1 and `limit`, and x_0
+            is divided by it (dynamic thresholding; Saharia et al. 2022, section 2.3).
+    """
+
+    limit: float = 1.0
+    quantile: float | None = None
+
+    def __call__(self, x_0: Tensor) -> Tensor:
+        if self.quantile is None:
+            return x_0.clamp(-self.limit, self.limit)
+        limit = x_0.abs().flatten(1).quantile(self.quantile, dim=1).clamp(1, self.limit)[:, None, None, None]
+        return x_0.clamp(-limit, limit) / limit
+
+
+class Pipeline(NamedTuple):
+    """What was read.
+
+    Attributes:
+        network: float32.
+        schedule: the full one of the training.
+        prediction_type: in the words of diffusers.
+        clip: of clean predictions, as the scheduler has it. A scheduler without a word on it leaves latents as they
+            are; pixels lie in [-1, 1].
+        learned_range: whether the second half of the output is a variance between its two bounds.
+        classes: of the network, 0 where it takes none.
+        autoencoder: None where the network works on pixels.
+    """
+
+    network: nn.Module
+    schedule: Schedule
+    prediction_type: Any
+    clip: Clip
+    learned_range: bool
+    classes: int
+    autoencoder: Autoencoder | None
+
+
+def read_pipeline(source: str | Path, revision: str | None, variant: str | None) -> Pipeline:
+    """A pipeline of diffusers, or a `UNet2DModel` with its scheduler config.
+
+    Args:
+        source: folder or hub name, with `unet/` and `scheduler/` inside, or with both configs at the top; with `vae/`
+            or `vqvae/` the network works in latents.
+        revision: commit or tag on the hub.
+        variant: of the weights, such as "fp16".
+
+    Raises:
+        FileError: no such model, no safetensors weights, or weights that are missing or left over.
+        TiramisuError: another kind of pipeline, network, scheduler, noise schedule, variance or prediction type.
+    """
+    folder = model_folder(source, revision, ["*.json"])
+    if (index := folder / "model_index.json").is_file():
+        _check_parts(source, read_json(index))
+    inside = (folder / "unet").is_dir()
+    unet, scheduler = (folder / "unet", folder / "scheduler") if inside else (folder, folder)
+    coder = next((folder / name for name in AUTOENCODERS if (folder / name).is_dir()), None)
+    network_config, coder_config = read_json(unet / "config.json"), read_json(coder / "config.json") if coder else None
+    _check_network(source, network_config, coder_config)
+    config = read_json(scheduler / "scheduler_config.json")
+    learned_range = _check_scheduler(source, config, network_config)
+    predicts = config.get("prediction_type", "epsilon") if config.get("predict_epsilon", True) else "sample"
+    try:
+        schedule = read_schedule(config | {"prediction_type": predicts})
+    except TiramisuError:
+        raise
+    except Exception as error:
+        raise FileError(f"cannot read the scheduler in {source}: {first_line(error)}") from error
+    if not Path(source).is_dir():
+        suffix = f".{variant}" if variant else ""
+        model_folder(source, revision, ["*.json", f"*{WEIGHTS}{suffix}.safetensors*", f"*{WEIGHTS}{suffix}-*"])
+    coder_class = None if coder_config is None else coder_config["_class_name"]
+    return Pipeline(
+        read_network(unet, "UNet2DModel", variant),
+        schedule,
+        predicts,
+        _clip(config, latents=coder is not None),
+        learned_range,
+        network_config.get("num_class_embeds") or 0,
+        None if coder is None else Autoencoder(read_network(coder, str(coder_class), variant)),
+    )
+
+
+def model_folder(source: str | Path, revision: str | None, patterns: list[str]) -> Path:
+    """The folder itself, or where the files of a hub name that fit the patterns have been put."""
+    if Path(source).is_dir():
+        return Path(source)
+    if not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", str(source)):
+        raise FileError(f"cannot read {source}: there is no such folder")
+    try:
+        hub = importlib.import_module("huggingface_hub")
+        return Path(hub.snapshot_download(str(source), revision=revision, allow_patterns=patterns))
+    except Exception as error:
+        raise FileError(
+            f"cannot read {source}: there is no such folder, and the hub does not give it ({type(error).__name__}); "
+            "download it where the hub can be reached, and name the folder"
+        ) from None
+
+
+def _check_parts(source: str | Path, parts: Mapping[str, Any]) -> None:
+    """Whether a pipeline draws pictures without a condition, from its list of parts."""
+    used = [name for name, part in parts.items() if isinstance(part, list) and part[0] and name[0] != "_"]
+    if strange := [name for name in used if name not in ("unet", "scheduler", *AUTOENCODERS)]:
+        raise TiramisuError(
+            f"{source} is a {parts.get('_class_name')} with {', '.join(strange)}: only pipelines of a unet, a "
+            f"scheduler and, for latents, a {' or '.join(AUTOENCODERS)} are read"
+        )
+
+
+def _check_network(source: str | Path, config: Mapping[str, Any], coder: Mapping[str, Any] | None) -> None:
+    if (name := config.get("_class_name", "UNet2DModel")) != "UNet2DModel":
+        hint = ": Tokenizer.from_pretrained reads it" if name == "VQModel" else ""
+        raise TiramisuError(f"{source} holds a {name}, expected UNet2DModel{hint}")
+    channels, out = config.get("in_channels", 3), config.get("out_channels", 3)
+    if coder is None and channels not in (1, 3):
+        raise TiramisuError(f"the network in {source} takes {channels} channels; pixels have 1 or 3")
+    if coder is not None:
+        if (kind := coder.get("_class_name")) not in NETWORKS[1:]:
+            raise TiramisuError(f"{source} has a {kind} for its latents, expected {' or '.join(NETWORKS[1:])}")
+        if (latents := coder.get("latent_channels")) != channels:
+            raise TiramisuError(f"the network in {source} takes {channels} channels, its autoencoder gives {latents}")
+    if out not in (channels, 2 * channels):
+        raise TiramisuError(f"the network in {source} gives {out} channels for {channels}, expected as many or twice")
+    if (kind := config.get("class_embed_type")) is not None:
+        raise TiramisuError(f"the network in {source} has class_embed_type={kind!r}; only numbered classes are read")
+
+
+def _check_scheduler(source: str | Path, config: Mapping[str, Any], network: Mapping[str, Any]) -> bool:
+    """Whether the network's variance is a learned one between bounds."""
+    if (name := config.get("_class_name", "DDPMScheduler")) not in SCHEDULERS:
+        raise TiramisuError(f"{source} has a {name}, expected one of {', '.join(SCHEDULERS)}")
+    twice = network.get("out_channels", 3) == 2 * network.get("in_channels", 3)
+    if twice and config.get("variance_type") == "learned":
+        raise TiramisuError(f"{source} has variance_type='learned', which holds for its own {name} steps alone")
+    return twice and config.get("variance_type") == "learned_range"
+
+
+def read_schedule(config: Mapping[str, Any]) -> Schedule:
+    """The training schedule that a diffusers scheduler config describes.
+
+    Args:
+        config: "beta_schedule" ("linear", "scaled_linear", "sigmoid" or "squaredcos_cap_v2") with
+            "num_train_timesteps", "beta_start", "beta_end"; or "trained_betas". With "rescale_betas_zero_snr" the
+            signal falls to nothing; the last alpha_bar is held just above 0, where the formulas hold.
+
+    Raises:
+        TiramisuError: another schedule, or one without signal for a network that predicts epsilon.
+    """
+    if config.get("trained_betas") is not None:
+        schedule = Schedule.from_beta(torch.as_tensor(config["trained_betas"], dtype=torch.float64))
+    else:
+        N, start, end = (config.get(key, default) for key, default in DEFAULTS.items())
+        match config.get("beta_schedule"):
+            case "linear":
+                schedule = Schedule.from_beta(torch.linspace(start, end, N, dtype=torch.float64))
+            case "scaled_linear":
+                schedule = Schedule.from_beta(torch.linspace(start**0.5, end**0.5, N, dtype=torch.float64) ** 2)
+            case "sigmoid":
+                rise = torch.sigmoid(torch.linspace(-6, 6, N, dtype=torch.float64))
+                schedule = Schedule.from_beta(start + (end - start) * rise)
+            case "squaredcos_cap_v2":
+                schedule = Schedule.cosine(N)
+            case name:
+                known = "linear, scaled_linear, sigmoid, squaredcos_cap_v2"
+                raise TiramisuError(f"unknown beta_schedule {name!r} in the scheduler config: expected {known}")
+    if not config.get("rescale_betas_zero_snr"):
+        return schedule
+    if config.get("prediction_type", "epsilon") == "epsilon":
+        raise TiramisuError("rescale_betas_zero_snr=True ends in pure noise, where epsilon says nothing of x_0")
+    root = schedule.alpha_bar.sqrt()
+    alpha_bar = ((root - root[-1]) * root[0] / (root[0] - root[-1])) ** 2
+    alpha_bar[-1] = min(2**-24, float(alpha_bar[-2]) / 2)
+    return Schedule(alpha_bar, schedule.timesteps)
+
+
+def _clip(config: Mapping[str, Any], latents: bool) -> Clip:
+    """Of clean predictions; DDPM and DDIM clip where their config does not say otherwise."""
+    if config.get("thresholding"):
+        return Clip(config.get("sample_max_value", 1.0), config.get("dynamic_thresholding_ratio", 0.995))
+    by_default = not latents or config.get("_class_name") in ("DDPMScheduler", "DDIMScheduler")
+    return Clip(config.get("clip_sample_range", 1.0) if config.get("clip_sample", by_default) else math.inf)
