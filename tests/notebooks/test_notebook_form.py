@@ -1,8 +1,8 @@
 """The form of every notebook: header, recall, promises that an exercise meets, recap, references.
 
-What a reader finds at the head: the paper with its section, three things "afterwards you can", each with the exercise that
-asks for it, what is needed first, minutes and seconds, and five questions on what came before, their answers folded. At
-the end: what was exact, a recap in one paragraph, three references with a line each, and a question.
+What a reader finds at the head: the paper with its section, three things "afterwards you can", each with the exercise
+that asks for it, what is needed first, minutes and seconds, and five questions on what came before, their answers
+folded. At the end: what was exact, a recap in one paragraph, three references with a line each, and a question.
 """
 
 from __future__ import annotations
