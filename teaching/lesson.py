@@ -132,7 +132,7 @@ def numbers(notebook: Any) -> dict[str, int]:
     alts = [re.search(r'alt="([^"]*)"', image) for image in images]
     return {
         "cells": len(notebook.cells),
-        "words": len(re.findall(r"[^\W_]+(?:['’-]\w+)*", re.sub(r"\$[^$]*\$", " x ", prose))),
+        "words": len(re.findall(r"[^\W_]+(?:['’-]\w+)*", re.sub(r"\$+[^$]*\$+", " x ", prose))),
         "code lines": sum(bool(line.strip()) for cell in code for line in cell.source.splitlines()),
         "longest cell": max(len(cell.source.splitlines()) for cell in notebook.cells),
         "checks": sum(bool(re.search(r"^check_\w+\(", cell.source, re.MULTILINE)) for cell in code),

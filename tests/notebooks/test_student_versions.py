@@ -24,7 +24,7 @@ from tiramisu_edu.course.exercises import progress
 from tiramisu_edu.errors import FileError
 
 PATHS = notebook_paths(Path(__file__).parents[2] / "notebooks")
-SHORT = 10  # seconds at toy scale, as the header says
+SHORT = 15  # seconds at toy scale, as the header says
 HAND = next(path for path in PATHS if path.stem.startswith("02"))
 
 quiet = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::DeprecationWarning:zmq")
