@@ -13,7 +13,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from tiramisu_edu.course.lesson import Lesson, notebook_paths, read_lesson
+from teaching.lesson import Lesson, notebook_paths, read_lesson
 
 ROOT = Path(__file__).parents[2]
 PATHS = notebook_paths(ROOT / "notebooks")

@@ -2,7 +2,7 @@
 
 What a notebook has to look like to pass:
 
-- the numbers of ``course.report.RULES``: so many cells and words, no cell of more than 25 lines;
+- the numbers of ``teaching.report.RULES``: so many cells and words, no cell of more than 25 lines;
 - a header cell with a title, what the reader will be able to do, what is needed first, the minutes to read
   and the seconds to run: "**Reading** 25 minutes. **Running** 15 seconds.";
 - the first code cell has the word TIRAMISU_SCALE (and calls ``course.scale.scale``);
