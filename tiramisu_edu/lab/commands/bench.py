@@ -40,7 +40,7 @@ def run(options: Options) -> int:
     facts = machine_facts(device)
     print(facts, flush=True)
     if em:
-        sizes = (16, 256) if quick else (128, 3_200)
+        sizes = (16, 256) if quick else (128, 640)
         known = ["cirkit"] if peers and "cirkit" in peers.available_peers() else []
         sections = [facts, em.steps_table(["tiramisu-edu", *known], *sizes).markdown()]
     else:
