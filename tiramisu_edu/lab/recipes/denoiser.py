@@ -181,6 +181,7 @@ def train_scene_denoiser(
     *,
     weak: bool = False,
     scale: str = "laptop",
+    steps: int | None = None,
     seed: int = 0,
     device: str = "cpu",
     checkpoint: str | Path | None = None,
@@ -193,6 +194,7 @@ def train_scene_denoiser(
         path: the safetensors file to write.
         weak: stop after a tenth of the steps. How much steering helps depends on how good the denoiser is.
         scale: one of `SCALES`.
+        steps: of the optimiser, at most; the scale's where None.
         seed: of the initial weights, training, calibration and samples.
         device: where to train, such as "cuda".
         checkpoint: file to go on from where it exists; None trains in one go.
@@ -206,6 +208,7 @@ def train_scene_denoiser(
     recipe = SCALES[scale]
     train, held_out = images("train", recipe.train)[0], images("validation", recipe.held_out)[0]
     settings = replace(recipe.settings, seed=seed, bfloat16=fast_bfloat16(device))
+    settings = replace(settings, steps=min(steps or settings.steps, settings.steps))
     if weak:
         settings = replace(settings, steps=max(1, settings.steps // WEAK))
     network = scene_network(train.shape[-1], recipe, seed, train.shape[1]).to(device)

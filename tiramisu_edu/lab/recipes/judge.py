@@ -135,7 +135,7 @@ def augmented_digits(images: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def train_clothes_judge(
-    clothes: Clothes, path: str | Path, seed: int = 0, *, epochs: int = 8, checkpoint: Path | None = None
+    clothes: Clothes, path: str | Path, seed: int = 0, *, epochs: int = 5, checkpoint: Path | None = None
 ) -> float:
     """Train the judge of clothes on its training split, and save it.
 

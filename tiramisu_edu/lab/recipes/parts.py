@@ -109,6 +109,7 @@ def _of_clothes(request: Request) -> dict[str, Maker]:
     return {"images": images, "judge": judge} | {part: found[part] for part in CLOTHES}
 
 
+CLOTHES_STEPS = 3_000  # of the denoiser
 CLOTHES = ("circuit", "circuit_independent", "tokenizer", "codes_hclt", "denoiser")
 
 
@@ -151,7 +152,8 @@ def _of_codes(pictures: Pictures, request: Request) -> dict[str, Maker]:
 def _of_pictures(world: str, images: Images, request: Request) -> dict[str, Maker]:
     """Of any world of colour pictures; the circuit's maker writes the codebook too."""
     toy = {"images": 256, "num_codes": 8, "num_latents": 4, "rounds": 1, "epochs": 1}
-    settings = PatchSettings(**(toy if request.scale == "toy" else {}))
+    leaves = {"rank": 4, "whole": 256} if world == "clothes" else {}
+    settings = PatchSettings(**leaves, **(toy if request.scale == "toy" else {}))
 
     def circuit(path: Path) -> None:
         files = path, _beside(path, "codebook")
@@ -163,6 +165,7 @@ def _of_pictures(world: str, images: Images, request: Request) -> dict[str, Make
 
     def denoiser(path: Path) -> None:
         sizes: dict[str, Any] = {"weak": path.stem == "denoiser_weak", "scale": request.scale, "seed": request.seed}
+        sizes["steps"] = CLOTHES_STEPS if world == "clothes" and request.scale == "laptop" else None
         train_scene_denoiser(world, images, path, device=request.device, checkpoint=checkpoint_of(path), **sizes)
 
     circuits: dict[str, Maker] = {"circuit": circuit, "circuit_independent": circuit_independent}
