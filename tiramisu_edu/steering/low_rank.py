@@ -69,7 +69,7 @@ class LowRankCodebook(PatchCodebook):
         loadings = self._loadings(seen, gain).mT.flatten(1, 2)  # (D, V R, P)
         f = torch.empty(*q.shape, self.factors.shape[-1]).to(q)  # (B, D, V, R)
         for rows, factor, h in self._factors_of(seen):
-            f[rows] = torch.cholesky_solve(h[..., None], factor)[..., 0].to(q)
+            f[rows] = torch.cholesky_solve(h, factor).permute(3, 0, 1, 2).to(q)
         common = self._join((q[..., None] * f).flatten(2).transpose(0, 1) @ loadings)
         return super().mean(marginals, seen) + torch.where(seen.known, 0.0, common)
 
@@ -81,8 +81,8 @@ class LowRankCodebook(PatchCodebook):
         loadings = self._loadings(seen, gain)
         mean, square = torch.empty_like(x_t), torch.empty_like(x_t)  # (D, B, P)
         for rows, factor, h in self._factors_of(seen):
-            f = torch.cholesky_solve(h[..., None], factor)[..., 0].to(q).permute(1, 2, 0, 3)  # (D, V, n, R)
-            spread = torch.linalg.solve_triangular(factor[0], loadings.mT.to(factor), upper=False).square().sum(2).to(q)
+            f = torch.cholesky_solve(h, factor).mT.to(q)  # (D, V, n, R)
+            spread = torch.linalg.solve_triangular(factor, loadings.mT.to(factor), upper=False).square().sum(2).to(q)
             of_code = (f @ loadings.mT).transpose(1, 2) + offset[:, None] + gain[:, None] * x_t[:, rows, None]
             mean[:, rows] = torch.einsum("dnv,dnvp->dnp", q[:, rows], of_code)
             square[:, rows] = torch.einsum("dnv,dnvp->dnp", q[:, rows], of_code**2) + q[:, rows] @ (own + spread)
@@ -130,12 +130,13 @@ class LowRankCodebook(PatchCodebook):
         """What correlation adds to the log density of independent pixels, (B, D, V) float64."""
         found = torch.empty(len(seen.x_t), *self.means.shape[:2], dtype=torch.float64, device=seen.x_t.device)
         for rows, factor, h in self._factors_of(seen, noisy=noisy):
-            white = torch.linalg.solve_triangular(factor, h[..., None], upper=False)[..., 0]
-            found[rows] = white.square().sum(-1) / 2 - factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
+            white = torch.linalg.solve_triangular(factor, h, upper=False)
+            log_det = factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
+            found[rows] = (white.square().sum(2) / 2 - log_det[..., None]).permute(2, 0, 1)
         return found
 
     def _factors_of(self, seen: Observation, *, noisy: bool = True) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        """Of the pictures of each mask: their rows, the Cholesky factor of M (1, D, V, R, R), and h (n, D, V, R)."""
+        """Of the pictures of each mask: their rows, the Cholesky factor of M (D, V, R, R), and h (D, V, R, n)."""
         a = seen.alpha_bar if noisy else 0.0
         F, mu, s2 = self.factors.double(), self.means.double(), self.variances.double()
         of_known, of_noisy = 1 / s2, a / (a * s2 + 1 - a)  # W, (D, V, P)
@@ -146,8 +147,9 @@ class LowRankCodebook(PatchCodebook):
             W = torch.where(self._cut(mask[None]), of_known, of_noisy)
             weighted = W[..., None] * F
             M = weighted.mT @ F + torch.eye(F.shape[-1]).to(F)
-            h = self._cut(values[rows])[:, None] @ weighted - (weighted.mT @ mu[..., None]).mT  # (D, V, n, R)
-            yield rows, torch.linalg.cholesky(M)[None], h.permute(2, 0, 1, 3)
+            products = weighted.mT.flatten(1, 2) @ self._cut(values[rows]).mT  # (D, V R, n), F^T W y
+            h = products.unflatten(1, M.shape[1:3]) - weighted.mT @ mu[..., None]
+            yield rows, torch.linalg.cholesky(M), h
 
 
 def principal_factors(covariance: Tensor, rank: int, rounds: int = 8) -> tuple[Tensor, Tensor]:

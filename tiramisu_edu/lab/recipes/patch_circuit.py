@@ -21,7 +21,6 @@ from ...circuits import structures
 from ...circuits.circuit import Circuit
 from ...circuits.learning import History, Rows, fit_em, mean_log_likelihood
 from ...steering.codebooks import PooledCodebook, load_codebook
-from ...steering.evidence import Observation
 from ...steering.low_rank import LowRankCodebook
 from ...steering.patches import PatchCodebook, to_patches
 from .picture_teacher import teach
@@ -69,8 +68,7 @@ class PatchRows:
 
     def __getitem__(self, index: Any, /) -> Tensor:
         image = self.images[torch.as_tensor(index)]
-        everything = torch.ones_like(image[:, :1], dtype=torch.bool)
-        return self.codebook.log_weights(Observation(image, 0.5, image, everything))
+        return self.codebook.log_likelihoods(image, torch.ones_like(image[:, :1], dtype=torch.bool))
 
 
 def train_patch_circuit(
