@@ -34,6 +34,7 @@ GUIDES = (
     "mixture-independent",
     "difference-independent",
     "difference-kernel",
+    "difference-field",
 )
 PAPER_MASKS = ("left", "top", "expand1", "expand2", "vstrip", "hstrip", "wide")
 SCALES = ("toy", "laptop", "gpu", "paper")

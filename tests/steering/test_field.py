@@ -6,6 +6,9 @@ import pytest
 import torch
 
 from tests.steering.toy import posterior_moments
+from tiramisu_edu.inpainting import inpaint
+from tiramisu_edu.lab.zoo import load
+from tiramisu_edu.masks import mask
 from tiramisu_edu.steering.beyond.difference import DifferenceGuide
 from tiramisu_edu.steering.evidence import Observation
 from tiramisu_edu.steering.field import GaussianField, cosines
@@ -54,3 +57,14 @@ def test_it_learns_the_covariance_it_was_drawn_from(field):
     images = (drawn(20_000, C * H * W, seed=6) @ factor.T).view(-1, *SHAPE) + field.centre[:, None, None]
     found = GaussianField.fit(images.clamp(-9, 9))
     assert (covariance(found) - covariance(field)).abs().max() < 0.15
+
+
+def test_it_steers_any_world_without_training():
+    world = load("digits")
+    images = world.images("test", 2)[0]
+    known = mask("left", 8, 8)[None]
+    steered, plain = (
+        inpaint(world, images, known, sampler="ddim", guide=guide, num_inference_steps=2).images
+        for guide in ("difference-field", None)
+    )
+    assert torch.equal(steered[..., :4], images[..., :4]) and not torch.equal(steered, plain)
