@@ -70,8 +70,11 @@ site: $(INSTALLED)
 lab: $(INSTALLED)
 	$(BIN)/jupyter lab notebooks
 
+# FASHION_MNIST=DIR: where Debian's package dataset-fashion-mnist, or another, keeps the pictures of clothes.
+FASHION_MNIST ?= /usr/share/datasets/fashion-mnist
 data: $(INSTALLED)
 	$(BIN)/tiramisu-edu train digits
+	$(BIN)/tiramisu-edu train clothes --source $(FASHION_MNIST)
 	$(BIN)/tiramisu-edu train faces
 	$(BIN)/tiramisu-edu train rooms
 

@@ -16,6 +16,7 @@ from tiramisu_edu.errors import FileError
 from tiramisu_edu.files import load_safetensors, save_safetensors
 from tiramisu_edu.lab.worlds.judge import Judge
 from tiramisu_edu.steering.beyond.difference import WeightTable
+from tiramisu_edu.steering.codebooks import load_codebook
 from tiramisu_edu.steering.patches import PatchCodebook
 from tiramisu_edu.tokenizer import Tokenizer
 from tiramisu_edu.tuned import load_tuned
@@ -40,7 +41,7 @@ LOADERS = {
     "denoiser": Denoiser.load,
     "circuit": Circuit.load,
     "tokenizer": Tokenizer.load,
-    "codebook": PatchCodebook.load,
+    "codebook": load_codebook,
     "judge": Judge.load,
     "table": WeightTable.load,
     "checkpoint": lambda path: Checkpoint(path, REQUEST).load(),

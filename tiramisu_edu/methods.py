@@ -18,6 +18,7 @@ from .steering.controls.blends import LearnedGuide, PrecisionGuide
 from .steering.controls.kernel import KernelCodebook
 from .steering.controls.published import PublishedLatentGuide
 from .steering.evidence import Codebook
+from .steering.field import GaussianField
 from .steering.guide import Guide
 from .steering.latent import LatentGuide
 from .steering.mixture import MixtureGuide
@@ -32,7 +33,7 @@ PIXEL_GUIDES = {
 }
 # Keyword -> its words in the names of guides: "difference-kernel" is guide "difference" with circuit="kernel".
 PARTS = {
-    "circuit": ("independent", "kernel"),
+    "circuit": ("independent", "kernel", "field"),
     "noise": ("consistent", "raw"),
     "strength": ("calibrated",),
     "readout": ("published",),
@@ -60,7 +61,8 @@ def make_guide(
         fraction: guided share of the steps; the guide's own default if None.
         generator: for guides that draw.
         options: parts by keyword, and other arguments of the guide's class.
-            circuit: "independent", the control with K = 1, or "kernel", stored training images; on pixels.
+            circuit: "independent", the control with K = 1, "kernel", stored training images, or "field", a stationary
+                Gaussian, which is fitted to them at once; on pixels.
             noise: that the sampler steps with; "consistent", the one that the guided x_0 implies, or "raw", the
                 network's own, as published. Of the difference it is consistent, of the others raw.
             strength: of the difference; a number, a `WeightTable`, or "calibrated", the world's table.
@@ -119,6 +121,9 @@ def _pixel_models(world: World, options: dict[str, Any]) -> tuple[Circuit, Codeb
         case "kernel" if "variance" in options:
             kernel = KernelCodebook(stored_images(world), options.pop("variance"))
             return kernel.circuit(), kernel
+        case "field":
+            field = fitted_field(world)
+            return field.circuit(), field
         case "kernel":
             command = f"tiramisu-edu tune {world.name} --guides difference-kernel"
             raise TiramisuError(f"world {world.name!r} has no kernel bandwidth: give variance=..., or tune: {command}")
@@ -174,3 +179,9 @@ def fitted_weights(world: World, of: str) -> WeightTable:
 def stored_images(world: World) -> Tensor:
     """The first `STORED` training images of a world, drawn once for all guides on it; (N, C, H, W)."""
     return world.images("train", STORED)[0].to(world.device)
+
+
+@lru_cache(maxsize=1)
+def fitted_field(world: World) -> GaussianField:
+    """The stationary Gaussian of a world's stored images."""
+    return GaussianField.fit(stored_images(world))

@@ -4,7 +4,7 @@ The registries that these names open stand beside what they hold: `lab.zoo`, `di
 A test compares them with the names here.
 """
 
-WORLDS = ("digits", "faces", "rooms")
+WORLDS = ("digits", "clothes", "faces", "rooms")
 FOLDER = "folder:"  # "folder:PATH": pictures of your own
 WEAK = "-weak"  # "faces-weak": faces, with the denoiser that was trained for a tenth as long
 
@@ -35,6 +35,7 @@ GUIDES = (
     "mixture-independent",
     "difference-independent",
     "difference-kernel",
+    "difference-field",
 )
 PAPER_MASKS = ("left", "top", "expand1", "expand2", "vstrip", "hstrip", "wide")
 SCALES = ("toy", "laptop", "gpu", "paper")

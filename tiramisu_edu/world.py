@@ -20,6 +20,7 @@ from .diffusion.denoiser import Denoiser
 from .diffusion.schedule import Schedule
 from .errors import FileError, TiramisuError, unknown_name
 from .names import WEAK
+from .steering.codebooks import load_codebook
 from .steering.evidence import Codebook, PixelCodebook
 from .steering.patches import PatchCodebook
 from .tokenizer import Tokenizer
@@ -97,7 +98,7 @@ class World:
     @once
     def codebook(self) -> PixelCodebook | PatchCodebook:
         """Pixels -> log weights for the circuit, and its marginals -> pixel means."""
-        return PatchCodebook.load(self.file("codebook")).to(self.device)
+        return load_codebook(self.file("codebook")).to(self.device)
 
     @once
     def tokenizer(self) -> Tokenizer | None:

@@ -13,6 +13,7 @@ from tiramisu_edu.circuits.circuit import Circuit
 from tiramisu_edu.circuits.learning import expected_counts, fit_em, maximise
 from tiramisu_edu.errors import EvidenceError, FileError, ImageError
 from tiramisu_edu.steering.beyond.difference import DifferenceGuide
+from tiramisu_edu.steering.codebooks import load_codebook
 from tiramisu_edu.steering.evidence import Observation
 from tiramisu_edu.steering.patches import PatchCodebook, from_patches, to_patches
 
@@ -134,11 +135,11 @@ def test_files_and_bad_evidence(tmp_path, model, seen):
     _, book = model
     path = tmp_path / "book.safetensors"
     book.save(path, data="toy")
-    loaded = PatchCodebook.load(path)
+    loaded = load_codebook(path)
     assert torch.allclose(loaded.means, book.means.float()) and loaded.shape == SHAPE and loaded.patch == PATCH
     path.write_bytes(path.read_bytes()[:-9])
     with pytest.raises(FileError, match="truncated or damaged"):
-        PatchCodebook.load(path)
+        load_codebook(path)
     broken = seen._replace(image=torch.full_like(seen.image, torch.nan))
     with pytest.raises(EvidenceError, match="not a number"):
         book.log_weights(broken)

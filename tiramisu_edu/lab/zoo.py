@@ -21,6 +21,7 @@ from ..steering.evidence import PixelCodebook
 from ..world import World, once
 from .recipes.pixel_circuit import independent_pixels
 from .worlds import digits
+from .worlds.clothes import Clothes
 from .worlds.folder import FolderWorld
 from .worlds.judge import Judge
 from .worlds.scene import Scene
@@ -87,15 +88,34 @@ class SceneWorld(World):
         return {}
 
 
-WORLDS: dict[str, Callable[[str], World]] = {"digits": DigitsWorld, "faces": SceneWorld, "rooms": SceneWorld}
+class ClothesWorld(World):
+    """Photographs of clothing; the circuit is over their patches."""
+
+    parts = ("images", "denoiser", "codebook", "circuit", "circuit_independent", "tokenizer", "codes_hclt", "judge")
+
+    @once
+    def judge(self) -> Judge:
+        """Images -> log-probabilities of the kinds of clothing; trained apart from the models it judges."""
+        return Judge.load(self.file("judge"))
+
+    def images(self, split: str, count: int | None = None) -> tuple[Tensor, Tensor]:
+        return Clothes().images(split, count)
+
+
+WORLDS: dict[str, Callable[[str], World]] = {
+    "digits": DigitsWorld,
+    "clothes": ClothesWorld,
+    "faces": SceneWorld,
+    "rooms": SceneWorld,
+}
 
 
 def load(world_name: str, *, size: int | None = None, models: str | Path | None = None) -> World:
     """A world by name; nothing is read yet, and each model's SHA-256 is checked when it is.
 
     Args:
-        world_name: digits, faces, rooms; faces-weak and rooms-weak have a denoiser trained for a tenth as long;
-            "folder:PATH" is a folder of pictures of your own, see `tiramisu_edu.lab.worlds.folder`.
+        world_name: digits, clothes, faces, rooms; faces-weak and rooms-weak have a denoiser trained for a tenth as
+            long; "folder:PATH" is a folder of pictures of your own, see `tiramisu_edu.lab.worlds.folder`.
         size: of a folder's pictures in pixels, 64 if None.
         models: where a folder's models are; beside the folder if None.
 

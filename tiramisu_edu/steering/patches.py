@@ -11,8 +11,9 @@ in closed form. Partly known patches need nothing special.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -21,7 +22,7 @@ from ..checks import check_images, instance, is_generator, positive_integer
 from ..circuits.clustering import kmeans
 from ..diffusion.noise import standard_normal
 from ..errors import EvidenceError, ImageError
-from ..files import load_safetensors, reading, save_safetensors
+from ..files import save_safetensors
 from .evidence import Codebook, Moments, Observation
 
 KIND, VERSION = "patch codebook", 1
@@ -180,27 +181,23 @@ class PatchCodebook(Codebook):
             values = values + standard_normal(values, generator) * self.variances[position, categories].sqrt()
         return from_patches(values, self.patch, self.shape)
 
-    def to(self, device: torch.device) -> PatchCodebook:
-        return PatchCodebook(self.means.to(device), self.variances.to(device), self.patch, self.shape)
+    def tensors(self) -> dict[str, Tensor]:
+        """Field -> the tensor that a file keeps."""
+        return {"means": self.means, "variances": self.variances}
 
-    def save(self, path: str | Path, **facts: object) -> None:
-        """Write the codebook to one safetensors file, atomically."""
-        metadata = {"patch": self.patch, "shape": list(self.shape), "facts": facts}
-        tensors = {"means": self.means, "variances": self.variances}
-        save_safetensors(path, tensors, kind=KIND, version=VERSION, metadata=metadata)
+    def to(self, device: torch.device) -> Self:
+        return replace(self, **{name: tensor.to(device) for name, tensor in self.tensors().items()})
 
-    @classmethod
-    def load(cls, path: str | Path) -> PatchCodebook:
-        """The codebook that `save` wrote.
+    def save(self, path: str | Path, *, half: bool = False, **facts: object) -> None:
+        """Write the codebook to one safetensors file, atomically; `steering.codebooks.load_codebook` reads it.
 
-        Raises:
-            FileError: when the file is no such codebook.
+        Args:
+            half: in 16-bit floats.
+            facts: JSON-able notes about the training.
         """
-        tensors, metadata = load_safetensors(path, kind=KIND, version=VERSION)
-        with reading(path):
-            channels, height, width = metadata["shape"]
-            means, variances = tensors["means"].float(), tensors["variances"].float().clamp_min(VARIANCE_FLOOR)
-            return cls(means, variances, metadata["patch"], (channels, height, width))
+        metadata = {"patch": self.patch, "shape": list(self.shape), "facts": facts}
+        tensors = {name: tensor.half() if half else tensor for name, tensor in self.tensors().items()}
+        save_safetensors(path, tensors, kind=KIND, version=VERSION, metadata=metadata)
 
     def _gain(self, seen: Observation) -> tuple[Tensor, Tensor]:
         """gain and offset, (D, V, P): the posterior mean of a pixel under a code is offset + gain x_t."""

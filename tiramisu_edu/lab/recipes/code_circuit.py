@@ -1,4 +1,4 @@
-"""Circuits over the VQ codes of faces and rooms: a hidden Chow-Liu tree or a quad-tree, distilled and refined by EM."""
+"""Circuits over the VQ codes of pictures: a hidden Chow-Liu tree or a quad-tree, distilled and refined by EM."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from ...circuits.learning import fit_em, mean_log_likelihood
 from ...circuits.regions import RegionGraph
 from ...errors import TiramisuError
 from ...tokenizer import Tokenizer
-from ..worlds.scene import Scene
 from .picture_teacher import teach
+from .training import Pictures
 
 STRUCTURES = ("hclt", "quad_tree")
 
@@ -25,7 +25,7 @@ RECIPE: dict[str, Any] = {"batch_size": 256, "pseudocount": 0.2}  # of EM
 
 
 def train_code_circuit(
-    scene: Scene,
+    scene: Pictures,
     path: str | Path,
     tokenizer_path: str | Path,
     structure: str,
@@ -65,7 +65,7 @@ def train_code_circuit(
     fit_em(circuit, codes, epochs=epochs, **RECIPE, **more)
     nats = mean_log_likelihood(circuit, test)
     circuit.facts = {
-        "data": f"{scene.name}, VQ codes of {num_images} training images of 32 x 32",
+        "data": f"{scene.name}, VQ codes of {num_images} training images of {train.shape[2]} x {train.shape[3]}",
         "structure": f"{structure}, K = {num_latents}",
         "seed": seed,
         "test_bits_per_code": round(bits_per_dimension(nats, circuit.num_variables), 4),

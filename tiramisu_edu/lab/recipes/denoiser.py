@@ -108,7 +108,8 @@ class Recipe:
     """One size of the recipe.
 
     Attributes:
-        widths: channels on the three coarsest grids, the finest of them first; finer grids repeat the first.
+        widths: channels on the three coarsest grids, the finest of them first; finer grids repeat the first. Pictures
+            of 28 pixels have two grids.
         layers: residual blocks per grid.
         head: channels per attention head.
         train: training images, None for all of them.
@@ -150,24 +151,25 @@ SCALES = {
 WEAK = 10  # the weak denoiser stops after this part of the steps, its learning rate fallen to 0
 
 
-def scene_network(size: int, recipe: Recipe, seed: int) -> nn.Module:
-    """The UNet for blocks of pictures of S x S pixels: grids from S/2 down to 4 x 4.
+def scene_network(size: int, recipe: Recipe, seed: int, channels: int = 3) -> nn.Module:
+    """The UNet for blocks of pictures of S x S pixels: grids from S/2 down to 4 x 4, of 28 pixels to 7 x 7.
 
     Args:
-        size: S, 32 or a power of two above it.
+        size: S, 28, or 32 or a power of two above it.
         recipe: its sizes.
         seed: of the initial weights; torch's global random state stays as it is.
+        channels: of the pictures.
 
     Raises:
         ImageError: another size.
     """
-    if size < 32 or size & (size - 1):
+    if size != 28 and (size < 32 or size & (size - 1)):
         raise ImageError(f"size {size} does not halve down to {COARSEST} x {COARSEST}: use 32, 64, 128, 256, ...")
-    finer = int(math.log2(size // PATCH // COARSEST)) + 1 - len(recipe.widths)
-    widths = (recipe.widths[0],) * finer + recipe.widths
+    levels = int(math.log2(size // PATCH // COARSEST)) + 1
+    widths = (recipe.widths[0],) * (levels - len(recipe.widths)) + recipe.widths[:levels]
     attends = [size // PATCH >> level <= ATTENTION for level in range(len(widths))]
     sizes = {"layers_per_block": recipe.layers, "attention_head_dim": recipe.head}
-    network = _unet((size // PATCH, 3 * PATCH**2), widths, attends, seed, **sizes)
+    network = _unet((size // PATCH, channels * PATCH**2), widths, attends, seed, **sizes)
     for module in network.modules():  # softmax(Q K^T) V written out: of 64 places the fused kernel's gradient is slower
         if isinstance(module, Attention):
             module.set_processor(AttnProcessor())
@@ -181,6 +183,7 @@ def train_scene_denoiser(
     *,
     weak: bool = False,
     scale: str = "laptop",
+    steps: int | None = None,
     seed: int = 0,
     device: str = "cpu",
     checkpoint: str | Path | None = None,
@@ -189,26 +192,28 @@ def train_scene_denoiser(
 
     Args:
         world: its name, for the notes in the file.
-        images: (split, count) -> (pictures (N, 3, S, S) in [-1, 1], anything).
+        images: (split, count) -> (pictures (N, C, S, S) in [-1, 1], anything).
         path: the safetensors file to write.
         weak: stop after a tenth of the steps. How much steering helps depends on how good the denoiser is.
         scale: one of `SCALES`.
+        steps: of the optimiser, at most; the scale's where None.
         seed: of the initial weights, training, calibration and samples.
         device: where to train, such as "cuda".
         checkpoint: file to go on from where it exists; None trains in one go.
 
     Raises:
         TiramisuError: an unknown scale.
-        ImageError: pictures whose size is not 32, 64, 128, ...
+        ImageError: pictures whose size is not 28, 32, 64, 128, ...
     """
     if scale not in SCALES:
         raise TiramisuError(f"unknown scale {scale!r}: choose one of {', '.join(SCALES)}")
     recipe = SCALES[scale]
     train, held_out = images("train", recipe.train)[0], images("validation", recipe.held_out)[0]
     settings = replace(recipe.settings, seed=seed, bfloat16=fast_bfloat16(device))
+    settings = replace(settings, steps=min(steps or settings.steps, settings.steps))
     if weak:
         settings = replace(settings, steps=max(1, settings.steps // WEAK))
-    network = scene_network(train.shape[-1], recipe, seed).to(device)
+    network = scene_network(train.shape[-1], recipe, seed, train.shape[1]).to(device)
     weights = sum(parameter.numel() for parameter in network.parameters())
     print(f"{len(train)} images, {weights / 1e6:.2f} million weights, {settings.steps} steps", flush=True)
 
@@ -244,7 +249,7 @@ class Report:
         nothing = torch.zeros(1, 1, 1, 1, dtype=torch.bool, device=device)
         generator = torch.Generator(device).manual_seed(self.settings.seed)
         samples = ddim(denoiser, denoiser.schedule.respace(25), image, nothing, generator=generator)
-        lines = torch.stack([self.pictures, *samples.cpu().chunk(rows)])  # (rows + 1, columns, 3, S, S)
+        lines = torch.stack([self.pictures, *samples.cpu().chunk(rows)])  # (rows + 1, columns, C, S, S)
         save_image(lines.permute(2, 0, 3, 1, 4).flatten(3).flatten(1, 2), self.sheet, scale=2)
 
 

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from ...checkpoint import Checkpoint
 from ..worlds import digits
+from ..worlds.clothes import LABELS, SIZE, Clothes
 from ..worlds.factors import violations
 from ..worlds.judge import Judge, accuracy
 from ..worlds.scene import Scene
@@ -131,6 +132,34 @@ def augmented_digits(images: Tensor, generator: torch.Generator) -> Tensor:
     mixed = (1 - softness) * shifted + softness * blurred
     changed = mixed + noise * torch.randn(shifted.shape, generator=generator)
     return torch.where(plain, images, changed.clamp(-1.0, 1.0))
+
+
+def train_clothes_judge(
+    clothes: Clothes, path: str | Path, seed: int = 0, *, epochs: int = 5, checkpoint: Path | None = None
+) -> float:
+    """Train the judge of clothes on its training split, and save it.
+
+    Args:
+        clothes: the pictures.
+        path: the safetensors file to write.
+        seed: of initial weights, batches, dropout and augmentation.
+        epochs: passes over the images.
+        checkpoint: file to go on from where it exists.
+
+    Returns: accuracy on the test split, of the judge as saved; it is one of its `facts` too.
+    """
+    images, labels = clothes.images("train")
+    kept = Checkpoint(checkpoint, {"images": len(images), "seed": seed, "epochs": epochs})
+    generator = torch.Generator().manual_seed(seed)
+    with torch.random.fork_rng(devices=[]):  # nn layers draw from the global generator; leave it as it was
+        torch.manual_seed(seed)
+        judge = Judge([len(LABELS)], size=SIZE, channels=1, patch=2, widths=(48, 96, 128), num_features=128)
+        sizes: dict[str, Any] = {"epochs": epochs, "bfloat16": True, "checkpoint": kept}
+        fit_judge(judge, images, labels[:, None], augmented, generator, **sizes)
+    tested, truth = clothes.images("test")
+    found = accuracy(judge.half().float(), tested, truth[:, None]).item()
+    judge.save(path, seed=seed, images=len(images), epochs=epochs, accuracy=found)
+    return found
 
 
 def train_scene_judge(

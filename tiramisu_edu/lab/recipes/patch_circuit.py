@@ -21,7 +21,8 @@ from ...circuits import structures
 from ...circuits.circuit import Circuit
 from ...circuits.learning import History, Rows, fit_em, mean_log_likelihood
 from ...files import tensor_digest
-from ...steering.evidence import Observation
+from ...steering.codebooks import PooledCodebook, load_codebook
+from ...steering.low_rank import LowRankCodebook
 from ...steering.patches import PatchCodebook, to_patches
 from .picture_teacher import teach
 from .training import Images
@@ -40,6 +41,8 @@ class PatchSettings:
         epochs: passes over the images per round.
         batch_size: images per EM step.
         pseudocount: samples' worth of evenness added to each node's edges.
+        rank: R, factors of each Gaussian, fitted after the last round; 0: diagonal ones.
+        whole: factors of one Gaussian of whole pictures, whose posterior is pooled with the circuit's; 0: without.
     """
 
     images: int = 16_384
@@ -50,6 +53,8 @@ class PatchSettings:
     epochs: int = 2
     batch_size: int = 256
     pseudocount: float = 0.2
+    rank: int = 0
+    whole: int = 0
 
 
 @dataclass(frozen=True)
@@ -64,8 +69,7 @@ class PatchRows:
 
     def __getitem__(self, index: Any, /) -> Tensor:
         image = self.images[torch.as_tensor(index)]
-        everything = torch.ones_like(image[:, :1], dtype=torch.bool)
-        return self.codebook.log_weights(Observation(image, 0.5, image, everything))
+        return self.codebook.log_likelihoods(image, torch.ones_like(image[:, :1], dtype=torch.bool))
 
 
 def train_patch_circuit(
@@ -107,16 +111,22 @@ def train_patch_circuit(
     teach(circuit, codes, train, generator, kept.stage("latents"))
 
     codebook = refine(circuit, codebook, train, validation[:1024], s, generator, kept)
+    if s.rank:
+        codebook = refit(circuit, LowRankCodebook.of(codebook, s.rank), train)
     independent = independent_patches(codebook, train, kept.stage("independent"))
+    sizes = f"K = {s.num_latents}, V = {s.num_codes} Gaussians of rank {s.rank}"
     circuit.facts = {
         "data": f"{world}, {len(train)} training images of {train.shape[2]} x {train.shape[3]}",
-        "structure": f"HCLT over {s.patch} x {s.patch} patches, K = {s.num_latents}, V = {s.num_codes} Gaussians",
+        "structure": f"HCLT over {s.patch} x {s.patch} patches, {sizes}",
         "seed": seed,
         "test_nats": round(mean_log_likelihood(circuit, PatchRows(codebook, test)), 2),
         "test_nats_independent_patches": round(mean_log_likelihood(independent, PatchRows(codebook, test)), 2),
         "test_nats_one_gaussian_per_patch": round(one_gaussian_per_patch(train, test, s.patch), 2),
     }
-    codebook.save(codebook_path, data=circuit.facts["data"], seed=seed)
+    if s.whole:
+        whole = LowRankCodebook.one_gaussian(images("train", None)[0], s.whole)
+        codebook = PooledCodebook(**vars(codebook), whole=whole)
+    codebook.save(codebook_path, half=s.rank > 0, data=circuit.facts["data"], seed=seed)
     circuit.save(circuit_path, half=True, **circuit.facts)
     return circuit
 
@@ -184,7 +194,7 @@ def train_independent_circuit(
     checkpoint: str | Path | None = None,
 ) -> Circuit:
     """The control with K = 1 on the codebook of the patch circuit: each patch by itself, and no dependence."""
-    codebook = PatchCodebook.load(codebook_path)
+    codebook = load_codebook(codebook_path)
     train, test = images("train", PatchSettings.images)[0], images("test", None)[0]
     circuit = independent_patches(codebook, train, checkpoint)
     nats = round(mean_log_likelihood(circuit, PatchRows(codebook, test)), 2)

@@ -22,8 +22,7 @@ from ...circuits.clustering import kmeans, nearest_centre
 from ...errors import ImageError
 from ...files import tensor_digest
 from ...tokenizer import Tokenizer
-from ..worlds.scene import Scene
-from .training import Training
+from .training import Pictures, Training
 
 
 @dataclass(frozen=True)
@@ -169,7 +168,7 @@ def _measure_spread(tokenizer: Tokenizer, images: Tensor) -> None:
 
 
 def train_scene_tokenizer(
-    scene: Scene,
+    scene: Pictures,
     path: str | Path,
     seed: int = 0,
     *,
@@ -178,10 +177,10 @@ def train_scene_tokenizer(
     num_validation: int = 2048,
     checkpoint: str | Path | None = None,
 ) -> dict[str, float]:
-    """Train the tokenizer of a scene on its training split, and save it.
+    """Train the tokenizer of a world on its training split, and save it.
 
     Args:
-        scene: the world.
+        scene: the world's pictures.
         path: the safetensors file to write.
         seed: of everything random; replaces the one in `settings`.
         num_images: the first so many images of the training split.
@@ -201,7 +200,7 @@ def train_scene_tokenizer(
     return report
 
 
-def tokenizer_report(tokenizer: Tokenizer, scene: Scene, num_validation: int = 2048) -> dict[str, Any]:
+def tokenizer_report(tokenizer: Tokenizer, scene: Pictures, num_validation: int = 2048) -> dict[str, Any]:
     """What a tokenizer is worth on the first `num_validation` validation images: "psnr" of the decoded codes in
     decibels, "usage", the share of the codes that occur."""
     images, _ = scene.images("validation", num_validation)

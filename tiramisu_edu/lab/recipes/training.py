@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +15,17 @@ from ...checkpoint import Checkpoint
 
 Images = Callable[[str, int | None], tuple[Tensor, Tensor]]
 """(split, count, or None for all) -> pictures (N, C, H, W) in [-1, 1], and whatever is known of them."""
+
+
+class Pictures(Protocol):
+    """A world's pictures, as a scene draws them or a file holds them."""
+
+    @property
+    def name(self) -> str:
+        """The world's, for the notes in the files."""
+
+    def images(self, split: str, count: int | None = None) -> tuple[Tensor, Tensor]:
+        """As `Images`."""
 
 
 @dataclass

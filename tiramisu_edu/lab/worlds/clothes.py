@@ -1,0 +1,120 @@
+"""Clothes: real photographs of ten kinds of clothing, 28 x 28 grey pixels, and public likelihoods to compare with.
+
+A grey level k in 0..255 is as an image value k / 127.5 - 1. 7000 of the 70 000 pictures ship; a folder with all of
+them, such as Debian's package dataset-fashion-mnist installs, may be named where a model is trained or measured.
+
+Source: H. Xiao, K. Rasul, R. Vollgraf, Fashion-MNIST: a Novel Image Dataset for Benchmarking Machine Learning
+Algorithms, 2017, arXiv:1708.07747. MIT licence, (c) 2017 Zalando SE.
+"""
+
+import gzip
+import zlib
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from ...checks import positive_integer
+from ...datafiles import data_path, verified
+from ...errors import FileError, TiramisuError
+from ...files import load_safetensors, reading, save_safetensors
+
+SIZE, NUM_LEVELS = 28, 256
+SPLITS = {"train": slice(0, 5500), "validation": slice(5500, 6000), "test": slice(6000, 7000)}  # of what ships
+FILE = "clothes/images.safetensors"
+DEBIAN = "/usr/share/datasets/fashion-mnist"
+LABELS = ("T-shirt", "trousers", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot")
+CREDIT = {
+    "title": "Fashion-MNIST",
+    "authors": "Han Xiao, Kashif Rasul, Roland Vollgraf; (c) 2017 Zalando SE",
+    "source": "https://github.com/zalandoresearch/fashion-mnist, in the copy of Debian's dataset-fashion-mnist",
+    "licence": "MIT, https://opensource.org/license/mit",
+    "changes": "the first 6000 training and the first 1000 test pictures; values unchanged",
+}
+_KIND, _VERSION = "images", 1
+
+
+class Clothes:
+    """The pictures, those that ship or all of them.
+
+    Args:
+        folder: of the four idx files, as gzip; None: the 7000 pictures that ship. The validation split is the same
+            either way, the others begin with the same pictures.
+    """
+
+    name = "clothes"
+
+    def __init__(self, folder: str | Path | None = None) -> None:
+        self.folder = None if folder is None else Path(folder)
+
+    def images(self, split: str, count: int | None = None) -> tuple[Tensor, Tensor]:
+        """The first `count` images of a split, all if None, and their labels.
+
+        Args:
+            split: "train" (5500; 59 500 of the folder), "validation" (500) or "test" (1000; 10 000 of the folder).
+
+        Returns: images (N, 1, 28, 28) float32 in [-1, 1], labels (N,) long in 0..9.
+        Raises:
+            TiramisuError: for an unknown split.
+            FileError: where a file is missing or not as published.
+        """
+        if split not in SPLITS:
+            raise TiramisuError(f"unknown split {split!r}; choose one of {', '.join(SPLITS)}")
+        count = None if count is None else positive_integer("count", count)
+        if self.folder is None:
+            levels, labels = (part[SPLITS[split]] for part in _shipped())
+        elif split == "test":
+            levels, labels = _idx(self.folder, "t10k")
+        else:
+            levels, labels = _idx(self.folder, "train")
+            held_out = SPLITS["validation"]
+            parts = (held_out,) if split == "validation" else (slice(0, held_out.start), slice(held_out.stop, None))
+            levels, labels = (torch.cat([values[part] for part in parts]) for values in (levels, labels))
+        return to_images(levels[:count]), labels[:count].long()
+
+
+def to_images(levels: Tensor) -> Tensor:
+    """Grey levels (N, 28, 28) in 0..255 -> images (N, 1, 28, 28) float32 in [-1, 1]: k / 127.5 - 1."""
+    return levels[:, None].float() / 127.5 - 1.0
+
+
+def build_images(path: str | Path, folder: str | Path) -> None:
+    """Writes the pictures that ship from the idx files of a folder.
+
+    Args:
+        path: where to; the package's own is data/clothes/images.safetensors. It holds labels (7000,) uint8, pixels: the
+            uint8 bytes of (7000, 28, 28) grey levels as zlib packs them, and the credit.
+        folder: with train-images-idx3-ubyte.gz and its three fellows.
+
+    Raises:
+        FileError: a file is missing or damaged.
+    """
+    parts = [
+        [values[:count] for values in _idx(Path(folder), part)] for part, count in (("train", 6000), ("t10k", 1000))
+    ]
+    levels, labels = (torch.cat(column) for column in zip(*parts))
+    packed = zlib.compress(levels.numpy().tobytes(), 9)
+    tensors = {"pixels": torch.frombuffer(bytearray(packed), dtype=torch.uint8), "labels": labels}
+    save_safetensors(path, tensors, kind=_KIND, version=_VERSION, metadata=CREDIT)
+
+
+def _shipped() -> tuple[Tensor, Tensor]:
+    """Grey levels (7000, 28, 28) and labels (7000,), both uint8."""
+    path = verified(data_path(FILE))
+    tensors, _ = load_safetensors(path, kind=_KIND, version=_VERSION)
+    with reading(path):
+        pixels = zlib.decompress(tensors["pixels"].numpy().tobytes())
+        return torch.frombuffer(bytearray(pixels), dtype=torch.uint8).view(-1, SIZE, SIZE), tensors["labels"]
+
+
+def _idx(folder: Path, part: str) -> tuple[Tensor, Tensor]:
+    """Grey levels (N, 28, 28) and labels (N,), both uint8, of the part "train" or "t10k" of the data set."""
+    values = []
+    for name, dimensions, shape in (("images-idx3", 3, (-1, SIZE, SIZE)), ("labels-idx1", 1, (-1,))):
+        path = folder / f"{part}-{name}-ubyte.gz"
+        if not path.is_file():
+            raise FileError(f"{path} is missing; Debian's package dataset-fashion-mnist puts it in {DEBIAN}")
+        with reading(path), gzip.open(path) as file:
+            content = bytearray(file.read())
+            values.append(torch.frombuffer(content, dtype=torch.uint8, offset=4 + 4 * dimensions).view(shape))
+    return values[0], values[1]

@@ -1,0 +1,164 @@
+"""Gaussian patch leaves whose pixels are correlated: a diagonal and a few factors, in closed form all the same.
+
+    p(x_j | z_j = v) = N(mu, diag s2 + F F^T),   x_j = mu + F f + s e   with f ~ N(0, I) of R numbers, e ~ N(0, I)
+
+Given f the pixels of a patch are independent, so what is known or noisy of them is evidence on f:
+
+    M = I + F^T W F,   h = F^T W (y - mu),   p(f | seen) = N(M^-1 h, M^-1)
+
+with W the precision of what is seen of a pixel besides f: 1 / s2 of a known one, a / (a s2 + 1 - a) of a noisy one,
+which is seen as y = x_t / sqrt(a).
+By Woodbury's identity and the matrix determinant lemma
+
+    log p(seen | v) = log of the diagonal Gaussian + (h^T M^-1 h - log |M|) / 2
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from .evidence import Moments, Observation
+from .patches import VARIANCE_FLOOR, PatchCodebook
+
+
+@dataclass(frozen=True)
+class LowRankCodebook(PatchCodebook):
+    """V codes per patch position, each a Gaussian with R common factors beside its diagonal.
+
+    Args:
+        means, variances, patch, shape: see `PatchCodebook`.
+        factors: F, (D, V, P, R).
+    """
+
+    factors: Tensor
+
+    @classmethod
+    def of(cls, book: PatchCodebook, rank: int) -> LowRankCodebook:
+        """A diagonal codebook with R = `rank` factors of 0, for `maximise` to fill."""
+        return cls(
+            book.means, book.variances, book.patch, book.shape, torch.zeros(*book.means.shape, rank).to(book.means)
+        )
+
+    @classmethod
+    def one_gaussian(cls, images: Tensor, rank: int) -> LowRankCodebook:
+        """One Gaussian of whole pictures (N, C, S, S): a patch as large as the picture, with one code."""
+        C, S, _ = images.shape[1:]
+        start = PatchCodebook(torch.zeros(1, 1, C * S * S), torch.ones(1, 1, C * S * S), S, (C, S, S))
+        return cls.of(start, rank).maximise(images, images.new_ones(len(images), 1, 1), prior_weight=0.0)
+
+    def tensors(self) -> dict[str, Tensor]:
+        return {**super().tensors(), "factors": self.factors}
+
+    def log_noisy(self, seen: Observation) -> Tensor:
+        """log p(noisy copies | v, known): with `log_known` the chain rule gives log p of all that is seen."""
+        change = self._correlation(seen) - self._correlation(seen, noisy=False)
+        return super().log_noisy(seen) + change.to(seen.x_t)
+
+    def log_likelihoods(self, image: Tensor, region: Tensor) -> Tensor:
+        seen = Observation(image, 0.0, image, region.expand_as(image))
+        return super().log_likelihoods(image, region) + self._correlation(seen, noisy=False).to(image)
+
+    def mean(self, marginals: Tensor, seen: Observation) -> Tensor:
+        """E[x_0 | seen]: of a code mu + F E[f | seen], and for the rest of the pixel the gain of a diagonal leaf."""
+        q, (gain, _) = marginals.to(seen.x_t), self._gain(seen)
+        loadings = self._loadings(seen, gain).mT.flatten(1, 2)  # (D, V R, P)
+        f = torch.empty(*q.shape, self.factors.shape[-1]).to(q)  # (B, D, V, R)
+        for rows, factor, h in self._factors_of(seen):
+            f[rows] = torch.cholesky_solve(h, factor).permute(3, 0, 1, 2).to(q)
+        common = self._join((q[..., None] * f).flatten(2).transpose(0, 1) @ loadings)
+        return super().mean(marginals, seen) + torch.where(seen.known, 0.0, common)
+
+    def moments(self, marginals: Tensor, seen: Observation) -> Moments:
+        """E[x_0 | seen] and Var[x_0 | seen]; of a code the variance has the share of f beside that of the diagonal."""
+        q, (gain, offset) = marginals.to(seen.x_t).transpose(0, 1), self._gain(seen)
+        noise, variances, x_t = 1 - seen.alpha_bar, self.variances.to(seen.x_t), self._cut(seen.x_t)
+        own = variances * noise / (seen.alpha_bar * variances + noise)
+        loadings = self._loadings(seen, gain)
+        mean, square = torch.empty_like(x_t), torch.empty_like(x_t)  # (D, B, P)
+        for rows, factor, h in self._factors_of(seen):
+            f = torch.cholesky_solve(h, factor).mT.to(q)  # (D, V, n, R)
+            spread = torch.linalg.solve_triangular(factor, loadings.mT.to(factor), upper=False).square().sum(2).to(q)
+            of_code = (f @ loadings.mT).transpose(1, 2) + offset[:, None] + gain[:, None] * x_t[:, rows, None]
+            mean[:, rows] = torch.einsum("dnv,dnvp->dnp", q[:, rows], of_code)
+            square[:, rows] = torch.einsum("dnv,dnvp->dnp", q[:, rows], of_code**2) + q[:, rows] @ (own + spread)
+        variance = self._join((square - mean**2).clamp_min(0)).masked_fill(seen.known, 0.0)
+        return Moments(torch.where(seen.known, seen.image, self._join(mean)), variance)
+
+    def image(
+        self, categories: Tensor, shape: torch.Size | None = None, *, generator: torch.Generator | None = None
+    ) -> Tensor:
+        values = super().image(categories, generator=generator)
+        if generator is None:
+            return values
+        F = self.factors[torch.arange(len(self.means), device=categories.device), categories]  # (B, D, P, R)
+        f = torch.randn((*F.shape[:2], F.shape[-1], 1), generator=generator, dtype=torch.float32).to(F)
+        return values + self._join((F @ f)[..., 0].transpose(0, 1))
+
+    def maximise(self, images: Tensor, marginals: Tensor, *, prior_weight: float = 1.0) -> LowRankCodebook:
+        """M-step of means and covariances, weighted by the posterior of the codes; F and s2 then by principal axes.
+
+            C = sum_n q_n (x_n - mu) (x_n - mu)^T / sum_n q_n,   S = s C s (s: 1 / standard deviation)
+            F = s^-1 U sqrt(lambda - 1) of the R largest eigenvalues of S,   s2 = diag(C - F F^T), and again
+
+        `prior_weight` samples of the position's own covariance are added to each code's.
+        """
+        start = super().maximise(images, marginals, prior_weight=prior_weight)
+        rank, factors, variances = self.factors.shape[-1], [], []
+        for points, q, means in zip(self._cut(images), marginals.permute(1, 2, 0).to(images), start.means):
+            count, x = q.sum(-1)[:, None, None], points.double()
+            about = x - x.mean(0)
+            m = means.double() - x.mean(0)
+            second = (q.double()[:, None] * about.T) @ about  # (V, P, P)
+            first = (q.double() @ about)[:, :, None] * m[:, None, :]
+            scatter = second - first - first.mT + count * m[:, :, None] * m[:, None, :]
+            covariance = (scatter + prior_weight * about.T @ about / len(x)) / (count + prior_weight)
+            of_codes = principal_factors(covariance, rank)
+            factors.append(of_codes[0].to(images))
+            variances.append(of_codes[1].to(images))
+        return replace(self, means=start.means, variances=torch.stack(variances), factors=torch.stack(factors))
+
+    def _loadings(self, seen: Observation, gain: Tensor) -> Tensor:
+        """(D, V, P, R): how the posterior mean of a hidden pixel changes with f."""
+        return self.factors.to(gain) * (1 - gain * math.sqrt(seen.alpha_bar))[..., None]
+
+    def _correlation(self, seen: Observation, *, noisy: bool = True) -> Tensor:
+        """What correlation adds to the log density of independent pixels, (B, D, V) float64."""
+        found = torch.empty(len(seen.x_t), *self.means.shape[:2], dtype=torch.float64, device=seen.x_t.device)
+        for rows, factor, h in self._factors_of(seen, noisy=noisy):
+            white = torch.linalg.solve_triangular(factor, h, upper=False)
+            log_det = factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
+            found[rows] = (white.square().sum(2) / 2 - log_det[..., None]).permute(2, 0, 1)
+        return found
+
+    def _factors_of(self, seen: Observation, *, noisy: bool = True) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """Of the pictures of each mask: their rows, the Cholesky factor of M (D, V, R, R), and h (D, V, R, n)."""
+        a = seen.alpha_bar if noisy else 0.0
+        F, mu, s2 = self.factors.double(), self.means.double(), self.variances.double()
+        of_known, of_noisy = 1 / s2, a / (a * s2 + 1 - a)  # W, (D, V, P)
+        values = torch.where(seen.known, seen.image.double(), seen.x_t.double() / math.sqrt(a) if a else 0.0)
+        masks, which = seen.known.expand_as(seen.x_t).unique(dim=0, return_inverse=True)
+        for number, mask in enumerate(masks):
+            rows = (which == number).nonzero()[:, 0]
+            W = torch.where(self._cut(mask[None]), of_known, of_noisy)
+            weighted = W[..., None] * F
+            M = weighted.mT @ F + torch.eye(F.shape[-1]).to(F)
+            products = weighted.mT.flatten(1, 2) @ self._cut(values[rows]).mT  # (D, V R, n), F^T W y
+            h = products.unflatten(1, M.shape[1:3]) - weighted.mT @ mu[..., None]
+            yield rows, torch.linalg.cholesky(M), h
+
+
+def principal_factors(covariance: Tensor, rank: int, rounds: int = 8) -> tuple[Tensor, Tensor]:
+    """F (V, P, rank) and s2 (V, P) with F F^T + diag s2 close to covariances (V, P, P) and equal on the diagonal."""
+    diagonal = covariance.diagonal(dim1=-2, dim2=-1)
+    variances = diagonal.clamp_min(VARIANCE_FLOOR)
+    for _ in range(rounds):
+        scale = variances.sqrt()[..., None]
+        values, axes = torch.linalg.eigh(covariance / (scale * scale.mT))
+        factors = scale * axes[..., -rank:] * (values[..., None, -rank:] - 1).clamp_min(0).sqrt()
+        variances = (diagonal - factors.square().sum(-1)).clamp_min(VARIANCE_FLOOR)
+    return factors, variances
