@@ -27,7 +27,7 @@ def parser(name: str, about: str | None, out: str) -> argparse.ArgumentParser:
         description=(about or "").partition("\n")[0],
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
-    found.add_argument("--worlds", default="faces", metavar="A,B", help="of digits, faces, rooms")
+    found.add_argument("--worlds", default="faces", metavar="A,B", help="of digits, clothes, faces, rooms")
     found.add_argument("--seed", type=int, default=0, help="of samples, noise and training")
     found.add_argument("--threads", type=int, default=1, help="of the processor")
     found.add_argument("--out", type=Path, default=Path(out), help="what is written")

@@ -44,9 +44,10 @@ def test_a_toy_denoiser_from_the_command_line(tmp_path, monkeypatch, capsys):
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
-        (["cats"], "unknown world 'cats': choose one of digits, faces, rooms, folder:PATH"),
+        (["cats"], "unknown world 'cats': choose one of digits, clothes, faces, rooms, folder:PATH"),
         (["rooms", "--part", "codebook"], "unknown part of rooms 'codebook': choose one of judge, circuit"),
         (["digits", "--scale", "gpu"], "digits come in one scale, laptop"),
+        (["rooms", "--source", "."], "--source is for clothes; rooms has its own pictures"),
         (["rooms", "--size", "64"], "--size is for folders, such as folder:PATH"),
         (["folder:/no/such/place"], "/no/such/place: there is no such folder"),
     ],
