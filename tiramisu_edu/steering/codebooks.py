@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -45,7 +45,7 @@ class PooledCodebook(LowRankCodebook):
         return super().tensors() | whole
 
     def to(self, device: torch.device) -> PooledCodebook:
-        patches = {name: tensor.to(device) for name, tensor in super().tensors().items()}
+        patches: dict[str, Any] = {name: tensor.to(device) for name, tensor in super().tensors().items()}
         return replace(self, whole=self.whole.to(device), **patches)
 
 
@@ -60,13 +60,15 @@ def load_codebook(path: str | Path) -> PatchCodebook:
         channels, height, width = metadata["shape"]
         shape = channels, height, width
         floats = {name: tensor.float() for name, tensor in tensors.items()}
-        book = _book(floats, metadata["patch"], shape)
-        if "whole.means" not in tensors:
-            return book
-        whole = {name.removeprefix("whole."): tensor for name, tensor in floats.items()}
-        return PooledCodebook(**vars(book), whole=_book(whole, height, shape))
-
-
-def _book(tensors: Mapping[str, Tensor], patch: int, shape: tuple[int, int, int]) -> PatchCodebook:
-    what = tensors["means"], tensors["variances"].clamp_min(VARIANCE_FLOOR), patch, shape
-    return LowRankCodebook(*what, tensors["factors"]) if "factors" in tensors else PatchCodebook(*what)
+        for name in ("variances", "whole.variances"):
+            if name in floats:
+                floats[name].clamp_min_(VARIANCE_FLOOR)
+        patches = floats["means"], floats["variances"], metadata["patch"], shape
+        if "factors" not in floats:
+            return PatchCodebook(*patches)
+        if "whole.means" not in floats:
+            return LowRankCodebook(*patches, floats["factors"])
+        whole = LowRankCodebook(
+            floats["whole.means"], floats["whole.variances"], height, shape, floats["whole.factors"]
+        )
+        return PooledCodebook(*patches, floats["factors"], whole)

@@ -22,7 +22,7 @@ from ..checks import check_images
 from ..circuits import structures
 from ..circuits.circuit import Circuit
 from .evidence import Codebook, Moments, Observation
-from .patches import VARIANCE_FLOOR, PatchCodebook
+from .patches import VARIANCE_FLOOR, log_known_copies
 
 
 class _Part(NamedTuple):
@@ -82,7 +82,8 @@ class GaussianField(Codebook):
             log_p[part.rows, 0, 0] = part.log_p
         return log_p
 
-    log_scale = PatchCodebook.log_scale
+    def log_scale(self, seen: Observation) -> Tensor:
+        return log_known_copies(seen)
 
     def mean(self, marginals: Tensor, seen: Observation) -> Tensor:
         return self.moments(marginals, seen).mean

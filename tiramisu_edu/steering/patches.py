@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -124,11 +124,8 @@ class PatchCodebook(Codebook):
         return self.log_likelihoods(visible, seen.known)
 
     def log_scale(self, seen: Observation) -> Tensor:
-        """(B,): log p(x_t, known) - log Z, the density of the known pixels' noisy copies."""
-        noise = 1 - seen.alpha_bar
-        residual = seen.x_t - math.sqrt(seen.alpha_bar) * seen.image
-        log_p = -(residual**2 / noise + math.log(2 * math.pi * noise)) / 2
-        return torch.where(seen.known, log_p, 0.0).flatten(1).sum(1)
+        """(B,): log p(x_t, known) - log Z."""
+        return log_known_copies(seen)
 
     def log_likelihoods(self, image: Tensor, region: Tensor) -> Tensor:
         """log p(the patch's pixels in a region | v), 0 where it has none: (B, D, V).
@@ -186,7 +183,8 @@ class PatchCodebook(Codebook):
         return {"means": self.means, "variances": self.variances}
 
     def to(self, device: torch.device) -> Self:
-        return replace(self, **{name: tensor.to(device) for name, tensor in self.tensors().items()})
+        moved: dict[str, Any] = {name: tensor.to(device) for name, tensor in self.tensors().items()}
+        return replace(self, **moved)
 
     def save(self, path: str | Path, *, half: bool = False, **facts: object) -> None:
         """Write the codebook to one safetensors file, atomically; `steering.codebooks.load_codebook` reads it.
@@ -229,6 +227,14 @@ class PatchCodebook(Codebook):
     def _join(self, patches: Tensor) -> Tensor:
         """(D, B, P) -> (B, C, H, W)."""
         return from_patches(patches.transpose(0, 1), self.patch, self.shape)
+
+
+def log_known_copies(seen: Observation) -> Tensor:
+    """(B,): the log density of the known pixels' noisy copies."""
+    noise = 1 - seen.alpha_bar
+    residual = seen.x_t - math.sqrt(seen.alpha_bar) * seen.image
+    log_p = -(residual**2 / noise + math.log(2 * math.pi * noise)) / 2
+    return torch.where(seen.known, log_p, 0.0).flatten(1).sum(1)
 
 
 def to_patches(images: Tensor, patch: int) -> Tensor:

@@ -103,8 +103,8 @@ def train_patch_circuit(
 
     request = {"world": world, "seed": seed, "settings": asdict(s), "images": tensor_digest({"images": train})}
     kept = Checkpoint(checkpoint, request)
-    sizes = {"patch": s.patch, "num_codes": s.num_codes}
-    codebook = PatchCodebook.fit(train, **sizes, generator=generator, checkpoint=kept.stage("codes"))
+    stage = kept.stage("codes")
+    codebook = PatchCodebook.fit(train, patch=s.patch, num_codes=s.num_codes, generator=generator, checkpoint=stage)
     codes = codebook.categories(train)
     graph = structures.hclt(codes, num_categories=s.num_codes, num_latents=s.num_latents)
     circuit = Circuit(graph, generator=generator)
