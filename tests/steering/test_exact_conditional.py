@@ -159,7 +159,7 @@ def test_inpaint_knows_the_filter_and_the_start(toy):
         ({"eta": 2}, r"replacement: eta must be a number in \[0, 1\], not 2"),
         ({"num_inference_steps": 0}, "cannot take 0 steps of a schedule of 1000: choose 1 to 1000"),
         ({"num_inference_steps": 2.5}, "cannot take 2.5 steps"),
-        ({"generator": 0}, "generator must be torch.Generator"),
+        ({"generator": "0"}, "generator must be torch.Generator"),
         ({"start": float("nan")}, r"in \[0, 1\], not nan"),
         ({"start": 0}, r"in \(0, 1\], not 0"),
         ({"sampler": "magic"}, "unknown sampler 'magic'"),

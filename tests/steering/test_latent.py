@@ -127,7 +127,7 @@ def test_draws_of_an_image_do_not_depend_on_its_neighbours(step):
         steered = guide()
         steered.generator = [torch.Generator().manual_seed(n) for n in rows]
         part = {k: getattr(step, k)[rows] for k in ("x_t", "image", "known")}
-        return steered(step._replace(**part, prediction=Prediction(*(p[rows] for p in step.prediction))))
+        return steered(step._replace(**part, prediction=Prediction(*(p[rows] for p in step.prediction[:2]))))
 
     assert torch.allclose(drawn([0, 1, 2])[[2]], drawn([2]), atol=1e-6)
 

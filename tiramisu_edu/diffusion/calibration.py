@@ -14,6 +14,7 @@ from ..checkpoint import Checkpoint
 from ..errors import ImageError, TiramisuError
 from ..files import load_safetensors, save_safetensors, tensor_digest
 from .denoiser import Denoiser
+from .noise import standard_normal
 from .samplers import ddim
 from .schedule import Schedule
 
@@ -102,7 +103,7 @@ def calibrate_residual_variance(
     def measured(i: int) -> float:
         total = 0.0
         for x_0 in copies.split(batch_size):
-            noise = torch.randn(x_0.shape, generator=generator, device=generator.device).to(x_0)
+            noise = standard_normal(x_0, generator)
             prediction = denoiser(schedule.add_noise(x_0, i, noise), i)
             total += float((x_0 - prediction.x_0).double().square().sum())
         return max(total / copies.numel(), VARIANCE_FLOOR)

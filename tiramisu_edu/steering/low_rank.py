@@ -22,6 +22,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from ..diffusion.noise import standard_normal
 from .evidence import Moments, Observation
 from .patches import VARIANCE_FLOOR, PatchCodebook
 
@@ -96,7 +97,7 @@ class LowRankCodebook(PatchCodebook):
         if generator is None:
             return values
         F = self.factors[torch.arange(len(self.means), device=categories.device), categories]  # (B, D, P, R)
-        f = torch.randn((*F.shape[:2], F.shape[-1], 1), generator=generator, dtype=torch.float32).to(F)
+        f = standard_normal(F.new_empty(*F.shape[:2], F.shape[-1], 1), generator)
         return values + self._join((F @ f)[..., 0].transpose(0, 1))
 
     def maximise(self, images: Tensor, marginals: Tensor, *, prior_weight: float = 1.0) -> LowRankCodebook:
