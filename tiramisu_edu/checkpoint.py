@@ -21,11 +21,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from .errors import FileError
 from .files import load_safetensors, reading, save_safetensors
+from .ranks import agreed, process_rank
 
 KIND, VERSION = "checkpoint", 1
 
@@ -49,9 +49,14 @@ class Checkpoint:
     def load(self) -> dict[str, Any] | None:
         """The state last saved, its tensors on the CPU; None where there is no file.
 
+        Of several processes under `torchrun` the first one reads, and tells the others.
+
         Raises:
             FileError: the file is damaged, or belongs to a run with another request.
         """
+        return agreed(self._read)
+
+    def _read(self) -> dict[str, Any] | None:
         if self.path is None or not self.path.is_file():
             return None
         tensors, metadata = load_safetensors(self.path, kind=KIND, version=VERSION)
@@ -82,16 +87,6 @@ class Checkpoint:
         """Delete the file, if there is one: the result of the run is safe elsewhere."""
         if self.path is not None and process_rank() == 0:
             self.path.unlink(missing_ok=True)
-
-
-def is_distributed() -> bool:
-    """Whether this is one of several processes under `torchrun`."""
-    return torch.distributed.is_available() and torch.distributed.is_initialized()
-
-
-def process_rank() -> int:
-    """Its number among them, 0 for the first or only one."""
-    return torch.distributed.get_rank() if is_distributed() else 0
 
 
 def _split(state: Any, tensors: dict[str, Tensor]) -> Any:

@@ -7,6 +7,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from ..errors import TiramisuError
+from ..ranks import gathered, share
 
 
 def kmeans(
@@ -46,10 +47,14 @@ def kmeans(
 
 
 def nearest_centre(points: Tensor, centres: Tensor) -> tuple[Tensor, Tensor]:
-    """Index of the nearest centre (N,) and the squared distance to it, for points (N, P) and centres (V, P)."""
-    squared = (centres**2).sum(-1) - 2 * points @ centres.T
-    distance, index = squared.min(-1)
-    return index, (distance + (points**2).sum(-1)).clamp_min(0)
+    """Index of the nearest centre (N,) and the squared distance to it, for points (N, P) and centres (V, P).
+
+    Under `torchrun` each process compares its share of the points, and all have the result.
+    """
+    own = share(points)
+    distance, index = ((centres**2).sum(-1) - 2 * own @ centres.T).min(-1)
+    distance = (distance + (own**2).sum(-1)).clamp_min(0)
+    return gathered(index, len(points)), gathered(distance, len(points))
 
 
 def _one_set(points: Tensor, num_clusters: int, generator: torch.Generator, iterations: int) -> tuple[Tensor, Tensor]:
@@ -74,6 +79,6 @@ def _seeds(points: Tensor, num_clusters: int, generator: torch.Generator) -> Ten
     _, distance = nearest_centre(points, points[chosen])
     for _ in range(num_clusters - 1):
         odds = distance if bool(distance.sum() > 0) else torch.ones_like(distance)
-        chosen.append(int(torch.multinomial(odds, 1, generator=generator)))
+        chosen.append(int(torch.multinomial(odds.cpu(), 1, generator=generator)))
         distance = torch.minimum(distance, nearest_centre(points, points[chosen[-1:]])[1])
     return points[chosen].clone()

@@ -19,9 +19,10 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from ..checkpoint import Checkpoint, is_distributed, process_rank
+from ..checkpoint import Checkpoint
 from ..checks import check_rows, instance, integer, is_generator, number
 from ..files import reading, tensor_digest
+from ..ranks import process_rank, share, summed
 from .circuit import Circuit, bits_per_dimension
 from .engines.messages import Evidence
 from .evidence_checks import check_log_weights, check_possible, checked_values
@@ -219,11 +220,11 @@ def _copy(into: Iterable[Tensor], values: Iterable[Tensor]) -> None:
 def mean_log_likelihood(circuit: Circuit, data: Rows) -> float:
     """Mean of log p(x), or of log Z(w), over the rows; nats."""
     total = torch.zeros((), dtype=torch.float64)
-    for index in _share(torch.arange(len(data))).split(READ):
+    for index in share(torch.arange(len(data))).split(READ):
         rows = _rows(data, index)
         log_z = circuit.log_partition(rows) if rows.is_floating_point() else circuit.log_likelihood(rows)
         total += log_z.double().sum().cpu()
-    return float(_summed([total])[0]) / len(data)
+    return float(summed([total])[0]) / len(data)
 
 
 @torch.no_grad()
@@ -244,7 +245,7 @@ def expected_counts(
     for count in counts:
         count.zero_()
     log_likelihood = torch.zeros((), dtype=torch.float64, device=circuit.device)
-    for part in _share(torch.arange(len(data)) if index is None else index).split(READ):
+    for part in share(torch.arange(len(data)) if index is None else index).split(READ):
         first_row = 0
         for rows in circuit.chunks(_checked(circuit, _rows(data, part))):
             log_z = accumulate(circuit, tables, rows, counts)
@@ -253,7 +254,7 @@ def expected_counts(
             first_row += len(rows)
     for count, table in zip(counts, tables):
         count.mul_(table)
-    _summed([*counts, log_likelihood])
+    summed([*counts, log_likelihood])
     return counts, float(log_likelihood)
 
 
@@ -287,15 +288,3 @@ def _checked(circuit: Circuit, rows: Tensor) -> Tensor:
         check_log_weights(rows, circuit.num_variables, circuit.num_categories, circuit.dtype)
         return rows.to(circuit.device, circuit.dtype)
     return checked_values(rows, circuit.num_variables, circuit.num_categories).to(circuit.device)
-
-
-def _share(index: Tensor) -> Tensor:
-    """This process's part of the rows."""
-    return index[process_rank() :: torch.distributed.get_world_size()] if is_distributed() else index
-
-
-def _summed(tensors: list[Tensor]) -> list[Tensor]:
-    """The sum over all processes, in place."""
-    for tensor in tensors if is_distributed() else ():
-        torch.distributed.all_reduce(tensor)
-    return tensors

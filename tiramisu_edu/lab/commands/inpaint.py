@@ -6,17 +6,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...names import GUIDES, SAMPLERS, WORLDS
-from .options import option
+from .options import WorldOptions, option
 
 HELP = "fill in the hidden part of images"
 
 
 @dataclass(frozen=True)
-class Options:
+class Options(WorldOptions):
     """Of `tiramisu-edu inpaint`."""
 
     world: str = option("faces", f"one of {', '.join(WORLDS)}, or folder:PATH")
-    size: int | None = option(None, "of a folder's pictures: 32, 64, 128, ...; None: 64")
     guide: str = option("difference", f"one of {', '.join(GUIDES)}")
     num_inference_steps: int = option(25, "denoising steps", metavar="T")
     guided_fraction: float | None = option(
@@ -26,8 +25,6 @@ class Options:
     )
     eta: float | None = option(None, "0: deterministic, 1: the noise of DDPM; None: the sampler's own")
     seed: int = option(0, "of image choice, noise and intervals")
-    device: str = option("cpu", "cpu, cuda, cuda:1, mps")
-    threads: int = option(1, "of the processor; 0: as PyTorch chooses")
     json: Path | None = option(None, "also write the numbers to FILE", metavar="FILE", writes="file")
     image: Path | None = option(None, "a picture; default: held-out images", metavar="FILE")
     mask: str = option("left", "a layout or a picture, white = fill in", metavar="NAME|FILE")
@@ -38,19 +35,20 @@ class Options:
 
 def run(options: Options) -> int:
     """Complete the images with the plain and the steered sampler and with the circuit alone; print and draw it all."""
+    import torch
+
     from ...diffusion.samplers import get_sampler
     from ...methods import make_guide
     from ...pictures import save_image
-    from ..common import chosen_device, write_json
+    from ..common import write_json
     from ..evaluation.comparison import Completed, circuit_samples, run_method
     from ..evaluation.measures import measure
     from ..evaluation.sheet import save_sheet
     from ..repair import comparison, repair_cases, result_paths, sheet_rows
-    from ..zoo import load
+    from ..zoo import world_of
 
     get_sampler(options.sampler)
-    device = chosen_device(options.device)
-    world = load(options.world, size=options.size).to(device)
+    world, device = world_of(options), torch.device(options.device)
     make_guide(options.guide, world)  # what is missing or damaged shows before the work
     cases, has_truth = repair_cases(world, options.mask, options.batch, image=options.image, seed=options.seed)
     completed = result_paths(options, len(cases.images)) if options.image else []
@@ -74,7 +72,7 @@ def run(options: Options) -> int:
             f"and {fifth:.1%} with 20 % of the steps guided"
         )
         report["guide_share"] = {"as_run": share, "at_20_percent": fifth}
-    title = f"{options.world}, mask {Path(options.mask).name}, {options.num_inference_steps} steps, seed {options.seed}"
+    title = f"{world.label}, mask {Path(options.mask).name}, {options.num_inference_steps} steps, seed {options.seed}"
     print(f"picture: {save_sheet(options.out, sheet_rows(cases, methods, measured), title)}")
     for path, image in zip(completed, methods[name if steered else options.sampler].images):
         save_image(image, path)

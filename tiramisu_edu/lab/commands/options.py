@@ -6,7 +6,7 @@ bounds, by the name of its option.
 
 import argparse
 import re
-from dataclasses import MISSING, field, fields
+from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from types import NoneType
 from typing import Any, NoReturn, get_args, get_origin, get_type_hints
@@ -50,6 +50,16 @@ def option(default: Any = MISSING, help: str = "", **more: Any) -> Any:
             results; may_be_empty, for a list.
     """
     return field(default=default, metadata={"help": help, **more})
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorldOptions:
+    """What every command about worlds takes; `zoo.worlds_of` reads it."""
+
+    size: int | None = option(None, "of a folder's pictures: 32, 64, 128, ...; None: 64")
+    models: Path | None = option(None, "folder of a folder's models; None: PATH-models-SIZE beside it", metavar="DIR")
+    device: str = option("cpu", "cpu, cuda, cuda:1, mps")
+    threads: int = option(1, "of the processor; 0: as PyTorch chooses")
 
 
 def add_options(parser: argparse.ArgumentParser, kind: type) -> None:

@@ -15,7 +15,7 @@ from ...circuits.regions import RegionGraph
 from ...errors import TiramisuError
 from ...tokenizer import Tokenizer
 from .picture_teacher import teach
-from .training import Pictures
+from .training import Source
 
 STRUCTURES = ("hclt", "quad_tree")
 
@@ -25,7 +25,7 @@ RECIPE: dict[str, Any] = {"batch_size": 256, "pseudocount": 0.2}  # of EM
 
 
 def train_code_circuit(
-    scene: Pictures,
+    scene: Source,
     path: str | Path,
     tokenizer_path: str | Path,
     structure: str,
