@@ -147,8 +147,9 @@ def code_models(world: World, structure: str | None = None) -> tuple[Circuit, To
     """
     circuits = world.code_circuits
     if world.tokenizer is None or not circuits:
-        made = f", or: tiramisu-edu train {world.to_train} --part codes" if "tokenizer" in world.parts else ""
-        raise TiramisuError(f"world {world.name!r} has no tokenizer and circuit over codes: use a guide on pixels{made}")
+        lacks = f"world {world.name!r} has no tokenizer and circuit over codes: choose a guide on pixels"
+        commands = [f"tiramisu-edu train {world.to_train} --part {part}" for part in ("tokenizer", "codes")]
+        raise TiramisuError(f"{lacks}, or: {' && '.join(commands)}" if "tokenizer" in world.parts else lacks)
     structure = structure or next(iter(circuits))
     if structure not in circuits:
         raise TiramisuError(f"world {world.name!r} has no circuit {structure!r} over codes: {', '.join(circuits)}")

@@ -212,5 +212,6 @@ class World:
     def _circuit(self, part: str) -> Circuit:
         path = self.file(part)
         circuit = Circuit.load(path).to(self.device)
-        self.check_made_from(path, circuit.facts.get("made_from", {}), f"tiramisu-edu train {self.to_train} --part {part}")
+        kept: Any = circuit.facts.get("made_from", {})
+        self.check_made_from(path, kept, f"tiramisu-edu train {self.to_train} --part {part}")
         return circuit

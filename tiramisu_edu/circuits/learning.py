@@ -28,7 +28,7 @@ from .engines.messages import Evidence
 from .evidence_checks import check_log_weights, check_possible, checked_values
 from .inputs import get_family
 
-READ = 4096  # rows read at once from data that may be larger than memory
+READ, NUMBERS = 4096, 2**26  # rows, and log weights, read at once from data that may be larger than memory
 
 
 class Rows(Protocol):
@@ -220,7 +220,7 @@ def _copy(into: Iterable[Tensor], values: Iterable[Tensor]) -> None:
 def mean_log_likelihood(circuit: Circuit, data: Rows) -> float:
     """Mean of log p(x), or of log Z(w), over the rows; nats."""
     total = torch.zeros((), dtype=torch.float64)
-    for index in share(torch.arange(len(data))).split(READ):
+    for index in share(torch.arange(len(data))).split(rows_at_once(circuit)):
         rows = _rows(data, index)
         log_z = circuit.log_partition(rows) if rows.is_floating_point() else circuit.log_likelihood(rows)
         total += log_z.double().sum().cpu()
@@ -245,7 +245,7 @@ def expected_counts(
     for count in counts:
         count.zero_()
     log_likelihood = torch.zeros((), dtype=torch.float64, device=circuit.device)
-    for part in share(torch.arange(len(data)) if index is None else index).split(READ):
+    for part in share(torch.arange(len(data)) if index is None else index).split(rows_at_once(circuit)):
         first_row = 0
         for rows in circuit.chunks(_checked(circuit, _rows(data, part))):
             log_z = accumulate(circuit, tables, rows, counts)
@@ -277,6 +277,11 @@ def maximise(circuit: Circuit, counts: list[Tensor], pseudocount: float, step: f
     for own, count, parameter in zip(circuit.parameter_list, counts, circuit.plan.parameters):
         family = get_family(parameter.family or "categorical")
         own.lerp_(family.maximise(own, count, pseudocount), step)
+
+
+def rows_at_once(circuit: Circuit) -> int:
+    """How many rows are read at once: fewer where there are many variables and categories."""
+    return min(READ, max(1, NUMBERS // (circuit.num_variables * circuit.num_categories)))
 
 
 def _rows(data: Rows, index: Tensor) -> Tensor:

@@ -25,7 +25,7 @@ def save_contact_sheet(path: str | Path, world: World, *, columns: int = 12, ste
     Args:
         path: the PNG.
         world: rows of models that it lacks are left out.
-        columns: pictures per row, fewer where the test split is small; real pictures and denoiser samples have two rows.
+        columns: pictures per row, at most half the test split; real pictures and denoiser samples have two rows.
         steps: of the denoiser's ancestral sampling.
         seed: of all samples.
     """

@@ -125,7 +125,7 @@ def test_a_denoiser_of_ones_own(folder, tmp_path, monkeypatch):
     assert main(["train", name, *command]) == 0
     assert (tmp_path / "pictures-models-32" / "denoiser.safetensors").is_file()
     assert world.denoiser(world.images("test", 2)[0], 500).x_0.shape == (2, 3, 32, 32)
-    assert main(["train", name, *command, "--out", str(tmp_path / "mine")]) == 0
+    assert main(["train", name, *command, "--models", str(tmp_path / "mine")]) == 0
     elsewhere = zoo.load(name, size=32, models=tmp_path / "mine").to("cpu")
     assert torch.equal(elsewhere.schedule.residual_variance, world.schedule.residual_variance)
     assert elsewhere.read_all() == ["denoiser"] and elsewhere.sampler_options == {}

@@ -27,7 +27,7 @@ class Options(WorldOptions):
     images: int = option(16, "validation images, each under each mask")
     measure: str | None = option(None, "what is best; None: LPIPS, or MSE where the world has none")
     seed: int = option(0, "of image choice and noise")
-    out: Path | None = option(None, "folder for WORLD/samplers.json; None: the data folder, or a folder's models", writes="folder")
+    out: Path | None = option(None, "folder for WORLD/samplers.json; None: beside the models", writes="folder")
 
 
 def run(options: Options) -> int:

@@ -12,9 +12,9 @@ import torch
 
 from ...errors import TiramisuError, unknown_name
 from ...masks import MASKS
+from ...names import FOLDER
 from ..common import machine_facts, write_text
 from ..table import Table
-from ...names import FOLDER
 from ..zoo import worlds_of
 from . import compute, paper, sets, tables
 from .cells import Cell, CellResult, Method, cell_cases
@@ -39,7 +39,7 @@ def planned_cells(options: Any) -> list[Cell]:
             raise unknown_name("mask", name, MASKS)
     worlds = worlds_of(options, options.worlds)
     chosen_measure(options.measure, worlds.values())
-    for name, world in worlds.items():
+    for world in worlds.values():
         available = len(world.images(options.split)[0])
         if not 2 <= options.images <= available:  # intervals are over images
             raise TiramisuError(
@@ -86,8 +86,9 @@ def report(options: Any, done: list[CellResult]) -> None:
         plot_guided_fraction(out / "guided_fraction.png", points, measure)
     steered = [result.cell for result in done if result.cell.method.guide != "none"]
     for cell in {cell.world: cell for cell in reversed(steered)}.values():  # the first of each world
-        case = next(cell_cases(worlds[cell.world], cell).split(1))
-        save_film(out / f"film_{worlds[cell.world].label}.png", worlds[cell.world], case, cell.method, cell.steps, seed=options.seed)
+        world = worlds[cell.world]
+        case = next(cell_cases(world, cell).split(1))
+        save_film(out / f"film_{world.label}.png", world, case, cell.method, cell.steps, seed=options.seed)
     print(f"page: {out / 'index.html'}")
 
 

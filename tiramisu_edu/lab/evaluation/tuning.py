@@ -77,8 +77,9 @@ def tune(
         checkpoint: of what was tried, for one name or several; written after each candidate.
 
     Returns:
-        "options": the best candidate, "tried": [(candidate, mean of the measure), ...], and the arguments "steps",
-        "images", "masks", "seed", "measure", and "made_from", see `World.made_from`. A candidate with a picture that is not finite has None as its mean.
+        "options": the best candidate, "tried": [(candidate, mean of the measure), ...], "made_from" (see
+        `World.made_from`), and the arguments "steps", "images", "masks", "seed", "measure". A candidate with a picture
+        that is not finite has None as its mean.
 
     Raises:
         TiramisuError: no candidate has a finite mean; see `best_of`.

@@ -8,6 +8,8 @@ refines circuit and Gaussians together.
 from __future__ import annotations
 
 import math
+import time
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -19,11 +21,19 @@ from tqdm.auto import tqdm
 from ...checkpoint import Checkpoint
 from ...circuits import structures
 from ...circuits.circuit import Circuit
-from ...circuits.learning import History, Rows, fit_em, mean_log_likelihood
+from ...circuits.learning import NUMBERS, READ, History, Rows, fit_em, mean_log_likelihood
+from ...datafiles import digest_of
+from ...errors import ImageError
+from ...ranks import agreed, process_rank, share
 from ...steering.evidence import Observation
 from ...steering.patches import PatchCodebook, to_patches
+from ..memory import PROGRAM
+from ..worlds.stored import Pictures
+from .gate import gate
 from .picture_teacher import teach
 from .training import Images
+
+BATCH = 256  # pictures at once
 
 
 @dataclass(frozen=True)
@@ -39,6 +49,7 @@ class PatchSettings:
         epochs: passes over the images per round.
         batch_size: images per EM step.
         pseudocount: samples' worth of evenness added to each node's edges.
+        minutes: after which no round begins; None for no limit.
     """
 
     images: int = 16_384
@@ -49,6 +60,7 @@ class PatchSettings:
     epochs: int = 2
     batch_size: int = 256
     pseudocount: float = 0.2
+    minutes: float | None = None
 
 
 @dataclass(frozen=True)
@@ -56,13 +68,13 @@ class PatchRows:
     """The soft evidence of whole pictures on their patches' codes, made batch by batch: data for `fit_em`."""
 
     codebook: PatchCodebook
-    images: Tensor
+    images: Pictures
 
     def __len__(self) -> int:
         return len(self.images)
 
     def __getitem__(self, index: Any, /) -> Tensor:
-        image = self.images[torch.as_tensor(index)]
+        image = self.images[torch.as_tensor(index)].to(self.codebook.means.device)
         everything = torch.ones_like(image[:, :1], dtype=torch.bool)
         return self.codebook.log_weights(Observation(image, 0.5, image, everything))
 
@@ -75,6 +87,7 @@ def train_patch_circuit(
     *,
     seed: int = 0,
     settings: PatchSettings | None = None,
+    device: str = "cpu",
     checkpoint: str | Path | None = None,
 ) -> Circuit:
     """Learn codebook and tree from the training split, and write both.
@@ -85,25 +98,26 @@ def train_patch_circuit(
         circuit_path, codebook_path: the files to write, atomically.
         seed: of k-means and of the mini-batches.
         settings: see `PatchSettings`; its defaults if None.
+        device: where to learn.
         checkpoint: file to go on from where it exists.
 
     Returns:
         The circuit; `facts` holds held-out nats per image beside those of independent patches (K = 1 on the same
-        codebook) and of one Gaussian per patch.
+        codebook) and of one Gaussian per patch, and what `gate` found.
     """
     s = settings or PatchSettings()
     generator = torch.Generator().manual_seed(seed)
     train = images("train", s.images)[0]
-    validation, test = (images(split, None)[0] for split in ("validation", "test"))
+    validation, test = images("validation", 1024)[0], images("test", None)[0]
 
-    codebook = PatchCodebook.fit(train, patch=s.patch, num_codes=s.num_codes, generator=generator)
-    codes = codebook.categories(train)
+    codebook = fit_codebook(train, s, generator, device)
+    codes = torch.cat([codebook.categories(part.to(device)).cpu() for part in train.split(BATCH)])
     graph = structures.hclt(codes, num_categories=s.num_codes, num_latents=s.num_latents)
-    circuit = Circuit(graph, generator=generator)
+    circuit = Circuit(graph, generator=generator).to(device)
     teach(circuit, codes, train, generator)
 
     kept = Checkpoint(checkpoint, {"world": world, "seed": seed, "settings": asdict(s)})
-    codebook = refine(circuit, codebook, train, validation[:1024], s, generator, kept)
+    codebook = refine(circuit, codebook, train, validation, s, generator, kept)
     independent = independent_patches(codebook, train)
     circuit.facts = {
         "data": f"{world}, {len(train)} training images of {train.shape[2]} x {train.shape[3]}",
@@ -112,17 +126,35 @@ def train_patch_circuit(
         "test_nats": round(mean_log_likelihood(circuit, PatchRows(codebook, test)), 2),
         "test_nats_independent_patches": round(mean_log_likelihood(independent, PatchRows(codebook, test)), 2),
         "test_nats_one_gaussian_per_patch": round(one_gaussian_per_patch(train, test, s.patch), 2),
+        "gate": gate(circuit, codebook, train, validation[:256]),
     }
     codebook.save(codebook_path, data=circuit.facts["data"], seed=seed)
+    circuit.facts["made_from"] = {"codebook": digest_of(Path(codebook_path))}
     circuit.save(circuit_path, half=True, **circuit.facts)
     return circuit
+
+
+def fit_codebook(
+    images: Pictures, settings: PatchSettings, generator: torch.Generator, device: str = "cpu"
+) -> PatchCodebook:
+    """`PatchCodebook.fit` one position at a time, so that no more than the patches of one are in memory."""
+    p, (C, H, W) = settings.patch, images.shape[1:]
+    if H % p or W % p:
+        raise ImageError(f"{H} x {W} pictures cannot be cut into {p} x {p} patches: choose another --patch")
+    corners = [(row, col) for row in range(0, H, p) for col in range(0, W, p)]
+    sizes: dict[str, Any] = {"patch": p, "num_codes": settings.num_codes, "generator": generator}
+    found = []
+    for row, col in tqdm(corners, desc="codes of patches", disable=None):
+        found.append(PatchCodebook.fit(images[:, :, row : row + p, col : col + p].to(device), **sizes))
+    means, variances = (torch.cat([getattr(part, name) for part in found]) for name in ("means", "variances"))
+    return PatchCodebook(means, variances, p, (C, H, W))
 
 
 def refine(
     circuit: Circuit,
     codebook: PatchCodebook,
-    train: Tensor,
-    validation: Tensor,
+    train: Pictures,
+    validation: Pictures,
     settings: PatchSettings,
     generator: torch.Generator,
     checkpoint: Checkpoint | None = None,
@@ -131,14 +163,19 @@ def refine(
     first, checkpoint = 0, checkpoint or Checkpoint(None, {})
     if (state := checkpoint.load()) is not None:
         circuit.load_state_dict(state["circuit"])
-        codebook = PatchCodebook(state["means"], state["variances"], codebook.patch, codebook.shape)
+        codebook = PatchCodebook(state["means"], state["variances"], codebook.patch, codebook.shape).to(circuit.device)
         generator.set_state(state["generator"])
         first = state["rounds"]
-    bar = tqdm(range(first, settings.rounds), desc="rounds of EM", disable=None)
+    bar, started = tqdm(range(first, settings.rounds), desc="rounds of EM", disable=None), time.monotonic()
     for r in bar:
+        spent = agreed(lambda: (time.monotonic() - started) / 60)
+        if settings.minutes is not None and spent > settings.minutes:
+            break
         history = em_round(circuit, PatchRows(codebook, train), PatchRows(codebook, validation), r, settings, generator)
         codebook = refit(circuit, codebook, train)
         bar.set_postfix(nats=f"{history.validation[-1]:.2f}", refresh=False)
+        if bar.disable and process_rank() == 0:
+            print(f"round {r + 1} of {settings.rounds}: {history.validation[-1]:.2f} nats held out", flush=True)
         if checkpoint.due():
             state = {"circuit": circuit.state_dict(), "means": codebook.means, "variances": codebook.variances}
             checkpoint.save({**state, "generator": generator.get_state(), "rounds": r + 1})
@@ -164,42 +201,70 @@ def em_round(
 
 
 def train_independent_circuit(
-    world: str, images: Images, path: str | Path, codebook_path: str | Path, *, seed: int = 0
+    world: str,
+    images: Images,
+    path: str | Path,
+    codebook_path: str | Path,
+    *,
+    seed: int = 0,
+    num_images: int = PatchSettings.images,
+    device: str = "cpu",
 ) -> Circuit:
     """The control with K = 1 on the codebook of the patch circuit: each patch by itself, and no dependence."""
-    codebook = PatchCodebook.load(codebook_path)
-    train, test = images("train", PatchSettings.images)[0], images("test", None)[0]
+    codebook = PatchCodebook.load(codebook_path).to(torch.device(device))
+    train, test = images("train", num_images)[0], images("test", None)[0]
     circuit = independent_patches(codebook, train)
     nats = round(mean_log_likelihood(circuit, PatchRows(codebook, test)), 2)
     circuit.facts = {"data": world, "structure": "independent patches", "seed": seed, "test_nats": nats}
+    circuit.facts["made_from"] = {"codebook": digest_of(Path(codebook_path))}
     circuit.save(path, half=True, **circuit.facts)
     return circuit
 
 
-def independent_patches(codebook: PatchCodebook, images: Tensor) -> Circuit:
+def independent_patches(codebook: PatchCodebook, images: Pictures) -> Circuit:
     """K = 1: the codes' own frequencies, by EM on the same soft evidence."""
     D, V, _ = codebook.means.shape
     circuit = Circuit(structures.factorized(D, num_categories=V), generator=torch.Generator().manual_seed(0))
+    circuit.to(codebook.means.device)
     fit_em(circuit, PatchRows(codebook, images), epochs=5, pseudocount=1.0, progress=False)
     return circuit
 
 
-def one_gaussian_per_patch(train: Tensor, test: Tensor, patch: int) -> float:
+def one_gaussian_per_patch(train: Pictures, test: Pictures, patch: int) -> float:
     """Mean log density of test images when each patch is one Gaussian with a full covariance, independent of others."""
-    fit, held_out = (to_patches(x, patch).double().permute(1, 0, 2) for x in (train, test))
-    mean = fit.mean(1, keepdim=True)
-    P = fit.shape[2]
-    covariance = (fit - mean).mT @ (fit - mean) / fit.shape[1] + 1e-5 * torch.eye(P, dtype=torch.float64)
-    factor = torch.linalg.cholesky(covariance)
-    white = torch.linalg.solve_triangular(factor, (held_out - mean).mT, upper=False)  # (D, P, N)
-    log_det = 2 * factor.diagonal(dim1=1, dim2=2).log().sum(1)
-    log_density = -0.5 * (white.square().sum(1) + log_det[:, None] + P * math.log(2 * math.pi))
-    return log_density.sum(0).mean().item()
+
+    def points(images: Pictures) -> Iterator[Tensor]:
+        """(D, n, P), some images after the others."""
+        return (to_patches(part, patch).double().permute(1, 0, 2) for part in images.split(BATCH))
+
+    mean = torch.stack([x.sum(1, keepdim=True) for x in points(train)]).sum(0) / len(train)
+    D, _, P = mean.shape
+    covariance = torch.zeros(D, P, P, dtype=torch.float64)
+    for x in points(train):
+        covariance += (x - mean).mT @ (x - mean) / len(train)
+    factor = torch.linalg.cholesky(covariance + 1e-5 * torch.eye(P, dtype=torch.float64))
+    log_det = 2 * factor.diagonal(dim1=1, dim2=2).log().sum()
+    squares = (torch.linalg.solve_triangular(factor, (x - mean).mT, upper=False).square().sum() for x in points(test))
+    return float(-0.5 * (sum(squares) / len(test) + log_det + D * P * math.log(2 * math.pi)))
 
 
 @torch.no_grad()
-def refit(circuit: Circuit, codebook: PatchCodebook, images: Tensor, batch: int = 1024) -> PatchCodebook:
+def refit(circuit: Circuit, codebook: PatchCodebook, images: Pictures) -> PatchCodebook:
     """The Gaussians' M-step under the circuit's exact posterior of the codes."""
     rows = PatchRows(codebook, images)
-    parts = torch.arange(len(images)).split(batch)
-    return codebook.maximise(images, torch.cat([circuit.posterior_marginals(rows[part]) for part in parts]))
+    parts = share(torch.arange(len(images))).split(BATCH)
+    device = circuit.device
+    return codebook.maximise((images[part].to(device), circuit.posterior_marginals(rows[part])) for part in parts)
+
+
+def patch_memory(settings: PatchSettings, count: int, size: int) -> float:
+    """About how many bytes `train_patch_circuit` takes for `count` pictures of size x size."""
+    s = settings
+    D, P, N = (size // s.patch) ** 2, 3 * s.patch**2, min(count, s.images)
+    of_pictures = (
+        4 * N * (300 * 3 + 2 * P + 2 * s.num_codes) + 2 * 8 * N * D
+    )  # of one position; codes and states of all
+    of_parameters = 6 * 4 * D * s.num_latents * (s.num_latents + s.num_codes) + 8 * 8 * D * s.num_codes * P
+    of_batches = 3 * 4 * min(NUMBERS, READ * D * s.num_codes)
+    of_batches += 4 * 4 * D * max(BATCH, s.batch_size) * (s.num_codes + s.num_latents)
+    return PROGRAM + of_pictures + of_parameters + of_batches

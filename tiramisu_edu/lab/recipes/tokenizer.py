@@ -21,7 +21,8 @@ from ...checkpoint import Checkpoint
 from ...circuits.clustering import kmeans, nearest_centre
 from ...errors import ImageError
 from ...ranks import gathered, share
-from ...tokenizer import Tokenizer
+from ...tokenizer import PATCH, Tokenizer
+from ..memory import PROGRAM
 from ..worlds.stored import Pictures, pictures_digest
 from .training import Clock, Source, Training, own_rows
 
@@ -180,6 +181,12 @@ def _measure_spread(tokenizer: Tokenizer, images: Tensor) -> None:
     """Root mean squared distance of features to their codes, per number of a code."""
     features = tokenizer.embed(images)
     tokenizer.spread.copy_((features - tokenizer.codebook[tokenizer.encode(images)]).square().mean().sqrt())
+
+
+def tokenizer_memory(settings: TokenizerSettings, size: int) -> float:
+    """About how many bytes `train_tokenizer` takes for pictures of size x size: 40 numbers a place and channel."""
+    places = settings.batch_size * (size // PATCH) ** 2
+    return PROGRAM + 4 * places * (40 * settings.width + 3 * settings.num_codes) + 3 * 2048 * 4 * 3 * size**2
 
 
 def train_scene_tokenizer(
