@@ -145,8 +145,7 @@ def code_models(world: World, structure: str | None = None) -> tuple[Circuit, To
     Raises:
         TiramisuError: when the world has none, or none of that name.
     """
-    circuits = world.code_circuits
-    if world.tokenizer is None or not circuits:
+    if world.tokenizer is None or not (circuits := world.code_circuits):
         lacks = f"world {world.name!r} has no tokenizer and circuit over codes: choose a guide on pixels"
         commands = [f"tiramisu-edu train {world.to_train} --part {part}" for part in ("tokenizer", "codes")]
         raise TiramisuError(f"{lacks}, or: {' && '.join(commands)}" if "tokenizer" in world.parts else lacks)

@@ -54,7 +54,11 @@ def realism_and_diversity(results: Sequence[CellResult], world: World, steps: in
         for masks in groups.values():
             spread = [diversity(torch.stack([r.images for r in seeds]), c.known) for seeds, c in zip(masks, cases)]
             columns["diversity"].append(f"{torch.cat(spread).mean():.3f}")
-    title = f"{world.label}, {steps} steps: Frechet distance to real images (judge's features), diversity over seeds"
+    what = {
+        "Frechet distance": "Frechet distance to real images (judge's features)",
+        "diversity": "diversity over seeds",
+    }
+    title = f"{world.label}, {steps} steps: {', '.join(what[name] for name in columns if name in what)}"
     return Table(title, pd.DataFrame(columns)) if len(columns) > 1 else None
 
 

@@ -49,12 +49,6 @@ def gate(circuit: Circuit, codebook: PatchCodebook, train: Pictures, held_out: T
     return found
 
 
-def losses(found: dict[str, dict[str, float]]) -> int:
-    """Under how many masks the circuit loses to the mean colour of the known pixels."""
-    mine, theirs = found["circuit"], found["mean colour of the known"]
-    return sum(mine[name] > theirs[name] for name in mine)
-
-
 def circuit_mean(circuit: Circuit, codebook: PatchCodebook, images: Tensor, known: Tensor) -> Tensor:
     """E[x | known pixels] under the circuit, (N, C, H, W)."""
     parts = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ...datafiles import data_root, write_checksums
-from ...errors import TiramisuError, unknown_name
+from ...errors import FileError, TiramisuError, unknown_name
 from ...names import FOLDER
 from ..commands.train import Options
 from ..common import check_place
@@ -159,7 +160,7 @@ def _of_codes(source: Sized, request: Options) -> dict[str, Maker]:
     def codes(path: Path) -> None:
         needed = code_memory(settings.num_codes, latents, min(count, source.most), source.size)
         reserve(path.stem, needed, request.device)
-        inputs = _beside(path, "tokenizer"), path.stem.removeprefix("codes_")
+        inputs = _made(path, "tokenizer", request), path.stem.removeprefix("codes_")
         sizes: dict[str, Any] = {"num_images": count, "num_latents": latents, "epochs": 1 if toy else 12}
         train_code_circuit(source.pictures, path, *inputs, checkpoint=checkpoint_of(path), **(shared | sizes))
 
@@ -182,7 +183,7 @@ def _of_pictures(source: Sized, request: Options) -> dict[str, Maker]:
 
     def circuit_independent(path: Path) -> None:
         reserve("independent circuit", patch_memory(replace(settings, num_latents=1), 1, source.size), request.device)
-        train_independent_circuit(*world, path, _beside(path, "codebook"), num_images=settings.images, **shared)
+        train_independent_circuit(*world, path, _made(path, "codebook", request), num_images=settings.images, **shared)
 
     def denoiser(path: Path) -> None:
         sizes: dict[str, Any] = {name: getattr(request, name) for name in ("steps", "minutes")}
@@ -203,3 +204,12 @@ def _changed(settings: Any, **changes: Any) -> Any:
 def _beside(path: Path, part: str) -> Path:
     """The file of another part of the same world."""
     return path.with_name(f"{part}.safetensors")
+
+
+def _made(path: Path, part: str, request: Options) -> Path:
+    """The file of another part of the same world, which was made before."""
+    if not (found := _beside(path, part)).is_file():
+        options = [f"--{name} {value}" for name in ("size", "models", "out") if (value := getattr(request, name))]
+        command = " ".join(["tiramisu-edu train", shlex.quote(request.world), *options, "--part", part])
+        raise FileError(f"{found} is not made yet; make it with: {command}")
+    return found

@@ -145,7 +145,7 @@ class Training:
             if checkpoint.due() or clock.finished:
                 checkpoint.save(self._state())
                 if bar.disable and hidden is None:
-                    left = clock.seconds * (1 / clock.done - 1) / 60
+                    left = clock.seconds * max(0.0, 1 / clock.done - 1) / 60
                     print(f"{name}: step {clock.step}, loss {found.item():.4f}, {left:.0f} minutes left", flush=True)
             if not bar.disable:
                 bar.set_postfix(loss=f"{found.item():.4f}", refresh=False)

@@ -191,6 +191,20 @@ class FolderWorld(World):
         return codebook
 
     @once
+    def circuit(self) -> Circuit:
+        """As of any world, with a warning where it did not pass the gate of its recipe."""
+        circuit = self._circuit("circuit")
+        gate: Any = circuit.facts.get("gate", {})
+        if lost := losses(gate) if gate else 0:
+            warnings.warn(
+                f"{self.label}: given the known pixels, the circuit's mean is worse than their mean colour under "
+                f"{lost} of {len(gate['circuit'])} masks, so it may steer wrong: train it on more pictures, or say "
+                "--guide none",
+                stacklevel=3,
+            )
+        return circuit
+
+    @once
     def tokenizer(self) -> Tokenizer | None:
         return Tokenizer.load(self.file("tokenizer")).to(self.device) if self._path("tokenizer").is_file() else None
 
@@ -225,6 +239,12 @@ class FolderWorld(World):
 
     def _path(self, part: str) -> Path:
         return self.models / f"{part}.safetensors"
+
+
+def losses(gate: Mapping[str, Mapping[str, float]]) -> int:
+    """Under how many masks a circuit's mean is worse than the mean colour of the known pixels, as its recipe found."""
+    mine, theirs = gate["circuit"], gate["mean colour of the known"]
+    return sum(mine[name] > theirs[name] for name in mine)
 
 
 def photograph(path: Path) -> Path:
