@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import mse_loss
@@ -257,17 +258,8 @@ def calibrate_residual_variance(
             prediction = denoiser(schedule.add_noise(x_0, i, noise), i)
             total += float((x_0 - prediction.x_0).double().square().sum())
         measured.append(max(total / copies.numel(), VARIANCE_FLOOR))
-    log_variance = torch.tensor(measured, dtype=torch.float64).log()
-    return _interpolate(-schedule.log_snr, -schedule.log_snr[times], log_variance).exp()
-
-
-def _interpolate(x: Tensor, known_x: Tensor, known_y: Tensor) -> Tensor:
-    """Piecewise linear through (known_x, known_y), known_x rising; constant outside."""
-    right = torch.searchsorted(known_x, x).clamp(1, max(len(known_x) - 1, 1))
-    if len(known_x) == 1:
-        return known_y.expand(len(x)).clone()
-    share = ((x - known_x[right - 1]) / (known_x[right] - known_x[right - 1])).clamp(0, 1)
-    return torch.lerp(known_y[right - 1], known_y[right], share)
+    log_snr = schedule.log_snr.numpy()  # falls with the time
+    return torch.from_numpy(np.exp(np.interp(-log_snr, -log_snr[times], np.log(measured))))
 
 
 def learning_rate(settings: TrainingSettings, step: int) -> float:

@@ -153,9 +153,8 @@ def _of_codes(source: Sized, request: Options) -> dict[str, Maker]:
 
     def tokenizer(path: Path) -> None:
         reserve("tokenizer", tokenizer_memory(settings, source.size), request.device)
-        more: dict[str, Any] = {"num_images": count, "num_validation": 64 if toy else 2048}
-        kept = checkpoint_of(path)
-        train_scene_tokenizer(source.pictures, path, settings=settings, checkpoint=kept, **shared, **more)
+        kept: dict[str, Any] = {"num_images": count, "checkpoint": checkpoint_of(path)}
+        train_scene_tokenizer(source.pictures, path, settings=settings, **(shared | kept))
 
     def codes(path: Path) -> None:
         needed = code_memory(settings.num_codes, latents, min(count, source.most), source.size)
@@ -174,23 +173,25 @@ def _of_pictures(source: Sized, request: Options) -> dict[str, Maker]:
     changes = {name: getattr(request, name) for name in ("images", "num_latents", "patch", "minutes")}
     settings = _changed(settings, **changes)
     shared: dict[str, Any] = {"seed": request.seed, "device": request.device}
-    world = source.pictures.name, source.pictures.images
+    pictures = source.pictures
 
     def circuit(path: Path) -> None:
         reserve("circuit", patch_memory(settings, source.most, source.size), request.device)
         files, kept = (path, _beside(path, "codebook")), checkpoint_of(path)
-        train_patch_circuit(*world, *files, settings=settings, checkpoint=kept, **shared)
+        train_patch_circuit(pictures, *files, settings=settings, checkpoint=kept, **shared)
 
     def circuit_independent(path: Path) -> None:
         reserve("independent circuit", patch_memory(replace(settings, num_latents=1), 1, source.size), request.device)
-        train_independent_circuit(*world, path, _made(path, "codebook", request), num_images=settings.images, **shared)
+        train_independent_circuit(
+            pictures, path, _made(path, "codebook", request), num_images=settings.images, **shared
+        )
 
     def denoiser(path: Path) -> None:
-        sizes: dict[str, Any] = {name: getattr(request, name) for name in ("steps", "minutes")}
-        sizes["num_images"] = request.images
+        sizes: dict[str, Any] = {"steps": request.steps, "minutes": request.minutes, "num_images": request.images}
         reserve("denoiser", denoiser_memory(scaled(request.scale, **sizes), source.size), request.device)
-        kind: dict[str, Any] = {"weak": path.stem == "denoiser_weak", "scale": request.scale}
-        train_scene_denoiser(*world, path, checkpoint=checkpoint_of(path), **(kind | shared | sizes))
+        kept = checkpoint_of(path)
+        kind: dict[str, Any] = {"weak": path.stem == "denoiser_weak", "scale": request.scale} | shared | sizes
+        train_scene_denoiser(pictures.name, pictures.images, path, checkpoint=kept, **kind)
 
     circuits: dict[str, Maker] = {"circuit": circuit, "circuit_independent": circuit_independent}
     return circuits | {"denoiser": denoiser, "denoiser_weak": denoiser}

@@ -31,7 +31,7 @@ from ..memory import PROGRAM
 from ..worlds.stored import Pictures
 from .gate import gate
 from .picture_teacher import teach
-from .training import Images
+from .training import Source
 
 BATCH = 256  # pictures at once
 
@@ -80,8 +80,7 @@ class PatchRows:
 
 
 def train_patch_circuit(
-    world: str,
-    images: Images,
+    source: Source,
     circuit_path: str | Path,
     codebook_path: str | Path,
     *,
@@ -93,8 +92,7 @@ def train_patch_circuit(
     """Learn codebook and tree from the training split, and write both.
 
     Args:
-        world: its name, noted in the files.
-        images: its pictures.
+        source: the world's pictures.
         circuit_path, codebook_path: the files to write, atomically.
         seed: of k-means and of the mini-batches.
         settings: see `PatchSettings`; its defaults if None.
@@ -107,8 +105,8 @@ def train_patch_circuit(
     """
     s = settings or PatchSettings()
     generator = torch.Generator().manual_seed(seed)
-    train = images("train", s.images)[0]
-    validation, test = images("validation", 1024)[0], images("test", None)[0]
+    train, validation = source.images("train", s.images)[0], source.images("validation", 1024)[0]
+    test = source.images("test")[0]
 
     codebook = fit_codebook(train, s, generator, device)
     codes = torch.cat([codebook.categories(part.to(device)).cpu() for part in train.split(BATCH)])
@@ -116,11 +114,11 @@ def train_patch_circuit(
     circuit = Circuit(graph, generator=generator).to(device)
     teach(circuit, codes, train, generator)
 
-    kept = Checkpoint(checkpoint, {"world": world, "seed": seed, "settings": asdict(s)})
+    kept = Checkpoint(checkpoint, {"world": source.name, "seed": seed, "settings": asdict(s)})
     codebook = refine(circuit, codebook, train, validation, s, generator, kept)
     independent = independent_patches(codebook, train)
     circuit.facts = {
-        "data": f"{world}, {len(train)} training images of {train.shape[2]} x {train.shape[3]}",
+        "data": f"{source.name}, {len(train)} training images of {train.shape[2]} x {train.shape[3]}",
         "structure": f"HCLT over {s.patch} x {s.patch} patches, K = {s.num_latents}, V = {s.num_codes} Gaussians",
         "seed": seed,
         "test_nats": round(mean_log_likelihood(circuit, PatchRows(codebook, test)), 2),
@@ -201,8 +199,7 @@ def em_round(
 
 
 def train_independent_circuit(
-    world: str,
-    images: Images,
+    source: Source,
     path: str | Path,
     codebook_path: str | Path,
     *,
@@ -212,10 +209,10 @@ def train_independent_circuit(
 ) -> Circuit:
     """The control with K = 1 on the codebook of the patch circuit: each patch by itself, and no dependence."""
     codebook = PatchCodebook.load(codebook_path).to(torch.device(device))
-    train, test = images("train", num_images)[0], images("test", None)[0]
+    train, test = source.images("train", num_images)[0], source.images("test")[0]
     circuit = independent_patches(codebook, train)
     nats = round(mean_log_likelihood(circuit, PatchRows(codebook, test)), 2)
-    circuit.facts = {"data": world, "structure": "independent patches", "seed": seed, "test_nats": nats}
+    circuit.facts = {"data": source.name, "structure": "independent patches", "seed": seed, "test_nats": nats}
     circuit.facts["made_from"] = {"codebook": digest_of(Path(codebook_path))}
     circuit.save(path, half=True, **circuit.facts)
     return circuit

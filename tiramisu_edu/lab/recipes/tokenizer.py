@@ -196,7 +196,6 @@ def train_scene_tokenizer(
     *,
     num_images: int = 16_384,
     settings: TokenizerSettings | None = None,
-    num_validation: int = 2048,
     device: str = "cpu",
     checkpoint: str | Path | None = None,
 ) -> dict[str, float]:
@@ -208,7 +207,6 @@ def train_scene_tokenizer(
         seed: of everything random; replaces the one in `settings`.
         num_images: the first so many images of the training split.
         settings: of the training; the defaults if None.
-        num_validation: validation images for the report.
         device: where to train.
         checkpoint: file to go on from where it exists.
 
@@ -219,7 +217,7 @@ def train_scene_tokenizer(
     images, _ = scene.images("train", num_images)
     tokenizer = train_tokenizer(images, settings, device=device, checkpoint=checkpoint)
     seconds = round(time.process_time() - started, 1)
-    report = tokenizer_report(tokenizer.half().float(), scene, num_validation) | {"seconds": seconds}
+    report = tokenizer_report(tokenizer.half().float(), scene, min(num_images, 2048)) | {"seconds": seconds}
     tokenizer.save(path, {"settings": asdict(settings), "images": len(images), **report})
     return report
 
