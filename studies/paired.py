@@ -16,6 +16,7 @@ import argparse
 import copy
 import json
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import pandas as pd
 import torch
@@ -40,7 +41,7 @@ def complete(world: World, cases: Cases, variant: str, steps: int) -> list[Compl
     method, trial = Method.parse(name), copy.copy(world)
     own = json.loads(brace + options) if brace else {}
     trial.sampler_options = {method.sampler: {**world.sampler_options.get(method.sampler, {}), **own}}
-    run = {"sampler": method.sampler, "guide": method.guide, "guided_fraction": method.fraction}
+    run: dict[str, Any] = {"sampler": method.sampler, "guide": method.guide, "guided_fraction": method.fraction}
     device = torch.device("cpu")
     return [run_method(trial, cases, seed=s, device=device, num_inference_steps=steps, **run) for s in SEEDS]
 

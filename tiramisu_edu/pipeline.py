@@ -24,8 +24,8 @@ from .errors import ImageError, TiramisuError
 from .files import atomic_path
 from .inpainting import inpaint
 from .photo import Photo, complete_photo
+from .steering.codebooks import load_codebook
 from .steering.evidence import PixelCodebook
-from .steering.patches import PatchCodebook
 from .tokenizer import Tokenizer
 from .world import World, parts_of
 
@@ -33,7 +33,7 @@ INDEX = "model_index.json"
 READERS: dict[str, Callable[[Path], Any]] = {
     "denoiser": Denoiser.load,
     "circuit": Circuit.load,
-    "codebook": PatchCodebook.load,
+    "codebook": load_codebook,
     "tokenizer": Tokenizer.load,
     "code_circuit": Circuit.load,
 }

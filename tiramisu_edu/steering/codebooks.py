@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -45,7 +46,7 @@ class PooledCodebook(LowRankCodebook):
         return super().tensors() | whole
 
     def to(self, device: torch.device) -> PooledCodebook:
-        patches = {name: tensor.to(device) for name, tensor in super().tensors().items()}
+        patches: dict[str, Any] = {name: tensor.to(device) for name, tensor in super().tensors().items()}
         return replace(self, whole=self.whole.to(device), **patches)
 
 
@@ -60,11 +61,12 @@ def load_codebook(path: str | Path) -> PatchCodebook:
         channels, height, width = metadata["shape"]
         shape = channels, height, width
         floats = {name: tensor.float() for name, tensor in tensors.items()}
-        book = _book(floats, metadata["patch"], shape)
+        book: Any = _book(floats, metadata["patch"], shape)
         if "whole.means" not in tensors:
             return book
         whole = {name.removeprefix("whole."): tensor for name, tensor in floats.items()}
-        return PooledCodebook(**vars(book), whole=_book(whole, height, shape))
+        one: Any = _book(whole, height, shape)
+        return PooledCodebook(**vars(book), whole=one)
 
 
 def _book(tensors: Mapping[str, Tensor], patch: int, shape: tuple[int, int, int]) -> PatchCodebook:

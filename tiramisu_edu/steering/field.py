@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
@@ -82,7 +82,7 @@ class GaussianField(Codebook):
             log_p[part.rows, 0, 0] = part.log_p
         return log_p
 
-    log_scale = PatchCodebook.log_scale
+    log_scale: ClassVar[Any] = PatchCodebook.log_scale
 
     def mean(self, marginals: Tensor, seen: Observation) -> Tensor:
         return self.moments(marginals, seen).mean
