@@ -45,7 +45,7 @@ def test_a_toy_denoiser_from_the_command_line(tmp_path, monkeypatch, capsys):
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
-        (["cats"], "unknown world 'cats': choose one of digits, faces, rooms, folder:PATH"),
+        (["cats"], "unknown world 'cats': choose one of digits, clothes, faces, rooms, folder:PATH"),
         (["rooms", "--part", "cat"], "unknown part of rooms 'cat': choose one of judge, circuit"),
         (["digits", "--scale", "gpu"], "digits come in one scale, laptop"),
         (["rooms", "--size", "64"], "--size and --models are for folders, such as folder:PATH"),

@@ -105,11 +105,11 @@ def test_models_of_another_size_and_missing_parts_are_told(place, capsys):
     assert main(["train", f"folder:{place}", *TOY, "--part", "codes"]) == 2
     assert "make it with: tiramisu-edu train 'folder:" in capsys.readouterr().err
     flags = ["--world", f"folder:{place}", "--size", "32", "--guide", "latent"]
-    assert main(["inpaint", *flags, "--out", str(place / "a.png")]) == 2
+    assert main(["inpaint", *flags, "--out", str(place.parent / "a.png")]) == 2
     assert "--part tokenizer && tiramisu-edu train" in capsys.readouterr().err
     assert main(["evaluate", "--worlds", f"folder:{place}", "--measure", "agreement", "--images", "2"]) == 2
     assert "my photos-64 has no agreement, which needs labels: choose one of mse" in capsys.readouterr().err
-    assert main(["train", f"folder:{place}", "--out", str(place / "x")]) == 2
+    assert main(["train", f"folder:{place}", "--out", str(place.parent / "x")]) == 2
     assert "say --models" in capsys.readouterr().err
 
 
