@@ -93,7 +93,7 @@ def _measured(
     completed = found.images.cpu()
     errors = {"hidden-pixel MSE": float(hidden_mse(completed, image, known[None]))}
     if official_weights():
-        errors["LPIPS (AlexNet)"] = float(perceptual_metric(None).distance(completed, image))  # type: ignore[arg-type]
+        errors["LPIPS (AlexNet)"] = float(perceptual_metric(None).distance(completed, image))
     return errors | {"seconds": found.seconds}
 
 

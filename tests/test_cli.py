@@ -246,6 +246,6 @@ def test_tune_keeps_what_it_finds(tmp_path, capsys, monkeypatch):
     assert main(["tune", "digits", "--samplers", "dps", *flags]) == 0
     assert capsys.readouterr().out.count("<-") == 1
     tuned = load_tuned(tmp_path / "digits" / "samplers.json")
-    assert tuned["dps"]["zeta"] in (0.5, 1.0)
+    assert tuned["dps"].options["zeta"] in (0.5, 1.0)
     assert main(["tune", "digits", "--samplers", "ddim", *flags]) == 2
     assert "unknown sampler to tune 'ddim'" in capsys.readouterr().err

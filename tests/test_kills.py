@@ -41,7 +41,8 @@ def codebook(path, kept):
 def the_patch_circuit(path, kept):
     settings = patch_circuit.PatchSettings(24, 4, 4, 3, rounds=2, epochs=1, batch_size=12)
     files = path, path.with_name("codebook")
-    patch_circuit.train_patch_circuit("noise", pictures, *files, settings=settings, checkpoint=kept)
+    noise = SimpleNamespace(name="noise", images=pictures)
+    patch_circuit.train_patch_circuit(noise, *files, settings=settings, checkpoint=kept)
 
 
 def the_code_circuit(path, kept):

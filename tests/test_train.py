@@ -7,13 +7,14 @@ from safetensors.torch import load_file
 from tiramisu_edu.diffusion.denoiser import Denoiser
 from tiramisu_edu.lab import zoo
 from tiramisu_edu.lab.cli import main
+from tiramisu_edu.lab.commands.train import Options
 from tiramisu_edu.lab.recipes import denoiser
-from tiramisu_edu.lab.recipes.parts import Request, checkpoint_of, plan
+from tiramisu_edu.lab.recipes.parts import checkpoint_of, plan
 
 
 @pytest.mark.parametrize("name", list(zoo.WORLDS))
 def test_every_part_of_a_world_can_be_made(name, tmp_path):
-    folder, makers = plan(Request(name, out=tmp_path))
+    folder, makers = plan(Options(name, out=tmp_path))
     assert folder == tmp_path / name
     with_circuit = {"codebook"} if "codebook" in zoo.load(name).parts else set()  # one command makes both
     assert set(makers) | with_circuit == set(zoo.load(name).parts)
@@ -45,10 +46,10 @@ def test_a_toy_denoiser_from_the_command_line(tmp_path, monkeypatch, capsys):
     ("arguments", "complaint"),
     [
         (["cats"], "unknown world 'cats': choose one of digits, clothes, faces, rooms, folder:PATH"),
-        (["rooms", "--part", "codebook"], "unknown part of rooms 'codebook': choose one of judge, circuit"),
+        (["rooms", "--part", "cat"], "unknown part of rooms 'cat': choose one of judge, circuit"),
         (["digits", "--scale", "gpu"], "digits come in one scale, laptop"),
         (["rooms", "--source", "."], "--source is for clothes; rooms has its own pictures"),
-        (["rooms", "--size", "64"], "--size is for folders, such as folder:PATH"),
+        (["rooms", "--size", "64"], "--size and --models are for folders, such as folder:PATH"),
         (["folder:/no/such/place"], "/no/such/place: there is no such folder"),
     ],
 )

@@ -28,6 +28,7 @@ from tqdm.auto import tqdm
 
 from .errors import FileError
 from .files import load_safetensors, reading, save_safetensors
+from .ranks import agreed, process_rank
 
 KIND, VERSION = "checkpoint", 1
 
@@ -51,9 +52,14 @@ class Checkpoint:
     def load(self) -> dict[str, Any] | None:
         """The state last saved, its tensors on the CPU; None where there is no file.
 
+        Of several processes under `torchrun` the first one reads, and tells the others.
+
         Raises:
             FileError: the file is damaged, or belongs to a run with another request.
         """
+        return agreed(self._read)
+
+    def _read(self) -> dict[str, Any] | None:
         if self.path is None or not self.path.is_file():
             return None
         tensors, metadata = load_safetensors(self.path, kind=KIND, version=VERSION)
@@ -91,7 +97,7 @@ class Checkpoint:
         state = self.load() or {"results": [], "generator": generator.get_state()}
         results: list[Any] = state["results"]
         generator.set_state(state["generator"])
-        for job in tqdm(jobs[len(results) :], desc=name, disable=None):
+        for job in tqdm(jobs[len(results) :], desc=name, disable=None if len(jobs) > 1 else True):
             results.append(job())
             if self.due() or len(results) == len(jobs):
                 self.save({"results": results, "generator": generator.get_state()})
@@ -106,16 +112,6 @@ class Checkpoint:
         if self.path is not None and process_rank() == 0:
             for path in self.path.parent.glob(f"{glob.escape(self.path.name)}*"):
                 path.unlink(missing_ok=True)
-
-
-def is_distributed() -> bool:
-    """Whether this is one of several processes under `torchrun`."""
-    return torch.distributed.is_available() and torch.distributed.is_initialized()
-
-
-def process_rank() -> int:
-    """Its number among them, 0 for the first or only one."""
-    return torch.distributed.get_rank() if is_distributed() else 0
 
 
 def _split(state: Any, tensors: dict[str, Tensor]) -> Any:

@@ -6,6 +6,7 @@ them. `python -m tiramisu_edu.datafiles` writes the list anew.
 """
 
 import os
+from functools import cache
 from pathlib import Path
 
 from .errors import FileError
@@ -53,6 +54,17 @@ def verified(path: str | Path) -> Path:
             f"{path} is not the published file: SHA-256 expected {expected}, found {found}; {_repair(name)}"
         )
     return path
+
+
+def digest_of(path: Path) -> str:
+    """SHA-256 of a file, read again where its time or size has changed."""
+    facts = path.stat()
+    return _digest(path, facts.st_mtime_ns, facts.st_size)
+
+
+@cache
+def _digest(path: Path, time: int, size: int) -> str:
+    return sha256(path)
 
 
 def checksums() -> dict[str, str]:

@@ -9,11 +9,12 @@ from torch import Tensor
 
 from .checks import instance
 from .circuits.circuit import Circuit
-from .datafiles import data_path, verified
+from .datafiles import verified
 from .diffusion.noise import Generators, check_generators
 from .errors import TiramisuError, unknown_name
+from .files import load_safetensors
 from .names import GUIDES
-from .steering.beyond.difference import DifferenceGuide, WeightTable
+from .steering.beyond.difference import KIND, VERSION, DifferenceGuide, WeightTable
 from .steering.controls.blends import LearnedGuide, PrecisionGuide
 from .steering.controls.kernel import KernelCodebook
 from .steering.controls.published import PublishedLatentGuide
@@ -125,7 +126,7 @@ def _pixel_models(world: World, options: dict[str, Any]) -> tuple[Circuit, Codeb
             field = fitted_field(world)
             return field.circuit(), field
         case "kernel":
-            command = f"tiramisu-edu tune {world.name} --guides difference-kernel"
+            command = f"tiramisu-edu tune {world.to_train} --guides difference-kernel"
             raise TiramisuError(f"world {world.name!r} has no kernel bandwidth: give variance=..., or tune: {command}")
     return world.circuit, world.codebook
 
@@ -150,9 +151,10 @@ def code_models(world: World, structure: str | None = None) -> tuple[Circuit, To
     Raises:
         TiramisuError: when the world has none, or none of that name.
     """
-    circuits = world.code_circuits
-    if world.tokenizer is None or not circuits:
-        raise TiramisuError(f"world {world.name!r} has no tokenizer and circuit over codes: choose a guide on pixels")
+    if world.tokenizer is None or not (circuits := world.code_circuits):
+        lacks = f"world {world.name!r} has no tokenizer and circuit over codes: choose a guide on pixels"
+        commands = [f"tiramisu-edu train {world.to_train} --part {part}" for part in ("tokenizer", "codes")]
+        raise TiramisuError(f"{lacks}, or: {' && '.join(commands)}" if "tokenizer" in world.parts else lacks)
     structure = structure or next(iter(circuits))
     if structure not in circuits:
         raise TiramisuError(f"world {world.name!r} has no circuit {structure!r} over codes: {', '.join(circuits)}")
@@ -166,13 +168,16 @@ def fitted_weights(world: World, of: str) -> WeightTable:
         of: "learned" or "difference", the calibrated one.
 
     Raises:
-        TiramisuError: none were fitted.
+        TiramisuError: none were fitted, or for other models than the world has now.
     """
-    path = data_path(f"{world.name}/{TABLES[of]}")
+    path = world.tuned_folder / TABLES[of]
+    command = f"python -m tiramisu_edu.lab.recipes.guide_weights {world.to_train} --of {of}"
     if not path.is_file():
-        command = f"python -m tiramisu_edu.lab.recipes.guide_weights {world.name} --of {of}"
         raise TiramisuError(f"world {world.name!r} has no {of} weights: fit them with: {command}")
-    return WeightTable.load(verified(path))
+    table = WeightTable.load(verified(path) if world.listed else path)
+    facts = load_safetensors(path, kind=KIND, version=VERSION)[1]["facts"]
+    world.check_made_from(path, facts.get("made_from", {}), command)
+    return table
 
 
 @lru_cache(maxsize=1)

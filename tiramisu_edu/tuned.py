@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from .files import reading
 
 Options = dict[str, Any]
 
 
-def load_tuned(path: str | Path) -> dict[str, Options]:
-    """Name of a sampler or guide -> keyword arguments, as tuned; empty where there is no file.
+class Tuned(NamedTuple):
+    """Keyword arguments as tuned, and part -> SHA-256 of the files they were tuned with."""
+
+    options: Options
+    made_from: dict[str, str]
+
+
+def load_tuned(path: str | Path) -> dict[str, Tuned]:
+    """Name of a sampler or guide -> what was tuned; empty where there is no file.
 
     Raises:
         FileError: the file is not what `tiramisu-edu tune` writes.
@@ -22,7 +29,7 @@ def load_tuned(path: str | Path) -> dict[str, Options]:
         return {}
     with reading(path):
         found = json.loads(path.read_text(encoding="utf-8"))
-        return {name: _flat(dict(entry["options"])) for name, entry in found.items()}
+        return {name: Tuned(_flat(dict(e["options"])), dict(e.get("made_from", {}))) for name, e in found.items()}
 
 
 def _flat(options: Options) -> Options:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
@@ -14,7 +15,7 @@ from torch import Tensor
 
 from .checks import instance
 from .circuits.circuit import Circuit
-from .datafiles import checksums, data_path, verified
+from .datafiles import checksums, data_path, digest_of, verified
 from .diffusion.calibration import FEW, calibrated, drawn
 from .diffusion.denoiser import Denoiser
 from .diffusion.schedule import Schedule
@@ -65,10 +66,20 @@ class World:
         """The name without "-weak", which is the name of the folder of its files."""
         return self.name.removesuffix(WEAK)
 
+    @property
+    def label(self) -> str:
+        """The name in titles and in the names of files."""
+        return self.name
+
     @once
     def models(self) -> Path:
         """The folder of the models."""
         return data_path(self.family)
+
+    @property
+    def tuned_folder(self) -> Path:
+        """Where what was tuned and fitted for its models lies."""
+        return data_path(self.name) if self.listed else self.models
 
     @once
     def denoiser(self) -> Denoiser:
@@ -145,10 +156,7 @@ class World:
         """Reads every model that is published or made, so that a damaged one shows now; returns their parts."""
         there = [part for part in self.parts if self._published(part) or self._path(part).is_file()]
         for part in there:
-            if part.startswith("codes_"):
-                self._circuit(part)
-            else:
-                getattr(self, _RENAMED.get(part, part))
+            self._circuit(part) if part.startswith("codes_") else getattr(self, _RENAMED.get(part, part))
         return there
 
     def file(self, part: str) -> Path:
@@ -170,6 +178,24 @@ class World:
         """The arguments of `tiramisu-edu train` for this world."""
         return self.family
 
+    def made_from(self, *parts: str) -> dict[str, str]:
+        """Part -> SHA-256 of its file as it is now, to be kept with what is made from it; see `check_made_from`."""
+        return {part: digest_of(self._path(part)) for part in parts}
+
+    def check_made_from(self, path: Path, kept: Mapping[str, str], command: str) -> None:
+        """Whether the parts that a file was made from are still as they were.
+
+        Raises:
+            FileError: one is not; it names the command that makes the file again.
+        """
+        if other := self.changed(kept):
+            raise FileError(f"{path} was made with another {other}: make it again with: {command}")
+
+    def changed(self, kept: Mapping[str, str]) -> str:
+        """The parts whose files are not as in `made_from`, with commas; empty where all are."""
+        paths = {part: self._path(part) for part in kept}
+        return ", ".join(p for p, path in paths.items() if not path.is_file() or digest_of(path) != kept[p])
+
     def _path(self, part: str) -> Path:
         return self.models / f"{part}.safetensors"
 
@@ -177,15 +203,24 @@ class World:
         return self.listed and f"{self.family}/{part}.safetensors" in checksums()
 
     def _tuned(self, what: str) -> Mapping[str, Mapping[str, Any]]:
-        path = self.models / f"{what}.json"
+        path = self.tuned_folder / f"{what}.json"
+        path = path if path.is_file() else self.models / f"{what}.json"
         is_checked = self.listed and (path.is_file() or f"{self.family}/{what}.json" in checksums())
-        return load_tuned(verified(path) if is_checked else path)
+        found = load_tuned(verified(path) if is_checked else path)
+        if stale := [name for name, entry in found.items() if self.changed(entry.made_from)]:
+            command = f"tiramisu-edu tune {self.to_train} --{what} {','.join(stale)}"
+            warnings.warn(f"{path}: tuned for another denoiser, so not used; tune again with: {command}", stacklevel=3)
+        return {name: entry.options for name, entry in found.items() if name not in stale}
 
     def _denoiser(self, part: str) -> Denoiser:
         return Denoiser.load(self.file(part)).to(self.device)
 
     def _circuit(self, part: str) -> Circuit:
-        return Circuit.load(self.file(part)).to(self.device)
+        path = self.file(part)
+        circuit = Circuit.load(path).to(self.device)
+        kept: Any = circuit.facts.get("made_from", {})
+        self.check_made_from(path, kept, f"tiramisu-edu train {self.to_train} --part {part}")
+        return circuit
 
 
 class PartsWorld(World):
@@ -221,14 +256,8 @@ class PartsWorld(World):
         return self if torch.device(device) == self.device else PartsWorld(device, **self.given)
 
 
-KINDS: dict[str, tuple[type, ...]] = {
-    "denoiser": (Denoiser,),
-    "circuit": (Circuit,),
-    "codebook": (Codebook,),
-    "tokenizer": (Tokenizer,),
-    "code_circuit": (Circuit,),
-    "pictures": (Tensor,),
-}
+MODELS: dict[str, type] = {"denoiser": Denoiser, "circuit": Circuit, "codebook": Codebook, "tokenizer": Tokenizer}
+KINDS = MODELS | {"code_circuit": Circuit, "pictures": Tensor}
 
 
 def checked_parts(parts: Mapping[str, Any]) -> dict[str, Any]:
@@ -237,7 +266,7 @@ def checked_parts(parts: Mapping[str, Any]) -> dict[str, Any]:
     for name, part in given.items():
         if name not in KINDS:
             raise unknown_name("part", name, KINDS)
-        instance(name, part, *KINDS[name])
+        instance(name, part, KINDS[name])
     return given
 
 

@@ -129,5 +129,5 @@ def test_weights_made_in_inference_mode(smooth_denoiser, name):
 @pytest.mark.parametrize("path", sorted(Path("data").glob("*/samplers.json")), ids=str)
 def test_shipped_options_are_accepted(smooth_denoiser, path):
     denoiser = smooth_denoiser()
-    for name, options in load_tuned(path).items():
-        assert run(name, denoiser, schedule=denoiser.schedule.respace(1), **options).isfinite().all()
+    for name, tuned in load_tuned(path).items():
+        assert run(name, denoiser, schedule=denoiser.schedule.respace(1), **tuned.options).isfinite().all()

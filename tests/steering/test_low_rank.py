@@ -72,7 +72,7 @@ def test_the_fit_finds_the_covariance_it_was_drawn_from(book):
     codes = torch.zeros(4000, 2, dtype=torch.long)
     images = book.image(codes, generator=torch.Generator().manual_seed(0))
     one = LowRankCodebook.of(PatchCodebook(book.means[:, :1], book.variances[:, :1], PATCH, SHAPE), RANK)
-    found = one.maximise(images, torch.ones(4000, 2, 1), prior_weight=0.0)
+    found = one.maximise([(images, torch.ones(4000, 2, 1))], prior_weight=0.0)
 
     def covariance(of):
         F = of.factors[:, 0]

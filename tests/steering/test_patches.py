@@ -110,7 +110,7 @@ def test_codes_and_circuit_learn_together():
         reached.append(total / len(images))
         marginals = circuit.posterior_marginals(weights)
         maximise(circuit, counts, 0.0)
-        book = book.maximise(images, marginals, prior_weight=0.0)
+        book = book.maximise([(images, marginals)], prior_weight=0.0)
     assert all(after >= before - 1e-9 for before, after in pairwise(reached))
     exact = source.log_partition(truth.log_weights(Observation(images, 0.5, images, everything))).mean().item()
     assert reached[-1] > exact - 0.5

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from torch import Tensor
 from ..checkpoint import Checkpoint
 from ..errors import TiramisuError
 from ..files import tensor_digest
+from ..ranks import gathered, share
 
 
 def kmeans(
@@ -39,44 +39,23 @@ def kmeans(
     Raises:
         TiramisuError: for fewer points than clusters.
     """
-    sizes = [num_clusters] * len(points)
-    found = kmeans_of_sets(list(points), sizes, generator=generator, iterations=iterations, checkpoint=checkpoint)
+    request: dict[str, Any] = {"clusters": num_clusters, "iterations": iterations}
+    if checkpoint is not None:
+        request["points"] = tensor_digest({"points": points.contiguous()})
+    jobs = [partial(one_set, each, num_clusters, generator, iterations) for each in points]
+    found = Checkpoint(checkpoint, request).results(jobs, generator, "k-means")
     if not found:
         return points.new_zeros(0, num_clusters, points.shape[-1]), torch.zeros(0, points.shape[1], dtype=torch.long)
-    return torch.stack([centres for centres, _ in found]), torch.stack([nearest for _, nearest in found])
+    centres, nearest = (torch.stack([tensor.to(points.device) for tensor in each]) for each in zip(*found))
+    return centres, nearest
 
 
-def kmeans_of_sets(
-    sets: Sequence[Tensor],
-    sizes: Sequence[int],
-    *,
-    generator: torch.Generator,
-    iterations: int = 20,
-    checkpoint: str | Path | None = None,
-) -> list[tuple[Tensor, Tensor]]:
-    """`kmeans` of sets (N, P) of points that differ in size: centres and nearest centres of each."""
-    for points, size in zip(sets, sizes, strict=True):
-        if not bool(points.isfinite().all()):
-            raise TiramisuError("points must be finite numbers; some are NaN or infinite")
-        if size > len(points):
-            raise TiramisuError(f"{len(points)} points cannot make {size} clusters")
-    request: dict[str, Any] = {}
-    if checkpoint is not None:
-        sums = torch.tensor([float(points.double().sum()) for points in sets], dtype=torch.float64)
-        request = {"sizes": list(sizes), "iterations": iterations, "points": tensor_digest({"sums": sums})}
-    jobs = [partial(_centres, points, size, generator, iterations) for points, size in zip(sets, sizes)]
-    centres = Checkpoint(checkpoint, request).results(jobs, generator, "k-means")
-    return [(found, nearest_centre(points, found)[0]) for points, found in zip(sets, centres)]
-
-
-def nearest_centre(points: Tensor, centres: Tensor) -> tuple[Tensor, Tensor]:
-    """Index of the nearest centre (N,) and the squared distance to it, for points (N, P) and centres (V, P)."""
-    squared = (centres**2).sum(-1) - 2 * points @ centres.T
-    distance, index = squared.min(-1)
-    return index, (distance + (points**2).sum(-1)).clamp_min(0)
-
-
-def _centres(points: Tensor, num_clusters: int, generator: torch.Generator, iterations: int) -> Tensor:
+def one_set(points: Tensor, num_clusters: int, generator: torch.Generator, iterations: int = 20) -> list[Tensor]:
+    """`kmeans` of one set (N, P): centres and the nearest centre of each point."""
+    if not bool(points.isfinite().all()):
+        raise TiramisuError("points must be finite numbers; some are NaN or infinite")
+    if num_clusters > len(points):
+        raise TiramisuError(f"{len(points)} points cannot make {num_clusters} clusters")
     centres = _seeds(points, num_clusters, generator)
     nearest, distance = nearest_centre(points, centres)
     for _ in range(iterations):
@@ -89,7 +68,18 @@ def _centres(points: Tensor, num_clusters: int, generator: torch.Generator, iter
         nearest, distance = nearest_centre(points, centres)
         if torch.equal(before, nearest):
             break
-    return centres
+    return [centres, nearest]
+
+
+def nearest_centre(points: Tensor, centres: Tensor) -> tuple[Tensor, Tensor]:
+    """Index of the nearest centre (N,) and the squared distance to it, for points (N, P) and centres (V, P).
+
+    Under `torchrun` each process compares its share of the points, and all have the result.
+    """
+    own = share(points)
+    distance, index = ((centres**2).sum(-1) - 2 * own @ centres.T).min(-1)
+    distance = (distance + (own**2).sum(-1)).clamp_min(0)
+    return gathered(index, len(points)), gathered(distance, len(points))
 
 
 def _seeds(points: Tensor, num_clusters: int, generator: torch.Generator) -> Tensor:
@@ -98,6 +88,6 @@ def _seeds(points: Tensor, num_clusters: int, generator: torch.Generator) -> Ten
     _, distance = nearest_centre(points, points[chosen])
     for _ in range(num_clusters - 1):
         odds = distance if bool(distance.sum() > 0) else torch.ones_like(distance)
-        chosen.append(int(torch.multinomial(odds, 1, generator=generator)))
+        chosen.append(int(torch.multinomial(odds.cpu(), 1, generator=generator)))
         distance = torch.minimum(distance, nearest_centre(points, points[chosen[-1:]])[1])
     return points[chosen].clone()

@@ -12,14 +12,18 @@ Source: Liu, Zhang, Van den Broeck 2022, "Scaling up probabilistic circuits by l
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from ..checkpoint import Checkpoint
 from ..errors import StructureError, TiramisuError
+from ..files import tensor_digest
 from .circuit import Circuit
-from .clustering import kmeans_of_sets
+from .clustering import one_set
 from .evidence_checks import checked_values
 from .inputs import get_family
 
@@ -47,7 +51,8 @@ def cluster_features(
 
     Args:
         circuit: gives the regions and their sizes.
-        features: region index -> (N, P) teacher's features of that region, for every region of `latent_regions`.
+        features: region index -> (N, P) teacher's features of that region, for every region of `latent_regions`. Each
+            is asked for when its turn comes, and the first one also to tell checkpoints of other data apart.
         generator: of k-means.
         checkpoint: file to go on from, written between regions.
 
@@ -55,10 +60,16 @@ def cluster_features(
         region index -> (N,) long.
     """
     regions = latent_regions(circuit)
-    sizes = [circuit.region_table(index).shape[1] for index in regions]
-    sets = [features[index] for index in regions]
-    found = kmeans_of_sets(sets, sizes, generator=generator, checkpoint=checkpoint)
-    return {index: nearest for index, (_, nearest) in zip(regions, found)}
+    sizes = {index: circuit.region_table(index).shape[1] for index in regions}
+    request: dict[str, Any] = {"sizes": list(sizes.values())}
+    if checkpoint is not None:
+        request["first"] = tensor_digest({"features": features[regions[0]]})
+
+    def states(index: int) -> Tensor:
+        return one_set(features[index], sizes[index], generator)[1].cpu()
+
+    jobs = [partial(states, index) for index in regions]
+    return dict(zip(regions, Checkpoint(checkpoint, request).results(jobs, generator, "latents")))
 
 
 @torch.no_grad()

@@ -19,16 +19,17 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from ..checkpoint import Checkpoint, is_distributed, process_rank
+from ..checkpoint import Checkpoint
 from ..checks import check_rows, instance, integer, is_generator, number
 from ..files import reading, tensor_digest
+from ..ranks import process_rank, share, summed
 from .circuit import Circuit, bits_per_dimension
 from .engines.messages import Evidence
 from .evidence_checks import check_log_weights, check_possible, checked_values
 from .inputs import get_family
 from .threads import by_work, few_threads
 
-READ = 4096  # rows read at once from data that may be larger than memory
+READ, NUMBERS = 4096, 2**26  # rows, and log weights, read at once from data that may be larger than memory
 _NUMBERS, _TENSORS = ("epoch", "num_done", "batches", "total", "best_value"), ("parameters", "first", "best")
 
 
@@ -218,11 +219,11 @@ def _copy(into: Iterable[Tensor], values: Iterable[Tensor]) -> None:
 def mean_log_likelihood(circuit: Circuit, data: Rows) -> float:
     """Mean of log p(x), or of log Z(w), over the rows; nats."""
     total = torch.zeros((), dtype=torch.float64)
-    for index in _share(torch.arange(len(data))).split(READ):
+    for index in share(torch.arange(len(data))).split(rows_at_once(circuit)):
         rows = _rows(data, index)
         log_z = circuit.log_partition(rows) if rows.is_floating_point() else circuit.log_likelihood(rows)
         total += log_z.double().sum().cpu()
-    return float(_summed([total])[0]) / len(data)
+    return float(summed([total])[0]) / len(data)
 
 
 @torch.no_grad()
@@ -243,7 +244,7 @@ def expected_counts(
     for count in counts:
         count.zero_()
     log_likelihood = torch.zeros((), dtype=torch.float64, device=circuit.device)
-    for part in _share(torch.arange(len(data)) if index is None else index).split(READ):
+    for part in share(torch.arange(len(data)) if index is None else index).split(rows_at_once(circuit)):
         first_row = 0
         for rows in circuit.chunks(_checked(circuit, _rows(data, part))):
             log_z = accumulate(circuit, tables, rows, counts)
@@ -252,7 +253,7 @@ def expected_counts(
             first_row += len(rows)
     for count, table in zip(counts, tables):
         count.mul_(table)
-    _summed([*counts, log_likelihood])
+    summed([*counts, log_likelihood])
     return counts, float(log_likelihood)
 
 
@@ -277,6 +278,11 @@ def maximise(circuit: Circuit, counts: list[Tensor], pseudocount: float, step: f
         own.lerp_(get_family(parameter.family or "categorical").maximise(own, count, pseudocount), step)
 
 
+def rows_at_once(circuit: Circuit) -> int:
+    """How many rows are read at once: fewer where there are many variables and categories."""
+    return min(READ, max(1, NUMBERS // (circuit.num_variables * circuit.num_categories)))
+
+
 def _rows(data: Rows, index: Tensor) -> Tensor:
     return data[index] if isinstance(data, Tensor) else torch.as_tensor(data[index.numpy()])
 
@@ -286,15 +292,3 @@ def _checked(circuit: Circuit, rows: Tensor) -> Tensor:
         check_log_weights(rows, circuit.num_variables, circuit.num_categories, circuit.dtype)
         return rows.to(circuit.device, circuit.dtype)
     return checked_values(rows, circuit.num_variables, circuit.num_categories).to(circuit.device)
-
-
-def _share(index: Tensor) -> Tensor:
-    """This process's part of the rows."""
-    return index[process_rank() :: torch.distributed.get_world_size()] if is_distributed() else index
-
-
-def _summed(tensors: list[Tensor]) -> list[Tensor]:
-    """The sum over all processes, in place."""
-    for tensor in tensors if is_distributed() else ():
-        torch.distributed.all_reduce(tensor)
-    return tensors

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import platform
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,22 @@ def chosen_device(name: str) -> torch.device:
     except (RuntimeError, AssertionError, NotImplementedError):
         raise TiramisuError(f"device {name!r} is not available here: use --device cpu") from None
     return device
+
+
+@contextlib.contextmanager
+def joined(device: str) -> Iterator[str]:
+    """Under `torchrun`, join the other processes; gives the device of this one."""
+    if not torch.distributed.is_available() or not torch.distributed.is_torchelastic_launched():
+        yield device
+        return
+    device = f"cuda:{os.environ['LOCAL_RANK']}" if device == "cuda" else device
+    if torch.device(device).type == "cuda":
+        torch.cuda.set_device(device)
+    torch.distributed.init_process_group("nccl" if torch.device(device).type == "cuda" else "gloo")
+    try:
+        yield device
+    finally:
+        torch.distributed.destroy_process_group()
 
 
 def check_outputs(options: Any) -> None:

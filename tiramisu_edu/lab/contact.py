@@ -24,19 +24,23 @@ def save_contact_sheet(path: str | Path, world: World, *, columns: int = 12, ste
 
     Args:
         path: the PNG.
-        world: its models are on the CPU; rows of models that it lacks are left out.
-        columns: pictures per row; real pictures and denoiser samples have two rows.
+        world: rows of models that it lacks are left out.
+        columns: pictures per row, at most half the test split; real pictures and denoiser samples have two rows.
         steps: of the denoiser's ancestral sampling.
         seed: of all samples.
     """
     real = world.images("test")[0][: 2 * columns]
+    columns = min(columns, len(real) // 2)
+    if columns == 0:
+        raise TiramisuError(f"{world.label} has one test picture: a sheet shows two or more")
     drawn = denoiser_samples(world.denoiser, real, steps=steps, seed=seed)
-    rows = {"real": real[:columns], "real ": real[columns:]}
-    rows |= {"denoiser": drawn[:columns], "denoiser ": drawn[columns:]}
+    rows = {"real": real[:columns], "real ": real[columns : 2 * columns]}
+    rows |= {"denoiser": drawn[:columns], "denoiser ": drawn[columns : 2 * columns]}
     rows["circuit"] = circuit_samples(world, real[:columns], nothing_known(real[:columns]), seed=seed)
     if world.tokenizer is not None:
-        rows["tokenizer"] = world.tokenizer.decode(world.tokenizer.encode(real[:columns]))
-    return save_sheet(path, rows, f"{world.name}: real pictures, samples, and the real pictures through the tokenizer")
+        codes = world.tokenizer.encode(real[:columns].to(world.device))
+        rows["tokenizer"] = world.tokenizer.decode(codes).cpu()
+    return save_sheet(path, rows, f"{world.label}: real pictures, samples, and the real pictures through the tokenizer")
 
 
 def rules_broken(world: World, *, count: int = 256, steps: int = 50, seed: int = 0) -> dict[str, float]:
@@ -63,11 +67,11 @@ def rules_broken(world: World, *, count: int = 256, steps: int = 50, seed: int =
 
 def denoiser_samples(denoiser: Denoiser, like: Tensor, *, steps: int = 50, seed: int = 0) -> Tensor:
     """Pictures from a denoiser alone, as many and of the shape of `like` (N, C, H, W)."""
-    schedule, parts = denoiser.schedule.respace(steps), []
+    schedule, parts, device = denoiser.schedule.respace(steps), [], next(denoiser.parameters()).device
     generators = [torch.Generator().manual_seed(1_000_003 * seed + n) for n in range(len(like))]
-    for first, part in zip(range(0, len(like), 64), torch.zeros_like(like).split(64)):
+    for first, part in zip(range(0, len(like), 64), torch.zeros_like(like, device=device).split(64)):
         own = generators[first : first + len(part)]
-        parts.append(ddpm(denoiser, schedule, part, nothing_known(part), generator=own))
+        parts.append(ddpm(denoiser, schedule, part, nothing_known(part), generator=own).cpu())
     return torch.cat(parts)
 
 

@@ -8,8 +8,9 @@ A model is read when it is first asked for, and checked against its SHA-256, so 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
@@ -19,6 +20,7 @@ from ..errors import TiramisuError, unknown_name
 from ..names import FOLDER, WEAK
 from ..steering.evidence import PixelCodebook
 from ..world import World, once
+from .common import chosen_device
 from .recipes.pixel_circuit import independent_pixels
 from .worlds import digits
 from .worlds.clothes import Clothes
@@ -135,3 +137,19 @@ def load(world_name: str, *, size: int | None = None, models: str | Path | None 
         weak = [name + WEAK for name, found in WORLDS.items() if found is SceneWorld]
         raise unknown_name("world", world_name, [*WORLDS, *weak, f"{FOLDER}PATH"])
     return kind(world_name)
+
+
+def worlds_of(options: Any, names: Sequence[str]) -> dict[str, World]:
+    """The worlds that a command names, by name; its size and models are of the folders among them.
+
+    Raises:
+        TiramisuError: as `load`; a size or models where no name is a folder's.
+    """
+    own = {"size": options.size, "models": options.models}
+    of_folders = any(name.startswith(FOLDER) for name in names)
+    return {name: load(name, **(own if name.startswith(FOLDER) or not of_folders else {})) for name in names}
+
+
+def world_of(options: Any) -> World:
+    """The world of a command about one, on the device that is asked for; see `worlds_of`."""
+    return worlds_of(options, [options.world])[options.world].to(chosen_device(options.device))

@@ -16,13 +16,15 @@ By Woodbury's identity and the matrix determinant lemma
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from typing import Self
 
 import torch
 from torch import Tensor
 
 from ..diffusion.noise import standard_normal
+from ..ranks import share, summed
 from .evidence import Moments, Observation
 from .patches import VARIANCE_FLOOR, PatchCodebook
 
@@ -49,8 +51,11 @@ class LowRankCodebook(PatchCodebook):
     def one_gaussian(cls, images: Tensor, rank: int) -> LowRankCodebook:
         """One Gaussian of whole pictures (N, C, S, S): a patch as large as the picture, with one code."""
         C, S, _ = images.shape[1:]
+        own = share(torch.arange(len(images))).split(256)
         start = PatchCodebook(torch.zeros(1, 1, C * S * S), torch.ones(1, 1, C * S * S), S, (C, S, S))
-        return cls.of(start, rank).maximise(images, images.new_ones(len(images), 1, 1), prior_weight=0.0)
+        start = start.to(images.device)
+        parts = ((images[rows], images.new_ones(len(rows), 1, 1)) for rows in own)
+        return cls.of(start, rank).maximise(parts, prior_weight=0.0)
 
     def tensors(self) -> dict[str, Tensor]:
         return {**super().tensors(), "factors": self.factors}
@@ -100,7 +105,7 @@ class LowRankCodebook(PatchCodebook):
         f = standard_normal(F.new_empty(*F.shape[:2], F.shape[-1], 1), generator)
         return values + self._join((F @ f)[..., 0].transpose(0, 1))
 
-    def maximise(self, images: Tensor, marginals: Tensor, *, prior_weight: float = 1.0) -> LowRankCodebook:
+    def maximise(self, parts: Iterable[tuple[Tensor, Tensor]], *, prior_weight: float = 1.0) -> Self:
         """M-step of means and covariances, weighted by the posterior of the codes; F and s2 then by principal axes.
 
             C = sum_n q_n (x_n - mu) (x_n - mu)^T / sum_n q_n,   S = s C s (s: 1 / standard deviation)
@@ -108,20 +113,26 @@ class LowRankCodebook(PatchCodebook):
 
         `prior_weight` samples of the position's own covariance are added to each code's.
         """
-        start = super().maximise(images, marginals, prior_weight=prior_weight)
-        rank, factors, variances = self.factors.shape[-1], [], []
-        for points, q, means in zip(self._cut(images), marginals.permute(1, 2, 0).to(images), start.means):
-            count, x = q.sum(-1)[:, None, None], points.double()
-            about = x - x.mean(0)
-            m = means.double() - x.mean(0)
-            second = (q.double()[:, None] * about.T) @ about  # (V, P, P)
-            first = (q.double() @ about)[:, :, None] * m[:, None, :]
-            scatter = second - first - first.mT + count * m[:, :, None] * m[:, None, :]
-            covariance = (scatter + prior_weight * about.T @ about / len(x)) / (count + prior_weight)
-            of_codes = principal_factors(covariance, rank)
-            factors.append(of_codes[0].to(images))
-            variances.append(of_codes[1].to(images))
-        return replace(self, means=start.means, variances=torch.stack(variances), factors=torch.stack(factors))
+        count, first = (torch.zeros_like(self.means, dtype=torch.float64) for _ in range(2))
+        second = torch.zeros(*self.means.shape, self.means.shape[-1]).to(first)  # (D, V, P, P)
+        for images, marginals in parts:
+            points, weights = self._cut(images).double(), marginals.permute(1, 2, 0).double()  # (D, N, P), (D, V, N)
+            count, first = count + weights.sum(-1, keepdim=True), first + weights @ points
+            for total, x, q in zip(second, points, weights):
+                total += (q[:, None] * x.T) @ x
+        summed([count, first, second])
+        means = torch.where(count > 1e-6, first / count.clamp_min(1e-6), self.means)
+        factors, variances = [], []
+        for n, s1, s2, m in zip(count[..., :1, None], first, second, means):
+            mean = s1.sum(0) / n.sum()
+            own = s2.sum(0) / n.sum() - mean[:, None] * mean
+            cross = s1[:, :, None] * m[:, None, :]
+            scatter = s2 - cross - cross.mT + n * m[:, :, None] * m[:, None, :]
+            of_codes = principal_factors((scatter + prior_weight * own) / (n + prior_weight), self.factors.shape[-1])
+            factors.append(of_codes[0])
+            variances.append(of_codes[1])
+        found = means.to(self.means), torch.stack(variances).to(self.means), torch.stack(factors).to(self.means)
+        return replace(self, means=found[0], variances=found[1], factors=found[2])
 
     def _loadings(self, seen: Observation, gain: Tensor) -> Tensor:
         """(D, V, P, R): how the posterior mean of a hidden pixel changes with f."""

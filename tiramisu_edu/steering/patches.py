@@ -11,6 +11,7 @@ in closed form. Partly known patches need nothing special.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
@@ -23,6 +24,7 @@ from ..circuits.clustering import kmeans
 from ..diffusion.noise import standard_normal
 from ..errors import EvidenceError, ImageError
 from ..files import save_safetensors
+from ..ranks import share, summed
 from .evidence import Codebook, Moments, Observation
 
 KIND, VERSION = "patch codebook", 1
@@ -92,24 +94,28 @@ class PatchCodebook(Codebook):
         points = to_patches(images, patch).transpose(0, 1)  # (D, N, P)
         centres, nearest = kmeans(points, num_codes, generator=generator, checkpoint=checkpoint)
         responsibility = torch.nn.functional.one_hot(nearest, num_codes).to(images)
-        start = cls(centres, torch.ones_like(centres), patch, shape)
-        return start.maximise(images, responsibility.permute(1, 0, 2))
+        start, own = cls(centres, torch.ones_like(centres), patch, shape), share(torch.arange(len(images)))
+        return start.maximise([(images[own], responsibility.permute(1, 0, 2)[own])])
 
-    def maximise(self, images: Tensor, marginals: Tensor, *, prior_weight: float = 1.0) -> PatchCodebook:
+    def maximise(self, parts: Iterable[tuple[Tensor, Tensor]], *, prior_weight: float = 1.0) -> PatchCodebook:
         """M-step: means and variances of the patches, weighted by the posterior of their codes.
 
         Args:
-            images: (N, C, H, W).
-            marginals: q, (N, D, V), p(z_j = v | image).
+            parts: images (N, C, H, W) with q (N, D, V), p(z_j = v | image), batch by batch; of this process's share.
             prior_weight: samples' worth of the position's own variance added to each code's.
         """
-        points = self._cut(images)
-        q = marginals.permute(1, 2, 0).to(points)  # (D, V, N)
-        count = q.sum(-1, keepdim=True)
-        means = torch.where(count > 1e-6, q @ points / count.clamp_min(1e-6), self.means)
-        square = q @ points**2 - 2 * means * (q @ points) + means**2 * count
-        own = points.var(1, correction=0)[:, None]
-        variances = (square.clamp_min(0) + prior_weight * own) / (count + prior_weight)
+        count, first, second = (torch.zeros_like(self.means, dtype=torch.float64) for _ in range(3))
+        for images, marginals in parts:
+            points = self._cut(images)
+            q = marginals.permute(1, 2, 0).to(points)  # (D, V, N)
+            count, first, second = count + q.sum(-1, keepdim=True), first + q @ points, second + q @ points**2
+        summed([count, first, second])
+        means = torch.where(count > 1e-6, first / count.clamp_min(1e-6), self.means)
+        square = second - 2 * means * first + means**2 * count
+        total = count.sum(1, keepdim=True)  # all codes together: the position's own variance
+        own = second.sum(1, keepdim=True) / total - (first.sum(1, keepdim=True) / total) ** 2
+        variances = (square.clamp_min(0) + prior_weight * own.clamp_min(0)) / (count + prior_weight)
+        means, variances = means.to(self.means), variances.to(self.means)
         return PatchCodebook(means, variances.clamp_min(VARIANCE_FLOOR), self.patch, self.shape)
 
     def log_noisy(self, seen: Observation) -> Tensor:

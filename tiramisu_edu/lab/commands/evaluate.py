@@ -6,17 +6,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...names import PAPER_MASKS, WORLDS
-from .options import option
+from .options import WorldOptions, option
 
 HELP = "compare samplers with and without a guide"
 METHODS = ("ddim", "ddim+difference", "replacement", "replacement+difference", "copaint", "copaint+difference")
 
 
 @dataclass(frozen=True)
-class Options:
+class Options(WorldOptions):
     """Of `tiramisu-edu evaluate`."""
 
-    worlds: tuple[str, ...] = option(("digits",), f"of {', '.join(WORLDS)}", metavar="A,B")
+    worlds: tuple[str, ...] = option(("digits",), f"of {', '.join(WORLDS)}, folder:PATH", metavar="A,B")
     masks: tuple[str, ...] = option(PAPER_MASKS, "mask layouts", metavar="A,B")
     methods: tuple[str, ...] = option(METHODS, "sampler, sampler+guide, sampler+guide@0.2", metavar="A,B")
     steps: tuple[int, ...] = option((25,), "denoising steps; several give a frontier", metavar="T,T")
@@ -26,10 +26,9 @@ class Options:
     eta: float | None = option(None, "0: deterministic, 1: the noise of DDPM; None: the sampler's own")
     split: str = option("test", "tune on validation only", choices=("validation", "test"))
     dtype: str = option("float32", "of the denoising network", choices=("float32", "bfloat16"))
-    measure: str = option("lpips", "what the tables compare; the CSV has all of them")
+    measure: str | None = option(None, "what the tables compare; None: LPIPS, or MSE where a world has none")
     workers: int = option(1, "processes that share the cells; or use torchrun")
-    device: str = option("cpu", "cpu, cuda, cuda:1, mps")
-    threads: int = option(1, "of the processor; 0: as PyTorch chooses")
+    device: str = option("cpu", "cpu, cuda, mps; cuda:0,cuda:1: several share the cells")
     out: Path = option(Path("out/evaluation"), "folder; a stopped run goes on there", writes="folder")
 
 
@@ -42,9 +41,9 @@ def run(options: Options) -> int:
     from ..evaluation.report import planned_cells, report
     from ..evaluation.runner import run_cells
 
-    device = chosen_device(options.device)
-    if options.dtype == "bfloat16" and (slower := bfloat16_slowdown(device)) > 1.5:
-        print(f"note: a matrix product in bfloat16 takes {slower:.0f} times as long as in float32 here", flush=True)
+    slowest = max(bfloat16_slowdown(chosen_device(name)) for name in options.device.split(","))
+    if options.dtype == "bfloat16" and slowest > 1.5:
+        print(f"note: a matrix product in bfloat16 takes {slowest:.0f} times as long as in float32 here", flush=True)
     cells = planned_cells(options)
     many = f"{len(cells)} cells of {options.images} images"
     print(f"{many}; results in {options.out} (a stopped run goes on where it was)", flush=True)

@@ -7,16 +7,16 @@ from pathlib import Path
 from typing import Any
 
 from ...names import WORLDS
-from .options import option
+from .options import WorldOptions, option
 
 HELP = "one picture from several, each ruling its region"
 
 
 @dataclass(frozen=True)
-class Options:
+class Options(WorldOptions):
     """Of `tiramisu-edu fuse`."""
 
-    world: str = option("faces", f"one of {', '.join(WORLDS)}")
+    world: str = option("faces", f"one of {', '.join(WORLDS)}, or folder:PATH")
     reference: tuple[Path, ...] | None = option(
         None, "pictures to fuse; None: pairs of held-out images", nargs="+", metavar="FILE"
     )
@@ -28,8 +28,6 @@ class Options:
     sampler: str = option("ddim", "that carries the guide")
     num_inference_steps: int = option(25, "denoising steps", metavar="T")
     seed: int = option(0, "of pairs and noise")
-    device: str = option("cpu", "cpu, cuda, cuda:1, mps")
-    threads: int = option(1, "of the processor; 0: as PyTorch chooses")
     json: Path | None = option(None, "also write the numbers to FILE", metavar="FILE", writes="file")
     out: Path = option(Path("out/fuse.png"), "the sheet; each completed picture goes beside it", writes="picture")
 
@@ -41,16 +39,15 @@ def run(options: Options) -> int:
 
     from ...fusion import fuse
     from ...steering.layouts import LAYOUTS
-    from ..common import chosen_device, completed_paths, save_completed, write_json
+    from ..common import completed_paths, save_completed, write_json
     from ..evaluation.sheet import save_sheet
     from ..references import pasted, read_regions, reference_groups
-    from ..zoo import load
+    from ..zoo import world_of
 
-    device, levels = chosen_device(options.device), options.coherence
-    world = load(options.world).to(device)
+    world, levels = world_of(options), options.coherence
     groups = reference_groups(world, options.reference, options.pairs, seed=options.seed)
     regions = read_regions(options.regions, (groups[0].shape[2], groups[0].shape[3]))
-    ruled = options.regions if options.regions in LAYOUTS else regions.to(device)
+    ruled = options.regions if options.regions in LAYOUTS else regions.to(world.device)
     settings: dict[str, Any] = {"model": options.model, "num_images": options.images, "sampler": options.sampler}
     settings["num_inference_steps"] = options.num_inference_steps
     copies = range(1, options.images + 1)
@@ -61,7 +58,7 @@ def run(options: Options) -> int:
         drawn: list[torch.Tensor] = []
         for level in levels:
             generator = torch.Generator().manual_seed(options.seed + number)
-            found = fuse(world, references.to(device), ruled, level, generator=generator, **settings)
+            found = fuse(world, references.to(world.device), ruled, level, generator=generator, **settings)
             drawn.append(found.images.cpu())
             if not report:
                 tqdm.write("pair  coherence  log Z of all demands  contradiction (nats)")
@@ -73,7 +70,7 @@ def run(options: Options) -> int:
             shown = [pasted(references, regions)] + [images[copy : copy + 1] for images in drawn]
             line = torch.cat([references, *(x.expand(1, *references.shape[1:]) for x in shown)])
             rows[f"pair {number}\n{middle:+.1f} nats" + " " * copy] = line
-    title = f"{options.world}: references, their regions, then coherence " + ", ".join(f"{x:g}" for x in levels)
+    title = f"{world.label}: references, their regions, then coherence " + ", ".join(f"{x:g}" for x in levels)
     print(f"picture: {save_sheet(options.out, rows, f'{title}; nats at {levels[len(levels) // 2]:g}')}")
     write_json(options.json, {"fusions": report})
     return 0

@@ -6,17 +6,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...names import GUIDES, SAMPLERS, WORLDS
-from .options import option
+from .options import WorldOptions, option
 
 HELP = "fill in the hidden part of images"
 
 
 @dataclass(frozen=True)
-class Options:
+class Options(WorldOptions):
     """Of `tiramisu-edu inpaint`."""
 
     world: str = option("faces", f"one of {', '.join(WORLDS)}, or folder:PATH")
-    size: int | None = option(None, "of a folder's pictures: 32, 64, 128, ...; None: 64")
     guide: str = option("difference", f"one of {', '.join(GUIDES)}")
     num_inference_steps: int = option(25, "denoising steps", metavar="T")
     guided_fraction: float | None = option(
@@ -26,8 +25,6 @@ class Options:
     )
     eta: float | None = option(None, "0: deterministic, 1: the noise of DDPM; None: the sampler's own")
     seed: int = option(0, "of image choice, noise and intervals")
-    device: str = option("cpu", "cpu, cuda, cuda:1, mps")
-    threads: int = option(1, "of the processor; 0: as PyTorch chooses")
     json: Path | None = option(None, "also write the numbers to FILE", metavar="FILE", writes="file")
     image: Path | None = option(None, "a picture; default: held-out images", metavar="FILE")
     mask: str = option("left", "a layout or a picture, white = fill in", metavar="NAME|FILE")
@@ -40,17 +37,16 @@ def run(options: Options) -> int:
     """Complete the images with the plain and the steered sampler and with the circuit alone; print and draw it all."""
     from ...diffusion.samplers import get_sampler
     from ...methods import make_guide
-    from ..common import chosen_device, completed_paths, save_completed, write_json
+    from ..common import completed_paths, save_completed, write_json
     from ..evaluation.comparison import Completed, circuit_samples, run_method
     from ..evaluation.measures import measure
     from ..evaluation.sheet import save_sheet
     from ..own_photo import complete_own
     from ..repair import comparison, repair_cases, sheet_rows
-    from ..zoo import load
+    from ..zoo import world_of
 
     get_sampler(options.sampler)
-    device = chosen_device(options.device)
-    world = load(options.world, size=options.size).to(device)
+    world = world_of(options)
     guide = make_guide(options.guide, world, fraction=options.guided_fraction)  # what is missing shows before the work
     if options.image is not None:
         return complete_own(world, options)
@@ -59,7 +55,7 @@ def run(options: Options) -> int:
     print(f"world {options.world}, seed {options.seed}, {len(cases.images)} images, mask {options.mask}")
 
     shared = ("sampler", "num_inference_steps", "guided_fraction", "eta", "seed")
-    settings = {name: getattr(options, name) for name in shared} | {"device": device}
+    settings = {name: getattr(options, name) for name in shared} | {"device": world.device}
     methods, steered = {options.sampler: run_method(world, cases, guide="none", **settings)}, options.guide != "none"
     name = f"{options.sampler} + {options.guide}"
     if steered:
@@ -77,7 +73,7 @@ def run(options: Options) -> int:
         )
         report["guide_share"] = {"as_run": share, "at_20_percent": fifth}
     print(save_completed(completed, methods[name if steered else options.sampler].images))
-    title = f"{options.world}, mask {Path(options.mask).name}, {options.num_inference_steps} steps, seed {options.seed}"
+    title = f"{world.label}, mask {Path(options.mask).name}, {options.num_inference_steps} steps, seed {options.seed}"
     print(f"picture: {save_sheet(options.out, sheet_rows(cases, methods, measured), title)}")
     write_json(options.json, report)
     return 0

@@ -6,7 +6,7 @@ bounds, by the name of its option.
 
 import argparse
 import re
-from dataclasses import MISSING, field, fields
+from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from types import NoneType
 from typing import Any, NoReturn, get_args, get_origin, get_type_hints
@@ -23,6 +23,9 @@ BOUNDS: dict[str, tuple[float, float]] = {
     "steps": (1, 1000),
     "num_inference_steps": (1, 1000),
     "images": (1, 10_000),
+    "minutes": (0, 100_000),
+    "num_latents": (1, 65_536),
+    "patch": (1, 256),
     "batch": (1, 10_000),
     "pairs": (1, 1000),
     "size": (8, 1024),
@@ -30,7 +33,7 @@ BOUNDS: dict[str, tuple[float, float]] = {
     "guided_fraction": (0, 1),
     "coherence": (0, 1),
 }
-OWN = ("writes", "may_be_empty")  # what a field says of itself that argparse does not know
+OWN = ("writes", "may_be_empty", "at_most")  # what a field says of itself that argparse does not know
 
 
 class Parser(argparse.ArgumentParser):
@@ -47,9 +50,19 @@ def option(default: Any = MISSING, help: str = "", **more: Any) -> Any:
         default: its value where it is not given.
         help: for the parser.
         more: choices, metavar and nargs of argparse; writes = "picture", "file" or "folder", for a path of the
-            results; may_be_empty, for a list.
+            results; may_be_empty, for a list; at_most, for a number that may be larger than elsewhere.
     """
     return field(default=default, metadata={"help": help, **more})
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorldOptions:
+    """What every command about worlds takes; `zoo.worlds_of` reads it."""
+
+    size: int | None = option(None, "of a folder's pictures: 32, 64, 128, ...; None: 64")
+    models: Path | None = option(None, "folder of a folder's models; None: PATH-models-SIZE beside it", metavar="DIR")
+    device: str = option("cpu", "cpu, cuda, cuda:1, mps")
+    threads: int = option(1, "of the processor; 0: as PyTorch chooses")
 
 
 def add_options(parser: argparse.ArgumentParser, kind: type) -> None:
@@ -94,6 +107,7 @@ def _parsed(f: Any, element: type, text: str) -> Any:
     if not re.fullmatch(NUMBER[element], text.strip(), re.ASCII | re.IGNORECASE):
         raise TiramisuError(f"{_flag(f)} takes {WORDS[element]}, not {text[:40]!r}")
     low, high = BOUNDS[f.name]
+    high = f.metadata.get("at_most", high)
     if not low <= float(text) <= high:  # of any length, which int would refuse
         raise TiramisuError(f"{_flag(f)} must lie in [{low:,}, {high:,}], not {text[:40]}")
     return element(text)

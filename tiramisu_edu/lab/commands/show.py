@@ -6,22 +6,21 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...names import PAPER_MASKS, WORLDS
-from .options import option
+from .options import WorldOptions, option
 
 HELP = "a world's pictures, what masks leave visible, the circuit's weight"
 
 
 @dataclass(frozen=True)
-class Options:
+class Options(WorldOptions):
     """Of `tiramisu-edu show`."""
 
     what: str = option(
         help="pictures; masks; the weight of the circuit's correction by noise level",
         choices=("sheet", "visibility", "strength"),
     )
-    worlds: tuple[str, ...] = option(("faces",), f"of {', '.join(WORLDS)}", metavar="A,B")
+    worlds: tuple[str, ...] = option(("faces",), f"of {', '.join(WORLDS)}, folder:PATH", metavar="A,B")
     seed: int = option(0, "of samples and noise")
-    threads: int = option(1, "of the processor; 0: as PyTorch chooses")
     out: Path | None = option(None, "the picture; None: in out/, named after what it shows", writes="picture")
 
 
@@ -29,15 +28,17 @@ def run(options: Options) -> int:
     """Draw one picture for the worlds asked for, and print what it cannot show."""
     from ...errors import TiramisuError
     from .. import contact, strength
-    from ..zoo import load
+    from ..common import chosen_device
+    from ..zoo import worlds_of
 
-    worlds = [load(name) for name in options.worlds]
+    device = chosen_device(options.device)
+    worlds = [world.to(device) for world in worlds_of(options, options.worlds).values()]
     if options.what == "visibility":
         masks = [mask for mask in PAPER_MASKS if mask != "wide"]  # wide is drawn anew for each picture
         print("\n".join(contact.visibility_table(world, masks).markdown() for world in worlds))
         return 0
     if options.what == "strength":
-        found = {world.name: strength.strength_of_difference(world) for world in worlds}
+        found = {world.label: strength.strength_of_difference(world) for world in worlds}
         print("world      t/T  weight of the circuit's correction")
         for name, columns in found.items():
             print("\n".join(f"{name:8} {t:5.3f}  {w:6.3f}" for t, w in zip(columns["time"], columns["weight"])))
@@ -46,7 +47,7 @@ def run(options: Options) -> int:
         if len(worlds) > 1:
             raise TiramisuError("a contact sheet shows one world: give --worlds one name")
         (world,) = worlds
-        path = contact.save_contact_sheet(options.out or f"out/sheet_{world.name}.png", world, seed=options.seed)
+        path = contact.save_contact_sheet(options.out or f"out/sheet_{world.label}.png", world, seed=options.seed)
         if world.scene is not None:
             for kind, share in contact.rules_broken(world, seed=options.seed).items():
                 print(f"{kind:20} {share:6.1%} of 256 pictures break a rule in the judge's reading")

@@ -2,42 +2,40 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ...names import SCALES, WORLDS
-from .options import option
+from .options import WorldOptions, option
 
 HELP = "make the models of a world again"
 
 
 @dataclass(frozen=True)
-class Options:
+class Options(WorldOptions):
     """Of `tiramisu-edu train`."""
 
     world: str = option(help=f"one of {', '.join(WORLDS)}, or folder:PATH, pictures of your own")
-    part: str = option("all", "one file, such as denoiser, denoiser_weak or circuit")
+    part: str = option("all", "denoiser, denoiser_weak, circuit (with its codebook), tokenizer, codes, ...")
     scale: str = option(
         "laptop", "toy: seconds, to see it work; laptop: as shipped; gpu: hours on one GPU; paper: days", choices=SCALES
     )
     seed: int = option(0, "of initial weights and batches")
-    device: str = option("cpu", "of denoisers: cpu, cuda, cuda:1")
-    size: int | None = option(None, "of a folder's pictures: 32, 64, 128, ...; None: 64")
+    steps: int | None = option(None, "of denoiser and tokenizer; None: as the scale says", at_most=10**8)
+    minutes: float | None = option(None, "that each part takes at most; None: no limit")
+    images: int | None = option(None, "of the training split; None: as the scale says", at_most=10**8)
+    num_latents: int | None = option(None, "states of a latent of the circuits; None: as the scale says", metavar="K")
+    patch: int | None = option(None, "side of the circuit's patches in pixels; None: 4")
     source: Path | None = option(None, "of clothes: a folder with all of Fashion-MNIST; None: the 7000 pictures here")
-    threads: int = option(1, "of the processor; 0: as PyTorch chooses")
-    out: Path | None = option(
-        None,
-        "folder to write to; None: the package's data folder, or PATH-models-SIZE beside a folder",
-        writes="folder",
-    )
+    out: Path | None = option(None, "folder for WORLD/...; None: the data folder; not of a folder", writes="folder")
 
 
 def run(options: Options) -> int:
     """Train the parts asked for, each from its checkpoint where it was stopped, and renew the checksums."""
-    from ..common import chosen_device
-    from ..recipes.parts import Request, make
+    from ..common import chosen_device, joined
+    from ..recipes.parts import make
 
-    chosen_device(options.device)
-    asked = options.world, options.scale, options.seed, options.device, options.size, options.out, options.source
-    make(Request(*asked), options.part)
+    with joined(options.device) as device:
+        chosen_device(device)
+        make(replace(options, device=device))
     return 0

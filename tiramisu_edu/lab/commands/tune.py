@@ -7,17 +7,17 @@ from pathlib import Path
 from typing import Any
 
 from ...names import PAPER_MASKS, SAMPLERS, WORLDS
-from .options import option
+from .options import WorldOptions, option
 
 HELP = "choose options of samplers and guides on validation images"
 TUNED = tuple(name for name in SAMPLERS if name not in ("ddim", "ddpm"))
 
 
 @dataclass(frozen=True)
-class Options:
+class Options(WorldOptions):
     """Of `tiramisu-edu tune`."""
 
-    world: str = option(help=f"one of {', '.join(WORLDS)}")
+    world: str = option(help=f"one of {', '.join(WORLDS)}, or folder:PATH")
     samplers: tuple[str, ...] = option(TUNED, "each with eight tries", metavar="A,B", may_be_empty=True)
     guides: tuple[str, ...] = option(
         (), "latent, difference-kernel; eight tries each too", metavar="A,B", may_be_empty=True
@@ -25,54 +25,55 @@ class Options:
     masks: tuple[str, ...] = option(PAPER_MASKS, "mask layouts", metavar="A,B")
     steps: int = option(12, "denoising steps")
     images: int = option(16, "validation images, each under each mask")
-    measure: str = option("lpips", "what is best")
+    measure: str | None = option(None, "what is best; None: LPIPS, or MSE where the world has none")
     seed: int = option(0, "of image choice and noise")
-    device: str = option("cpu", "cpu, cuda, cuda:1, mps")
-    threads: int = option(1, "of the processor; 0: as PyTorch chooses")
-    out: Path | None = option(None, "folder for WORLD/samplers.json; None: the data folder", writes="folder")
+    out: Path | None = option(None, "folder for WORLD/samplers.json; None: beside the models", writes="folder")
 
 
 def run(options: Options) -> int:
     """Try all candidates, print them, and write samplers.json or guides.json beside the world's models."""
     from ...checkpoint import Checkpoint
-    from ...datafiles import data_root, write_checksums
+    from ...datafiles import write_checksums
     from ...errors import TiramisuError, unknown_name
     from ...masks import MASKS
-    from ..common import check_place, chosen_device
-    from ..evaluation.measures import MEASURES
+    from ..common import check_place
+    from ..evaluation.measures import MEASURES, chosen_measure
     from ..evaluation.tuning import CANDIDATES, GRIDS, GUIDE_GRIDS, save_tuned, tune, tuning_request
-    from ..zoo import load
+    from ..zoo import world_of
 
     asked = [
         ("sampler", options.samplers, GRIDS),
         ("guide", options.guides, GUIDE_GRIDS),
         ("mask", options.masks, MASKS),
     ]
-    for what, names, allowed in [*asked, ("measure", (options.measure,), MEASURES)]:
+    for what, names, allowed in asked:
         for name in names:
             if name not in allowed:
                 raise unknown_name(f"{what} to tune" if allowed in (GRIDS, GUIDE_GRIDS) else what, name, allowed)
     if not options.samplers + options.guides:
         raise TiramisuError("--samplers and --guides are both empty: name one to tune")
-    device = chosen_device(options.device)
-    world, folder = load(options.world).to(device), (options.out or data_root()) / options.world
+    world = world_of(options)
+    measure, folder = chosen_measure(options.measure, [world]), world.tuned_folder
+    if options.out is not None:
+        folder = options.out / world.label
     check_place(folder, "folder")
-    shared: dict[str, Any] = {name: getattr(options, name) for name in ("steps", "images", "seed")} | {"device": device}
+    shared: dict[str, Any] = {name: getattr(options, name) for name in ("steps", "images", "seed")}
+    shared |= {"device": world.device, "measure_name": measure}
     kept = shared["checkpoint"] = Checkpoint(folder / ".tune.checkpoint", tuning_request(options, world))
     many = f"{options.images} validation images x {len(options.masks)} masks, {options.steps} steps"
     print(f"{many}, {CANDIDATES} tries each; a stopped run goes on where it was")
     found = {}
     for name in options.samplers + options.guides:
-        found[name] = tune(world, name, options.masks, measure_name=options.measure, **shared)
+        found[name] = tune(world, name, options.masks, **shared)
         for candidate, value in found[name]["tried"]:
             mark = "<-" if candidate == found[name]["options"] else ""
             number = "not finite" if value is None else f"{value:.4f}"
-            print(f"{name:17} {MEASURES[options.measure].title} {number}  {candidate} {mark}", flush=True)
+            print(f"{name:17} {MEASURES[measure].title} {number}  {candidate} {mark}", flush=True)
     for path, names in ((folder / "samplers.json", options.samplers), (folder / "guides.json", options.guides)):
         if names:  # at the end, so that a guide is tuned on the same sampler however often the run was stopped
             save_tuned(path, {name: found[name] for name in names})
             print(f"written: {path}")
-    if options.out is None:
+    if options.out is None and world.listed:
         write_checksums()
     kept.remove()
     return 0

@@ -24,6 +24,7 @@ from ...diffusion.samplers import get_sampler
 from ...errors import FileError, TiramisuError
 from ...files import load_safetensors, save_safetensors
 from ...methods import check_guide_name
+from ...names import FOLDER
 from ...world import World
 from ..zoo import load
 from .comparison import Cases, make_cases, run_method
@@ -93,6 +94,7 @@ class Cell:
         split: "test", or "validation" for tuning.
         eta: 0 is deterministic DDIM, 1 has the noise of DDPM; None is the sampler's own choice.
         dtype: of the denoising network, "float32" or "bfloat16"; everything else is computed in float32.
+        size, models: of a folder, as `load` takes them.
     """
 
     world: str
@@ -104,6 +106,12 @@ class Cell:
     split: str = "test"
     eta: float | None = None
     dtype: str = "float32"
+    size: int | None = None
+    models: str | None = None
+
+    def load(self) -> World:
+        """Its world; nothing is read yet."""
+        return load(self.world, size=self.size, models=self.models)
 
     @property
     def name(self) -> str:
@@ -198,7 +206,7 @@ def load_cell(folder: str | Path, cell: Cell) -> CellResult | None:
         tensors, facts = load_safetensors(path, kind=KIND, version=VERSION)
     except FileError:
         return None
-    if facts.get("origin") != origin_of(load(cell.world), cell):
+    if facts.get("origin") != origin_of(cell.load(), cell):
         return None
     metrics = {name.removeprefix("metric."): values for name, values in tensors.items() if name.startswith("metric.")}
     costs = [float(facts[name]) for name in COSTS]
@@ -210,8 +218,10 @@ def load_cell(folder: str | Path, cell: Cell) -> CellResult | None:
 def digest(cell: Cell, root: Path) -> str:
     """SHA-256 of a cell, the listed digests of its data files and the tuned options of its parts, for the file's name.
 
-    Read once a process for each cell and data folder `root`.
+    Read once a process for each cell and data folder `root`. Of a folder's cells only the settings.
     """
+    if cell.world.startswith(FOLDER):
+        return hashlib.sha256(json.dumps(dataclasses.asdict(cell), sort_keys=True).encode()).hexdigest()
     world = cell.world.partition("-")[0]
     unread = tuple(f"{world}/{prefix}" for prefix in not_read(cell.method.guide))
     files = {

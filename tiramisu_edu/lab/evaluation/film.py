@@ -51,7 +51,7 @@ def save_film(path: str | Path, world: World, case: Cases, method: Method, steps
         f"{method.base}\nx_t": (blank, base, "x_t", blank),
         "its denoiser": (blank, base, "denoiser", base.images),
     }
-    title = f"{world.name}, {steps} steps, seed {seed}: truth and what is given, then step by step, then the result"
+    title = f"{world.label}, {steps} steps, seed {seed}: truth and what is given, then step by step, then the result"
     return save_sheet(path, {label: _row(*row) for label, row in rows.items()}, title)
 
 

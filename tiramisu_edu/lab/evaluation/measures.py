@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from torch import Tensor
 
+from ...errors import TiramisuError, unknown_name
 from ...world import World
 from ..worlds.factors import violations
 from .comparison import Cases
 from .factors import determined
-from .metrics import hidden_mse, hidden_psnr, hidden_ssim, label_agreement
-from .perceptual import feature_distance, perceptual_metric
+from .metrics import hidden_mse, hidden_psnr, hidden_seam, hidden_ssim, label_agreement
+from .perceptual import feature_distance, official_weights, perceptual_metric
 
 
 class Measure(NamedTuple):
@@ -31,13 +33,49 @@ MEASURES: dict[str, Measure] = {
     "features": Measure("feature distance", True),
     "psnr": Measure("hidden-pixel PSNR, dB", False),
     "ssim": Measure("hidden-pixel SSIM", False),
+    "seam": Measure("jump at the border", True),
 }
 
 
-def measure(world: World, images: Tensor, cases: Cases) -> dict[str, Tensor]:
-    """All measures that the world has, in the order of `MEASURES`: name -> (B,) float64.
+def chosen_measure(name: str | None, worlds: Iterable[World]) -> str:
+    """The measure that tables compare: the one asked for, else LPIPS, or the hidden MSE where a world has no LPIPS.
 
-    `determined` and `violations` need a procedural world, `agreement` one with labels, perceptual measures a judge.
+    Raises:
+        TiramisuError: there is no such measure, or one of the worlds has none.
+    """
+    if name is not None and name not in MEASURES:
+        raise unknown_name("measure", name, MEASURES)
+    has = {world.label: measures_of(world) for world in worlds}
+    if name is None:
+        return "lpips" if all("lpips" in own for own in has.values()) else "mse"
+    for label, own in has.items():
+        if name not in own:
+            raise TiramisuError(f"{label} has no {name}, which {NEEDS[name]}: choose one of {', '.join(own)}")
+    return name
+
+
+NEEDS = dict.fromkeys(("determined", "violations"), "needs a drawn world") | {
+    "agreement": "needs labels",
+    "features": "needs a judge",
+    "lpips": "needs a judge or AlexNet's weights (`tiramisu-edu doctor` says how to get them)",
+}
+
+
+def measures_of(world: World) -> list[str]:
+    """The measures that a world has, in the order of `MEASURES`.
+
+    `determined` and `violations` need a procedural world, `agreement` one with labels, `features` a judge, LPIPS a
+    judge or AlexNet.
+    """
+    judge, drawn = "judge" in world.parts, world.scene is not None
+    has = {"determined": drawn, "violations": drawn, "agreement": judge and not drawn, "features": judge}
+    has["lpips"] = judge or official_weights() is not None
+    return [name for name in MEASURES if has.get(name, True)]
+
+
+def measure(world: World, images: Tensor, cases: Cases) -> dict[str, Tensor]:
+    """All measures that the world has, see `measures_of`: name -> (B,) float64.
+
     `determined` is NaN where the visible factors determine none of the hidden ones.
 
     Args:
@@ -50,9 +88,11 @@ def measure(world: World, images: Tensor, cases: Cases) -> dict[str, Tensor]:
         "mse": hidden_mse(images, truth, known),
         "psnr": hidden_psnr(images, truth, known),
         "ssim": hidden_ssim(images, truth, known),
+        "seam": hidden_seam(images, truth, known),
     }
-    if judge is not None:
+    if "lpips" in (own := measures_of(world)):
         found["lpips"] = perceptual_metric(judge).distance(images, truth)
+    if judge is not None:
         found["features"] = feature_distance(judge, images, truth)
     if judge is not None and world.scene is not None:
         read, model = judge.read(images), world.scene.model
@@ -60,9 +100,11 @@ def measure(world: World, images: Tensor, cases: Cases) -> dict[str, Tensor]:
         found["violations"] = violations(model, read)
     elif judge is not None:
         found["agreement"] = label_agreement(judge, images, cases.labels)
-    return {name: found[name] for name in MEASURES if name in found}
+    return {name: found[name] for name in own}
 
 
 def lpips_name(world: World) -> str:
     """Whose features LPIPS compares in this world; every table prints it."""
-    return perceptual_metric(world.judge).name
+    if "lpips" not in measures_of(world):
+        return "no LPIPS, for there is no judge and no AlexNet on disk"
+    return perceptual_metric(world.judge if "judge" in world.parts else None).name

@@ -68,6 +68,28 @@ def hidden_ssim(images: Tensor, truth: Tensor, known: Tensor) -> Tensor:
     return (ssim * hidden).flatten(1).sum(1) / hidden.flatten(1).sum(1)
 
 
+def hidden_seam(images: Tensor, truth: Tensor, known: Tensor) -> Tensor:
+    """How visible the border of the hidden part is: the jump across it over the jump that is there in truth.
+
+    seam_b = sqrt( sum_{(p, q)} |x_p - x_q|^2 / sum_{(p, q)} |truth_p - truth_q|^2 )
+
+    over all neighbours p, q below or beside each other of which one is known and one hidden.
+
+    Args and Raises: as `hidden_mse`.
+    Returns: (B,) float64; 1 for a border as in the true picture, more for a visible one.
+    """
+    hidden = _checked_hidden(images, truth, known)[:, :1]
+
+    def jumps(x: Tensor) -> Tensor:
+        total = torch.zeros(len(x), dtype=torch.float64)
+        for axis in (2, 3):
+            border = hidden.narrow(axis, 1, x.shape[axis] - 1) ^ hidden.narrow(axis, 0, x.shape[axis] - 1)
+            total += (x.double().diff(dim=axis).square() * border).flatten(1).sum(1)
+        return total
+
+    return ((jumps(images) + 1e-9) / (jumps(truth) + 1e-9)).sqrt()
+
+
 def label_agreement(judge: Judge, images: Tensor, states: Tensor) -> Tensor:
     """Share of the factors that the judge reads in the completed image as they are in the true one.
 

@@ -15,8 +15,7 @@ from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
-from ...datafiles import data_path
-from ...files import sha256
+from ...datafiles import digest_of
 from ...world import World
 from ..worlds.folder import FolderWorld
 from .perceptual import official_weights
@@ -42,7 +41,7 @@ def origin(world: World, sampler: str, guide: str) -> dict[str, Any]:
     """
     unread = not_read(guide)
     files = {name: sha for name, sha in file_digests(world).items() if not name.partition("/")[2].startswith(unread)}
-    options = [tuned(world.models / "samplers.json", sampler), tuned(world.models / "guides.json", guide)]
+    options = [world.sampler_options.get(sampler), world.guide_options.get(guide)]
     return {"files": files, "options": options, "sources": sources_digest()}
 
 
@@ -63,29 +62,18 @@ def file_digests(world: World) -> dict[str, str]:
 
     Of a folder of pictures each split has one, over the names and contents of its pictures.
     """
-    folders = dict.fromkeys([world.models, data_path(world.name)])  # the second one: tables of a weak world
+    folders = dict.fromkeys([world.models, world.tuned_folder])
     paths = [path for folder in folders for path in sorted(folder.glob("*.safetensors"))]
     if weights := official_weights():
         paths.append(weights)
-    found = {f"{path.parent.name}/{path.name}": _digest_of(path) for path in paths}
+    found = {f"{path.parent.name}/{path.name}": digest_of(path) for path in paths}
     if isinstance(world, FolderWorld):
         for split, files in world.pictures.files.items():
-            content = [[file.relative_to(world.pictures.folder).as_posix(), _digest_of(file)] for file in files]
+            content = [[file.relative_to(world.pictures.folder).as_posix(), digest_of(file)] for file in files]
             found[f"{world.pictures.folder.name}/{split} pictures"] = hashlib.sha256(
                 json.dumps(content).encode()
             ).hexdigest()
     return found
-
-
-def _digest_of(path: Path) -> str:
-    """SHA-256 of a file, read again where its time or size has changed."""
-    facts = path.stat()
-    return _read_digest(path, facts.st_mtime_ns, facts.st_size)
-
-
-@cache
-def _read_digest(path: Path, time: int, size: int) -> str:
-    return sha256(path)
 
 
 @cache

@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ...errors import FileError, ImageError
+from ...errors import FileError, ImageError, TiramisuError
 from ...files import sha256
 from ..worlds.judge import Judge
 
@@ -50,21 +50,24 @@ def official_weights(folder: str | Path | None = None) -> Path | None:
     return next(iter(sorted(folder.glob("alexnet-*.pth"))), None)
 
 
-def perceptual_metric(judge: Judge, folder: str | Path | None = None) -> Perceptual:
+def perceptual_metric(judge: Judge | None, folder: str | Path | None = None) -> Perceptual:
     """LPIPS with AlexNet where torchvision's weights are on disk, otherwise the same formula on the judge's layers.
 
     Args:
-        judge: the world's judge.
+        judge: the world's judge; None where it has none, which leaves AlexNet.
         folder: where the weights would be, see `official_weights`. Nothing is downloaded.
 
     Raises:
         FileError: for a weights file that is not whole.
+        TiramisuError: there is neither a judge nor a weights file.
     Source: Zhang, Isola, Efros, Shechtman, Wang, The Unreasonable Effectiveness of Deep Features as a Perceptual
         Metric, CVPR 2018, equation 1; the `lpips` package has its linear weights.
     """
     if weights := official_weights(folder):
         network = _official_network(weights)
         return Perceptual("LPIPS (AlexNet)", lambda a, b: network(_enlarged(a), _enlarged(b)))
+    if judge is None:
+        raise TiramisuError("LPIPS needs a judge or AlexNet's weights: `tiramisu-edu doctor` says how to get them")
     return Perceptual("LPIPS formula, judge's layers", lambda a, b: layer_distance(judge.layers(a), judge.layers(b)))
 
 

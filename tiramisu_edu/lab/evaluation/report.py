@@ -12,14 +12,15 @@ import torch
 
 from ...errors import TiramisuError, unknown_name
 from ...masks import MASKS
+from ...names import FOLDER
 from ..common import machine_facts, write_text
 from ..table import Table
-from ..zoo import load
+from ..zoo import worlds_of
 from . import compute, paper, sets, tables
 from .cells import Cell, CellResult, Method, cell_cases
 from .figures import plot_frontier, plot_guided_fraction
 from .film import save_film
-from .measures import MEASURES, lpips_name
+from .measures import chosen_measure, lpips_name
 from .page import write_page
 from .price import price_of
 
@@ -34,19 +35,22 @@ def planned_cells(options: Any) -> list[Cell]:
         TiramisuError: an unknown world, mask, method or measure, or a number that is too small.
     """
     methods = [Method.parse(text) for text in options.methods]
-    for kind, names, known in (("mask", options.masks, MASKS), ("measure", (options.measure,), MEASURES)):
-        for name in names:
-            if name not in known:
-                raise unknown_name(kind, name, known)
-    for name in options.worlds:
-        available = len(load(name).images(options.split)[0])
+    for name in options.masks:
+        if name not in MASKS:
+            raise unknown_name("mask", name, MASKS)
+    worlds = worlds_of(options, options.worlds)
+    chosen_measure(options.measure, worlds.values())
+    for world in worlds.values():
+        available = len(world.images(options.split)[0])
         if not 2 <= options.images <= available:  # intervals are over images
             raise TiramisuError(
-                f"the {options.split} split of {name} has {available} images: ask for 2 to {available}, "
+                f"the {options.split} split of {world.label} has {available} images: ask for 2 to {available}, "
                 f"not {options.images}"
             )
+    shared = options.images, options.split, options.eta, options.dtype
+    own = (), (options.size, None if options.models is None else str(options.models))
     return [
-        Cell(world, mask, method, t, seed, options.images, options.split, options.eta, options.dtype)
+        Cell(world, mask, method, t, seed, *shared, *own[world.startswith(FOLDER)])
         for world in options.worlds
         for mask in options.masks
         for t in options.steps
@@ -57,10 +61,11 @@ def planned_cells(options: Any) -> list[Cell]:
 
 def report(options: Any, done: list[CellResult]) -> None:
     """Print the tables, and write everything that the cells tell."""
-    frame, measure, out = tables.per_image(done), options.measure, options.out
-    worlds = {name: load(name) for name in frame["world"].unique()}
+    frame, out, worlds = tables.per_image(done), options.out, worlds_of(options, options.worlds)
+    measure = chosen_measure(options.measure, worlds.values())
     points = {name: compute.points(frame, name, measure) for name in worlds}
-    prices = {name: price_of(world, torch.device(options.device), out / "price.json") for name, world in worlds.items()}
+    device = torch.device(options.device.partition(",")[0])
+    prices = {name: price_of(world, device, out / "price.json") for name, world in worlds.items()}
     frame["forwards"] = frame["seconds"] / frame["world"].map({name: price.forward for name, price in prices.items()})
     steps = frame["steps"].unique()
     found = [*tables.of_numbers(frame, measure), *tables_of_compute(frame, points, measure)]
@@ -70,9 +75,7 @@ def report(options: Any, done: list[CellResult]) -> None:
     realism = [sets.realism_and_diversity(done, w, t) for w in worlds.values() for t in steps]
     found += [table for table in realism if table is not None]
     command = shlex.join(["tiramisu-edu", *sys.argv[1:]])
-    machine = (
-        f"{machine_facts(torch.device(options.device))}, {options.workers} process(es), network in {options.dtype}"
-    )
+    machine = f"{machine_facts(device)}, {options.workers} process(es), network in {options.dtype}"
     costs = "{}: {}; a forward evaluation takes {:.1f} ms, a backward one {:.2f} times as long".format
     lines = [costs(n, lpips_name(worlds[n]), 1000 * price.forward, price.backward) for n, price in prices.items()]
     facts = "\n".join([command, machine, *lines])
@@ -88,8 +91,9 @@ def report(options: Any, done: list[CellResult]) -> None:
         plot_guided_fraction(out / "guided_fraction.png", points, measure)
     steered = [result.cell for result in done if result.cell.method.guide != "none"]
     for cell in {cell.world: cell for cell in reversed(steered)}.values():  # the first of each world
-        case = next(cell_cases(worlds[cell.world], cell).split(1))
-        save_film(out / f"film_{cell.world}.png", worlds[cell.world], case, cell.method, cell.steps, seed=options.seed)
+        world = worlds[cell.world]
+        case = next(cell_cases(world, cell).split(1))
+        save_film(out / f"film_{world.label}.png", world, case, cell.method, cell.steps, seed=options.seed)
     print(f"page: {out / 'index.html'}")
 
 

@@ -16,7 +16,6 @@ from torch import multiprocessing
 from tqdm.auto import tqdm
 
 from ...errors import TiramisuError
-from ..zoo import load
 from .cells import Cell, CellResult, load_cell, run_cell, save_cell
 
 SILENCE = 1800.0  # seconds without a new cell, after which the other ranks count as dead
@@ -32,8 +31,9 @@ def run_cells(
     Args:
         cells: to be run.
         folder: where results are kept; missing folders are made.
-        device: "cpu", "cuda", ...; rank r of torchrun takes "cuda:r" of its machine where device is "cuda".
-        workers: processes on this machine, each with an equal share.
+        device: "cpu", "cuda", ...; rank r of torchrun takes "cuda:r" of its machine where device is "cuda". Several,
+            as "cuda:0,cuda:1", share the cells.
+        workers: processes on this machine, each with an equal share; at least one for each device.
         progress: show a progress bar with the time left.
 
     Raises:
@@ -45,15 +45,17 @@ def run_cells(
     rank, ranks = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
     if device == "cuda" and ranks > 1:
         device = f"cuda:{os.environ.get('LOCAL_RANK', 0)}"
+    devices = device.split(",")
+    workers = max(workers, len(devices))
     todo = [cell for cell in cells if load_cell(folder, cell) is None]
     mine = [cell for cell in _share(cells, rank, ranks) if cell in todo]  # the same shares however late a rank starts
     started = time.monotonic()
     with tqdm(total=len(cells), initial=len(cells) - len(todo), desc="cells", disable=not progress) as bar:
         if workers == 1:
-            for _ in _work(mine, folder, device):
+            for _ in _work(mine, folder, devices[0]):
                 bar.update()
         else:
-            _spawn(mine, folder, device, workers, bar)
+            _spawn(mine, folder, devices, workers, bar)
         others = [cell for cell in todo if cell not in mine]
         _wait(others, folder, bar, max(SILENCE, time.monotonic() - started))
     results = [load_cell(folder, cell) for cell in cells]
@@ -95,23 +97,23 @@ def _work(cells: Sequence[Cell], folder: Path, device: str) -> Iterator[Cell]:
     loaded, world = None, None
     for cell in cells:
         if world is None or (cell.world, cell.dtype) != loaded:
-            loaded, world = (cell.world, cell.dtype), load(cell.world).to(device)
+            loaded, world = (cell.world, cell.dtype), cell.load().to(device)
             # The plain method of all modules: the one of diffusers prints a notice about modules that it keeps.
             torch.nn.Module.to(world.denoiser.network, getattr(torch, cell.dtype))
         save_cell(folder, run_cell(world, cell, torch.device(device)))
         yield cell
 
 
-def _worker(rank: int, cells: Sequence[Cell], folder: Path, device: str, workers: int) -> None:
+def _worker(rank: int, cells: Sequence[Cell], folder: Path, devices: Sequence[str], workers: int) -> None:
     torch.set_num_threads(1)
-    for _ in _work(_share(cells, rank, workers), folder, device):
+    for _ in _work(_share(cells, rank, workers), folder, devices[rank % len(devices)]):
         pass
 
 
-def _spawn(cells: Sequence[Cell], folder: Path, device: str, workers: int, bar: tqdm) -> None:
+def _spawn(cells: Sequence[Cell], folder: Path, devices: Sequence[str], workers: int, bar: tqdm) -> None:
     """Run the cells in processes of their own, watching their files appear."""
     before, stamps = bar.n, [_stamp(folder / cell.name) for cell in cells]
-    context = multiprocessing.spawn(_worker, (cells, folder, device, workers), nprocs=workers, join=False)
+    context = multiprocessing.spawn(_worker, (cells, folder, devices, workers), nprocs=workers, join=False)
     running = True
     while running:
         try:

@@ -36,14 +36,13 @@ def realism_and_diversity(results: Sequence[CellResult], world: World, steps: in
     distance depends on N, so the true images, a set of the same N, are the first row: the best value reachable.
 
     Returns:
-        Frechet distances only where N reaches the number of features: with fewer, noisy pictures score better than
-        true ones. Diversity only with two seeds or more. None where there is neither.
+        Frechet distances only with a judge, and where N reaches the number of its features: with fewer, noisy pictures
+        score better than true ones. Diversity only with two seeds or more. None where there is neither.
     """
     groups = by_method(results, world, steps)
     cases = [cell_cases(world, seeds[0].cell) for seeds in next(iter(groups.values()))]
-    true = _features(world.judge, cases[0].images)
     columns: dict[str, list[str]] = {"method": ["true images", *groups]}
-    if len(true) >= true.shape[1]:
+    if "judge" in world.parts and len(true := _features(world.judge, cases[0].images)) >= true.shape[1]:
         real = _features(world.judge, world.images("train", REAL)[0])
         columns["Frechet distance"] = [f"{frechet_distance(true, real):.2f}"]
         for masks in groups.values():
@@ -55,7 +54,11 @@ def realism_and_diversity(results: Sequence[CellResult], world: World, steps: in
         for masks in groups.values():
             spread = [diversity(torch.stack([r.images for r in seeds]), c.known) for seeds, c in zip(masks, cases)]
             columns["diversity"].append(f"{torch.cat(spread).mean():.3f}")
-    title = f"{world.name}, {steps} steps: Frechet distance to real images (judge's features), diversity over seeds"
+    what = {
+        "Frechet distance": "Frechet distance to real images (judge's features)",
+        "diversity": "diversity over seeds",
+    }
+    title = f"{world.label}, {steps} steps: {', '.join(what[name] for name in columns if name in what)}"
     return Table(title, pd.DataFrame(columns)) if len(columns) > 1 else None
 
 
@@ -75,7 +78,7 @@ def calibrations(results: Sequence[CellResult], world: World, steps: int) -> Tab
             found = calibration(world.scene.model, *(torch.cat(column) for column in zip(*parts)))
             distance, chance = found.mean
             rows.append([method, f"{distance:.3f}", f"{chance:.3f}", str(int(found.cases.sum()))])
-    title = f"{world.name}, {steps} steps: total variation from the exact conditional of open hidden factors"
+    title = f"{world.label}, {steps} steps: total variation from the exact conditional of open hidden factors"
     return Table(title, pd.DataFrame(rows, columns=["method", "distance", "of exact draws, about", "cases"]))
 
 

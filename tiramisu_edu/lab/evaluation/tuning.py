@@ -20,13 +20,13 @@ import torch
 from tqdm.auto import tqdm
 
 from ...checkpoint import Checkpoint
-from ...datafiles import checksums
 from ...errors import TiramisuError
 from ...files import atomic_path
 from ...tuned import Options
 from ...world import World
 from .comparison import make_cases, run_method
 from .measures import MEASURES, measure
+from .origin import file_digests
 
 CANDIDATES = 8
 BASE = "replacement"  # the sampler that carries a guide while it is tuned, with its own tuned options
@@ -77,8 +77,9 @@ def tune(
         checkpoint: of what was tried, for one name or several; written after each candidate.
 
     Returns:
-        "options": the best candidate, "tried": [(candidate, mean of the measure), ...], and the arguments "steps",
-        "images", "masks", "seed", "measure". A candidate with a picture that is not finite has None as its mean.
+        "options": the best candidate, "tried": [(candidate, mean of the measure), ...], "made_from" (see
+        `World.made_from`), and the arguments "steps", "images", "masks", "seed", "measure". A candidate with a picture
+        that is not finite has None as its mean.
 
     Raises:
         TiramisuError: no candidate has a finite mean; see `best_of`.
@@ -102,14 +103,16 @@ def tune(
         tried.append((candidate, mean if math.isfinite(mean) else None))
         kept.save({**state, name: tried})
     facts = {"steps": steps, "images": images, "masks": list(masks), "seed": seed, "measure": measure_name}
-    return {"options": best_of(tried, name, measure_name), "tried": tried} | facts
+    made_from = world.made_from("denoiser", *(["tokenizer"] if name == "latent" else []))
+    return {"options": best_of(tried, name, measure_name), "tried": tried, "made_from": made_from} | facts
 
 
 def tuning_request(options: Any, world: World) -> dict[str, Any]:
     """What identifies a run of `tiramisu-edu tune`: its settings, all candidates, and the world's models."""
-    asked = {name: getattr(options, name) for name in ("world", "masks", "steps", "images", "seed", "measure")}
-    models = {name: digest for name, digest in checksums().items() if name.startswith(f"{world.family}/")}
-    return asked | {"candidates": GRIDS | GUIDE_GRIDS, "base": world.sampler_options.get(BASE, {}), "models": models}
+    names = ("world", "size", "masks", "steps", "images", "seed", "measure")
+    asked = {name: getattr(options, name) for name in names}
+    own = {"base": world.sampler_options.get(BASE, {}), "models": file_digests(world)}
+    return asked | {"candidates": GRIDS | GUIDE_GRIDS, **own}
 
 
 def best_of(tried: Sequence[tuple[Options, float | None]], name: str, measure_name: str) -> Options:

@@ -10,12 +10,15 @@ from torch import Tensor
 
 from ...circuits import structures
 from ...circuits.circuit import Circuit, bits_per_dimension
-from ...circuits.learning import fit_em, mean_log_likelihood
+from ...circuits.learning import READ, fit_em, mean_log_likelihood
 from ...circuits.regions import RegionGraph
+from ...datafiles import digest_of
 from ...errors import TiramisuError
-from ...tokenizer import Tokenizer
+from ...tokenizer import PATCH, Tokenizer
+from ..memory import PROGRAM
+from ..worlds.stored import Pictures
 from .picture_teacher import teach
-from .training import Pictures
+from .training import Source
 
 STRUCTURES = ("hclt", "quad_tree")
 
@@ -25,7 +28,7 @@ RECIPE: dict[str, Any] = {"batch_size": 256, "pseudocount": 0.2}  # of EM
 
 
 def train_code_circuit(
-    scene: Pictures,
+    scene: Source,
     path: str | Path,
     tokenizer_path: str | Path,
     structure: str,
@@ -34,6 +37,7 @@ def train_code_circuit(
     num_images: int = 16_384,
     num_latents: int = 32,
     epochs: int = 12,
+    device: str = "cpu",
     checkpoint: str | Path | None = None,
 ) -> Circuit:
     """Learn a circuit over a tokenizer's codes of the training split, and write it.
@@ -47,28 +51,30 @@ def train_code_circuit(
         num_images: of the training split.
         num_latents: K, states per latent.
         epochs: passes of EM over the codes.
+        device: where to learn.
         checkpoint: file to resume EM from.
 
     Returns:
         The circuit; `facts` holds the held-out bits per code.
     """
-    tokenizer = Tokenizer.load(tokenizer_path)
+    tokenizer = Tokenizer.load(tokenizer_path).to(device)
     train = scene.images("train", num_images)[0]
     codes, validation, test = (
         encode(tokenizer, images) for images in (train, *(scene.images(split)[0] for split in ("validation", "test")))
     )
     generator = torch.Generator().manual_seed(seed)
     graph = code_graph(structure, codes[:STRUCTURE_IMAGES], tokenizer.num_codes, num_latents)
-    circuit = Circuit(graph, generator=generator)
+    circuit = Circuit(graph, generator=generator).to(device)
     teach(circuit, codes, train, generator)
     more: dict[str, Any] = {"validation": validation, "checkpoint": checkpoint, "generator": generator}
     fit_em(circuit, codes, epochs=epochs, **RECIPE, **more)
     nats = mean_log_likelihood(circuit, test)
     circuit.facts = {
-        "data": f"{scene.name}, VQ codes of {num_images} training images of {train.shape[2]} x {train.shape[3]}",
+        "data": f"{scene.name}, VQ codes of {len(train)} training images of {train.shape[2]} x {train.shape[3]}",
         "structure": f"{structure}, K = {num_latents}",
         "seed": seed,
         "test_bits_per_code": round(bits_per_dimension(nats, circuit.num_variables), 4),
+        "made_from": {"tokenizer": digest_of(Path(tokenizer_path))},
     }
     circuit.save(path, half=True, **circuit.facts)
     return circuit
@@ -88,6 +94,15 @@ def code_graph(structure: str, codes: Tensor, num_codes: int, num_latents: int) 
     raise TiramisuError(f"unknown structure {structure!r}: choose one of {', '.join(STRUCTURES)}")
 
 
-def encode(tokenizer: Tokenizer, images: Tensor, batch: int = 1024) -> Tensor:
+def encode(tokenizer: Tokenizer, images: Pictures, batch: int = 256) -> Tensor:
     """Codes (N, D) long of images (N, C, H, W), batch by batch."""
-    return torch.cat([tokenizer.encode(part) for part in images.split(batch)])
+    device = tokenizer.codebook.device
+    return torch.cat([tokenizer.encode(part.to(device)).cpu() for part in images.split(batch)])
+
+
+def code_memory(num_codes: int, num_latents: int, count: int, size: int) -> float:
+    """About how many bytes `train_code_circuit` takes for `count` pictures of size x size."""
+    D = (size // PATCH) ** 2
+    of_pictures = count * (2 * 8 * D + 4 * 300 * 3)
+    of_parameters = 6 * 4 * D * num_latents * (num_latents + num_codes)
+    return PROGRAM + of_pictures + of_parameters + 4 * 4 * D * READ * num_latents + 8 * 3 * num_codes**2

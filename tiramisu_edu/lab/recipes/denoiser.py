@@ -30,6 +30,7 @@ from ...diffusion.samplers import ddim
 from ...diffusion.schedule import Schedule
 from ...errors import ImageError, TiramisuError
 from ...pictures import save_image
+from ..memory import PROGRAM
 from ..worlds import digits
 from .denoiser_training import TrainingResult, TrainingSettings, train_denoiser
 from .training import Images
@@ -176,6 +177,32 @@ def scene_network(size: int, recipe: Recipe, seed: int, channels: int = 3) -> nn
     return network
 
 
+def scaled(scale: str, *, num_images: int | None = None, **settings: Any) -> Recipe:
+    """The recipe of a scale, with another number of training images or other settings where they are not None.
+
+    Raises:
+        TiramisuError: an unknown scale.
+    """
+    if scale not in SCALES:
+        raise TiramisuError(f"unknown scale {scale!r}: choose one of {', '.join(SCALES)}")
+    recipe, own = SCALES[scale], {name: value for name, value in settings.items() if value is not None}
+    return replace(recipe, train=num_images or recipe.train, settings=replace(recipe.settings, **own))
+
+
+def denoiser_memory(recipe: Recipe, size: int) -> float:
+    """About how many bytes `train_scene_denoiser` takes for pictures of size x size.
+
+    The activations were measured: 20 numbers a place, channel and layer.
+    """
+    network: Any = scene_network(size, recipe, 0)
+    weights = sum(parameter.numel() for parameter in network.parameters())
+    widths = network.config["block_out_channels"]
+    places = sum((size // PATCH >> level) ** 2 * width for level, width in enumerate(widths))
+    activations = 20 * recipe.settings.batch_size * places * (2 * recipe.layers + 1)
+    held_out = 3 * max(recipe.held_out, 1024) * 3 * size**2
+    return PROGRAM + 4 * (12 * weights + activations + held_out)
+
+
 def train_scene_denoiser(
     world: str,
     images: Images,
@@ -183,10 +210,10 @@ def train_scene_denoiser(
     *,
     weak: bool = False,
     scale: str = "laptop",
-    steps: int | None = None,
     seed: int = 0,
     device: str = "cpu",
     checkpoint: str | Path | None = None,
+    **changes: Any,
 ) -> TrainingResult:
     """Train, calibrate and save a denoiser in 16-bit weights, with a sheet of samples beside it (.png).
 
@@ -196,21 +223,18 @@ def train_scene_denoiser(
         path: the safetensors file to write.
         weak: stop after a tenth of the steps. How much steering helps depends on how good the denoiser is.
         scale: one of `SCALES`.
-        steps: of the optimiser, at most; the scale's where None.
         seed: of the initial weights, training, calibration and samples.
         device: where to train, such as "cuda".
         checkpoint: file to go on from where it exists; None trains in one go.
+        changes: of the scale, see `scaled`.
 
     Raises:
         TiramisuError: an unknown scale.
         ImageError: pictures whose size is not 28, 32, 64, 128, ...
     """
-    if scale not in SCALES:
-        raise TiramisuError(f"unknown scale {scale!r}: choose one of {', '.join(SCALES)}")
-    recipe = SCALES[scale]
-    train, held_out = images("train", recipe.train)[0], images("validation", recipe.held_out)[0]
+    recipe = scaled(scale, **changes)
+    train, held_out = images("train", recipe.train)[0], images("validation", recipe.held_out)[0][:]
     settings = replace(recipe.settings, seed=seed, bfloat16=fast_bfloat16(device))
-    settings = replace(settings, steps=min(steps or settings.steps, settings.steps))
     if weak:
         settings = replace(settings, steps=max(1, settings.steps // WEAK))
     network = scene_network(train.shape[-1], recipe, seed, train.shape[1]).to(device)

@@ -24,8 +24,9 @@ from ...diffusion.calibration import check_pictures
 from ...diffusion.denoiser import Denoiser, PredictionType
 from ...diffusion.schedule import Schedule
 from ...errors import TiramisuError
-from ...files import tensor_digest
-from .training import Training
+from ...ranks import num_ranks, process_rank, summed
+from ..worlds.stored import Pictures, pictures_digest
+from .training import Clock, Training, own_rows
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,7 @@ class TrainingSettings:
         bfloat16: run the network in bfloat16 where that is safe (autocast); weights stay float32.
         seed: of everything random in training.
         validate_every: steps between two looks at the held-out loss.
+        minutes: after which training ends, the rate having fallen in time; None for no limit.
     """
 
     steps: int = 10_000
@@ -61,6 +63,7 @@ class TrainingSettings:
     bfloat16: bool = False
     seed: int = 0
     validate_every: int = 250
+    minutes: float | None = None
 
 
 class TrainingResult(NamedTuple):
@@ -82,7 +85,7 @@ class TrainingResult(NamedTuple):
 
 def train_denoiser(
     network: nn.Module,
-    images: Tensor,
+    images: Pictures,
     schedule: Schedule,
     settings: TrainingSettings,
     *,
@@ -113,50 +116,54 @@ def train_denoiser(
     Salimans and Ho, "Progressive Distillation for Fast Sampling of Diffusion Models", section 4.
     """
     s, device = settings, next(network.parameters()).device
-    images = check_pictures(images).to(device)
+    if isinstance(images, Tensor):
+        check_pictures(images)
     held_out = None if validation is None else _held_out(check_pictures(validation).to(device), schedule)
     student, average = (Denoiser(n, schedule, s.prediction_type, patch=s.patch) for n in (network, _frozen(network)))
     looks = _Looks(average, held_out)
     optimiser = torch.optim.AdamW(network.parameters(), lr=1.0, weight_decay=s.weight_decay)
-    rate = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: learning_rate(s, step))
+    clock = Clock(s.steps, s.minutes)
+    rate = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: learning_rate(s, clock.at(step)))
     generator = torch.Generator(device).manual_seed(s.seed)
-    loss = _loss(student, images, s, generator)
+    training = Training(network, optimiser, rate, generator, clock, {"looks": looks}, s.gradient_norm)
 
     def after(step: int, value: Tensor) -> None:
         looks.follow(network, min(s.average_decay, step / (9 + step)), value)
-        if step % s.validate_every == 0 or step == s.steps:
+        if step % s.validate_every == 0 or clock.finished:
             row = looks.look(step)
-            if report is not None:
+            if report is not None and process_rank() == 0:
                 report(row, average)
 
     shapes = [list(weight.shape) for weight in network.parameters()]
-    request = {"settings": asdict(s), "images": tensor_digest({"images": images}), "network": shapes}
-    training = Training(network, optimiser, rate, generator, {"looks": looks}, s.gradient_norm)
+    request = {"settings": asdict(s), "images": pictures_digest(images), "network": shapes}
+    loss = _loss(student, images, s, generator)
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
-        training.run("denoiser", s.steps, loss, Checkpoint(checkpoint, request), after=after, progress=progress)
+        training.run("denoiser", loss, Checkpoint(checkpoint, request), after=after, progress=progress)
     if looks.best_step == 0:
-        raise TiramisuError(f"the loss was never finite in {s.steps} steps: choose a lower learning rate")
+        raise TiramisuError(f"the loss was never finite in {clock.step} steps: choose a lower learning rate")
     average.network.load_state_dict(looks.best.state_dict())
     best_loss = None if validation is None else looks.best_loss
     average.facts = {"settings": asdict(s), "best_step": looks.best_step, "validation_loss": best_loss}
-    return TrainingResult(average.eval(), looks.history, looks.best_step, training.seconds)
+    return TrainingResult(average.eval(), looks.history, looks.best_step, clock.seconds)
 
 
 def _loss(
-    student: Denoiser, images: Tensor, settings: TrainingSettings, generator: torch.Generator
+    student: Denoiser, images: Pictures, settings: TrainingSettings, generator: torch.Generator
 ) -> Callable[[int], Tensor]:
-    """Number of steps done -> the loss of a fresh batch at random times."""
-    s, schedule, device = settings, student.schedule, images.device
+    """Number of steps done -> the loss of this process's rows of a fresh batch at random times."""
+    s, schedule, device, own = settings, student.schedule, generator.device, own_rows(settings.batch_size)
+    dtype = images.dtype if isinstance(images, Tensor) else torch.float32
 
     def loss(step: int) -> Tensor:
-        x_0 = images[torch.randint(len(images), (s.batch_size,), generator=generator, device=device)]
-        i = torch.randint(len(schedule), (len(x_0),), generator=generator, device=device)
-        noise = torch.randn(x_0.shape, generator=generator, device=device, dtype=x_0.dtype)
+        rows = torch.randint(len(images), (s.batch_size,), generator=generator, device=device)
+        i = torch.randint(len(schedule), (s.batch_size,), generator=generator, device=device)[own]
+        noise = torch.randn((s.batch_size, *images.shape[1:]), generator=generator, device=device, dtype=dtype)[own]
+        x_0 = images[rows[own].cpu()].to(device)
         torch.manual_seed((s.seed << 32) + step)  # of dropout, which reads torch's global state
         student.network.train()
         with torch.autocast(device.type, torch.bfloat16, enabled=s.bfloat16):
             output = student.output(schedule.add_noise(x_0, i, noise), i)
-        return mse_loss(output.float(), student.target(x_0, noise, i).float())
+        return mse_loss(output.float(), student.target(x_0, noise, i).float()) * (len(own) / s.batch_size)
 
     return loss
 
@@ -230,9 +237,8 @@ def _held_out(images: Tensor, schedule: Schedule, evaluations: int = 1024) -> li
 
 @torch.no_grad()
 def _held_out_loss(denoiser: Denoiser, batches: list[tuple[Tensor, Tensor, Tensor]]) -> float:
-    total, count = 0.0, 0
-    for x_0, noise, i in batches:
+    total = torch.zeros((), dtype=torch.float64)
+    for x_0, noise, i in batches[process_rank() :: num_ranks()]:
         output = denoiser.output(denoiser.schedule.add_noise(x_0, i, noise), i)
         total += float((output - denoiser.target(x_0, noise, i)).square().sum())
-        count += x_0.numel()
-    return total / count
+    return float(summed([total])[0]) / sum(x_0.numel() for x_0, _, _ in batches)

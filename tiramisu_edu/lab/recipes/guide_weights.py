@@ -6,8 +6,9 @@ python -m tiramisu_edu.lab.recipes.guide_weights digits --of difference  # of th
 
 from __future__ import annotations
 
-import argparse
+import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,15 +18,17 @@ from torch import Tensor
 
 from ...checkpoint import Checkpoint
 from ...circuits.circuit import Circuit
-from ...datafiles import data_path, write_checksums
+from ...datafiles import write_checksums
 from ...diffusion.denoiser import Denoiser
+from ...errors import TiramisuError
 from ...files import tensor_digest
 from ...masks import mask_batch
 from ...methods import TABLES
-from ...names import PAPER_MASKS
+from ...names import PAPER_MASKS, WORLDS
 from ...steering.beyond.difference import WeightTable
 from ...steering.evidence import Codebook, Moments, Observation
-from ..zoo import load
+from ..commands.options import Parser, WorldOptions, add_options, option, read_options
+from ..zoo import world_of
 from .parts import checkpoint_of
 
 # The difference has one weight per noise level, a curve that can be drawn: `tiramisu-edu show strength`.
@@ -75,7 +78,7 @@ def fit_weights(
             before = _posterior(circuit, codebook, observation.without_known())[0] if difference else x_dm
             hidden = ~seen.expand_as(x_0)
             pieces.append(torch.stack([variance[hidden], (mean - before)[hidden], (x_0 - x_dm)[hidden]]))
-        return torch.cat(pieces, 1)  # (3, hidden pixels)
+        return torch.cat(pieces, 1).cpu()  # (3, hidden pixels)
 
     data = {"images": images, "known": known, **denoiser.state_dict(), **circuit.state_dict()}
     request = {"data": tensor_digest(data), "levels": num_levels, "difference": difference}
@@ -107,29 +110,46 @@ def _least_squares(level: Tensor, edges: Tensor) -> Tensor:
     return ((products + prior * common) / (squares + prior)).clamp(0, 1)
 
 
+@dataclass(frozen=True)
+class Options(WorldOptions):
+    """Of this command."""
+
+    world: str = option(help=f"one of {', '.join(WORLDS)}, or folder:PATH")
+    of: str = option("learned", "the guide that reads the weights", choices=tuple(TABLES))
+    images: int = option(256, "validation images, each under a random mask")
+    seed: int = option(0, "of masks and noise")
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Fit a world's weights on its validation images and write them beside its models."""
-    parser = argparse.ArgumentParser(prog="python -m tiramisu_edu.lab.recipes.guide_weights", description=__doc__)
-    parser.add_argument("world")
-    parser.add_argument("--of", choices=TABLES, default="learned", help="the guide that reads the weights")
-    parser.add_argument("--images", type=int, default=256, help="validation images, each under a random mask")
-    parser.add_argument("--seed", type=int, default=0)
-    options = parser.parse_args(arguments)
-    world = load(options.world)
+    parser = Parser(prog="python -m tiramisu_edu.lab.recipes.guide_weights", description=__doc__)
+    add_options(parser, Options)
+    try:
+        fit_world(read_options(Options, parser.parse_args(arguments)))
+    except TiramisuError as error:
+        sys.exit(str(error))
+    return 0
+
+
+def fit_world(options: Options) -> None:
+    """Fit, write and print the weights of a world."""
+    world = world_of(options)
     generator = torch.Generator().manual_seed(options.seed)
-    images = world.images("validation")[0][: options.images]
+    images = world.images("validation", options.images)[0].to(world.device)
     size = images.shape[-2:]
     known = [mask_batch(PAPER_MASKS[n % len(PAPER_MASKS)], 1, *size, generator=generator) for n in range(len(images))]
+    hidden = torch.cat(known).to(world.device)
     models = world.denoiser, world.circuit, world.codebook
-    path = data_path(f"{options.world}/{TABLES[options.of]}")
+    path = world.tuned_folder / TABLES[options.of]
     kept = checkpoint_of(path)
-    table = fit_weights(*models, images, torch.cat(known), generator=generator, checkpoint=kept, **FITS[options.of])
-    table.save(path, images=len(images), seed=options.seed)
+    table = fit_weights(*models, images, hidden, generator=generator, checkpoint=kept, **FITS[options.of])
+    made_from = world.made_from("denoiser", "circuit", *(["codebook"] if "codebook" in world.parts else []))
+    table.save(path, images=len(images), seed=options.seed, made_from=made_from)
     Checkpoint(kept, {}).remove()
-    write_checksums()
+    if world.listed:
+        write_checksums()
     print(f"{path}: weight of the circuit, rows from pure noise to clean, columns from certain to uncertain")
     print("\n".join(" ".join(f"{w:.2f}" for w in row) for row in table.weights.tolist()))
-    return 0
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from ..worlds.clothes import LABELS, SIZE, Clothes
 from ..worlds.factors import violations
 from ..worlds.judge import Judge, accuracy
 from ..worlds.scene import Scene
-from .training import Training
+from .training import Clock, Training
 
 Augment = Callable[[Tensor, torch.Generator], Tensor]
 
@@ -89,8 +89,8 @@ def fit_judge(
         return torch.stack([F.nll_loss(head.float(), states[batch, f]) for f, head in enumerate(heads)]).sum()
 
     judge.train()
-    training = Training(judge, optimiser, rate, generator, {"rows": rows})
-    training.run("judge", steps, loss, checkpoint or Checkpoint(None, {}))
+    training = Training(judge, optimiser, rate, generator, Clock(steps), {"rows": rows})
+    training.run("judge", loss, checkpoint or Checkpoint(None, {}))
     return judge.eval()
 
 

@@ -8,7 +8,10 @@ refines circuit and Gaussians together.
 from __future__ import annotations
 
 import math
+import time
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +22,20 @@ from tqdm.auto import tqdm
 from ...checkpoint import Checkpoint
 from ...circuits import structures
 from ...circuits.circuit import Circuit
-from ...circuits.learning import History, Rows, fit_em, mean_log_likelihood
-from ...files import tensor_digest
+from ...circuits.learning import NUMBERS, READ, History, Rows, fit_em, mean_log_likelihood
+from ...datafiles import digest_of
+from ...errors import ImageError
+from ...ranks import agreed, process_rank, share
 from ...steering.codebooks import PooledCodebook, load_codebook
 from ...steering.low_rank import LowRankCodebook
 from ...steering.patches import PatchCodebook, to_patches
+from ..memory import PROGRAM
+from ..worlds.stored import Pictures, pictures_digest
+from .gate import gate
 from .picture_teacher import teach
-from .training import Images
+from .training import Source
+
+BATCH = 256  # pictures at once
 
 
 @dataclass(frozen=True)
@@ -43,6 +53,7 @@ class PatchSettings:
         pseudocount: samples' worth of evenness added to each node's edges.
         rank: R, factors of each Gaussian, fitted after the last round; 0: diagonal ones.
         whole: factors of one Gaussian of whole pictures, whose posterior is pooled with the circuit's; 0: without.
+        minutes: after which no round begins; None for no limit.
     """
 
     images: int = 16_384
@@ -55,6 +66,7 @@ class PatchSettings:
     pseudocount: float = 0.2
     rank: int = 0
     whole: int = 0
+    minutes: float | None = None
 
 
 @dataclass(frozen=True)
@@ -62,80 +74,104 @@ class PatchRows:
     """The soft evidence of whole pictures on their patches' codes, made batch by batch: data for `fit_em`."""
 
     codebook: PatchCodebook
-    images: Tensor
+    images: Pictures
 
     def __len__(self) -> int:
         return len(self.images)
 
     def __getitem__(self, index: Any, /) -> Tensor:
-        image = self.images[torch.as_tensor(index)]
+        image = self.images[torch.as_tensor(index)].to(self.codebook.means.device)
         return self.codebook.log_likelihoods(image, torch.ones_like(image[:, :1], dtype=torch.bool))
 
 
 def train_patch_circuit(
-    world: str,
-    images: Images,
+    source: Source,
     circuit_path: str | Path,
     codebook_path: str | Path,
     *,
     seed: int = 0,
     settings: PatchSettings | None = None,
+    device: str = "cpu",
     checkpoint: str | Path | None = None,
 ) -> Circuit:
     """Learn codebook and tree from the training split, and write both.
 
     Args:
-        world: its name, noted in the files.
-        images: its pictures.
+        source: the world's pictures.
         circuit_path, codebook_path: the files to write, atomically.
         seed: of k-means and of the mini-batches.
         settings: see `PatchSettings`; its defaults if None.
+        device: where to learn.
         checkpoint: file to go on from where it exists.
 
     Returns:
         The circuit; `facts` holds held-out nats per image beside those of independent patches (K = 1 on the same
-        codebook) and of one Gaussian per patch.
+        codebook) and of one Gaussian per patch, and what `gate` found.
     """
     s = settings or PatchSettings()
     generator = torch.Generator().manual_seed(seed)
-    train = images("train", s.images)[0]
-    validation, test = (images(split, None)[0] for split in ("validation", "test"))
+    train, validation = source.images("train", s.images)[0], source.images("validation", 1024)[0]
+    test = source.images("test")[0]
 
-    request = {"world": world, "seed": seed, "settings": asdict(s), "images": tensor_digest({"images": train})}
+    request = {"world": source.name, "seed": seed, "settings": asdict(s), "images": pictures_digest(train)}
     kept = Checkpoint(checkpoint, request)
-    stage = kept.stage("codes")
-    codebook = PatchCodebook.fit(train, patch=s.patch, num_codes=s.num_codes, generator=generator, checkpoint=stage)
-    codes = codebook.categories(train)
+    codebook = fit_codebook(train, s, generator, device, Checkpoint(kept.stage("codes"), kept.request))
+    codes = torch.cat([codebook.categories(part.to(device)).cpu() for part in train.split(BATCH)])
     graph = structures.hclt(codes, num_categories=s.num_codes, num_latents=s.num_latents)
-    circuit = Circuit(graph, generator=generator)
+    circuit = Circuit(graph, generator=generator).to(device)
     teach(circuit, codes, train, generator, kept.stage("latents"))
 
-    codebook = refine(circuit, codebook, train, validation[:1024], s, generator, kept)
+    codebook = refine(circuit, codebook, train, validation, s, generator, kept)
     if s.rank:
         codebook = refit(circuit, LowRankCodebook.of(codebook, s.rank), train)
+    if s.whole:
+        whole = LowRankCodebook.one_gaussian(source.images("train")[0][:], s.whole).to(circuit.device)
+        codebook = PooledCodebook(**vars(codebook), whole=whole)
     independent = independent_patches(codebook, train, kept.stage("independent"))
     sizes = f"K = {s.num_latents}, V = {s.num_codes} Gaussians of rank {s.rank}"
     circuit.facts = {
-        "data": f"{world}, {len(train)} training images of {train.shape[2]} x {train.shape[3]}",
+        "data": f"{source.name}, {len(train)} training images of {train.shape[2]} x {train.shape[3]}",
         "structure": f"HCLT over {s.patch} x {s.patch} patches, {sizes}",
         "seed": seed,
         "test_nats": round(mean_log_likelihood(circuit, PatchRows(codebook, test)), 2),
         "test_nats_independent_patches": round(mean_log_likelihood(independent, PatchRows(codebook, test)), 2),
         "test_nats_one_gaussian_per_patch": round(one_gaussian_per_patch(train, test, s.patch), 2),
+        "gate": gate(circuit, codebook, train, validation[:256]),
     }
-    if s.whole:
-        whole = LowRankCodebook.one_gaussian(images("train", None)[0], s.whole)
-        codebook = PooledCodebook(**vars(codebook), whole=whole)
     codebook.save(codebook_path, half=s.rank > 0, data=circuit.facts["data"], seed=seed)
+    circuit.facts["made_from"] = {"codebook": digest_of(Path(codebook_path))}
     circuit.save(circuit_path, half=True, **circuit.facts)
     return circuit
+
+
+def fit_codebook(
+    images: Pictures,
+    settings: PatchSettings,
+    generator: torch.Generator,
+    device: str = "cpu",
+    checkpoint: Checkpoint | None = None,
+) -> PatchCodebook:
+    """`PatchCodebook.fit` one position at a time, so that no more than the patches of one are in memory."""
+    p, (C, H, W) = settings.patch, images.shape[1:]
+    if H % p or W % p:
+        raise ImageError(f"{H} x {W} pictures cannot be cut into {p} x {p} patches: choose another --patch")
+    sizes: dict[str, Any] = {"patch": p, "num_codes": settings.num_codes, "generator": generator}
+
+    def fitted(row: int, col: int) -> list[Tensor]:
+        book = PatchCodebook.fit(images[:, :, row : row + p, col : col + p].to(device), **sizes)
+        return [book.means, book.variances]
+
+    jobs = [partial(fitted, row, col) for row in range(0, H, p) for col in range(0, W, p)]
+    found = (checkpoint or Checkpoint(None, {})).results(jobs, generator, "codes of patches")
+    means, variances = (torch.cat([tensor.to(device) for tensor in each]) for each in zip(*found))
+    return PatchCodebook(means, variances, p, (C, H, W))
 
 
 def refine(
     circuit: Circuit,
     codebook: PatchCodebook,
-    train: Tensor,
-    validation: Tensor,
+    train: Pictures,
+    validation: Pictures,
     settings: PatchSettings,
     generator: torch.Generator,
     checkpoint: Checkpoint | None = None,
@@ -144,15 +180,20 @@ def refine(
     first, checkpoint = 0, checkpoint or Checkpoint(None, {})
     if (state := checkpoint.load()) is not None:
         circuit.load_state_dict(state["circuit"])
-        codebook = PatchCodebook(state["means"], state["variances"], codebook.patch, codebook.shape)
+        codebook = PatchCodebook(state["means"], state["variances"], codebook.patch, codebook.shape).to(circuit.device)
         generator.set_state(state["generator"])
         first = state["rounds"]
-    bar = tqdm(range(first, settings.rounds), desc="rounds of EM", disable=None)
+    bar, started = tqdm(range(first, settings.rounds), desc="rounds of EM", disable=None), time.monotonic()
     for r in bar:
+        spent = agreed(lambda: (time.monotonic() - started) / 60)
+        if settings.minutes is not None and spent > settings.minutes:
+            break
         rows, held_out = PatchRows(codebook, train), PatchRows(codebook, validation)
         history = em_round(circuit, rows, held_out, r, settings, generator, checkpoint.stage("round"))
         codebook = refit(circuit, codebook, train)
         bar.set_postfix(nats=f"{history.validation[-1]:.2f}", refresh=False)
+        if bar.disable and process_rank() == 0:
+            print(f"round {r + 1} of {settings.rounds}: {history.validation[-1]:.2f} nats held out", flush=True)
         Checkpoint(checkpoint.stage("round"), {}).remove()
         state = {"circuit": circuit.state_dict(), "means": codebook.means, "variances": codebook.variances}
         checkpoint.save({**state, "generator": generator.get_state(), "rounds": r + 1})
@@ -185,49 +226,71 @@ def em_round(
 
 
 def train_independent_circuit(
-    world: str,
-    images: Images,
+    source: Source,
     path: str | Path,
     codebook_path: str | Path,
     *,
     seed: int = 0,
+    num_images: int = PatchSettings.images,
+    device: str = "cpu",
     checkpoint: str | Path | None = None,
 ) -> Circuit:
     """The control with K = 1 on the codebook of the patch circuit: each patch by itself, and no dependence."""
-    codebook = load_codebook(codebook_path)
-    train, test = images("train", PatchSettings.images)[0], images("test", None)[0]
+    codebook = load_codebook(codebook_path).to(torch.device(device))
+    train, test = source.images("train", num_images)[0], source.images("test")[0]
     circuit = independent_patches(codebook, train, checkpoint)
     nats = round(mean_log_likelihood(circuit, PatchRows(codebook, test)), 2)
-    circuit.facts = {"data": world, "structure": "independent patches", "seed": seed, "test_nats": nats}
+    circuit.facts = {"data": source.name, "structure": "independent patches", "seed": seed, "test_nats": nats}
+    circuit.facts["made_from"] = {"codebook": digest_of(Path(codebook_path))}
     circuit.save(path, half=True, **circuit.facts)
     return circuit
 
 
-def independent_patches(codebook: PatchCodebook, images: Tensor, checkpoint: str | Path | None = None) -> Circuit:
+def independent_patches(codebook: PatchCodebook, images: Pictures, checkpoint: str | Path | None = None) -> Circuit:
     """K = 1: the codes' own frequencies, by EM on the same soft evidence."""
     D, V, _ = codebook.means.shape
     circuit = Circuit(structures.factorized(D, num_categories=V), generator=torch.Generator().manual_seed(0))
+    circuit.to(codebook.means.device)
     rows = PatchRows(codebook, images)
     fit_em(circuit, rows, epochs=5, pseudocount=1.0, checkpoint=checkpoint, progress=False)
     return circuit
 
 
-def one_gaussian_per_patch(train: Tensor, test: Tensor, patch: int) -> float:
+def one_gaussian_per_patch(train: Pictures, test: Pictures, patch: int) -> float:
     """Mean log density of test images when each patch is one Gaussian with a full covariance, independent of others."""
-    fit, held_out = (to_patches(x, patch).double().permute(1, 0, 2) for x in (train, test))
-    mean = fit.mean(1, keepdim=True)
-    P = fit.shape[2]
-    covariance = (fit - mean).mT @ (fit - mean) / fit.shape[1] + 1e-5 * torch.eye(P, dtype=torch.float64)
-    factor = torch.linalg.cholesky(covariance)
-    white = torch.linalg.solve_triangular(factor, (held_out - mean).mT, upper=False)  # (D, P, N)
-    log_det = 2 * factor.diagonal(dim1=1, dim2=2).log().sum(1)
-    log_density = -0.5 * (white.square().sum(1) + log_det[:, None] + P * math.log(2 * math.pi))
-    return log_density.sum(0).mean().item()
+
+    def points(images: Pictures) -> Iterator[Tensor]:
+        """(D, n, P), some images after the others."""
+        return (to_patches(part, patch).double().permute(1, 0, 2) for part in images.split(BATCH))
+
+    mean = torch.stack([x.sum(1, keepdim=True) for x in points(train)]).sum(0) / len(train)
+    D, _, P = mean.shape
+    covariance = torch.zeros(D, P, P, dtype=torch.float64)
+    for x in points(train):
+        covariance += (x - mean).mT @ (x - mean) / len(train)
+    factor = torch.linalg.cholesky(covariance + 1e-5 * torch.eye(P, dtype=torch.float64))
+    log_det = 2 * factor.diagonal(dim1=1, dim2=2).log().sum()
+    squares = (torch.linalg.solve_triangular(factor, (x - mean).mT, upper=False).square().sum() for x in points(test))
+    return float(-0.5 * (sum(squares) / len(test) + log_det + D * P * math.log(2 * math.pi)))
 
 
 @torch.no_grad()
-def refit(circuit: Circuit, codebook: PatchCodebook, images: Tensor, batch: int = 1024) -> PatchCodebook:
+def refit(circuit: Circuit, codebook: PatchCodebook, images: Pictures) -> PatchCodebook:
     """The Gaussians' M-step under the circuit's exact posterior of the codes."""
     rows = PatchRows(codebook, images)
-    parts = torch.arange(len(images)).split(batch)
-    return codebook.maximise(images, torch.cat([circuit.posterior_marginals(rows[part]) for part in parts]))
+    parts = share(torch.arange(len(images))).split(BATCH)
+    device = circuit.device
+    return codebook.maximise((images[part].to(device), circuit.posterior_marginals(rows[part])) for part in parts)
+
+
+def patch_memory(settings: PatchSettings, count: int, size: int) -> float:
+    """About how many bytes `train_patch_circuit` takes for `count` pictures of size x size."""
+    s = settings
+    D, P, N = (size // s.patch) ** 2, 3 * s.patch**2, min(count, s.images)
+    of_pictures = (
+        4 * N * (300 * 3 + 2 * P + 2 * s.num_codes) + 2 * 8 * N * D
+    )  # of one position; codes and states of all
+    of_parameters = 6 * 4 * D * s.num_latents * (s.num_latents + s.num_codes) + 8 * 8 * D * s.num_codes * P
+    of_batches = 3 * 4 * min(NUMBERS, READ * D * s.num_codes)
+    of_batches += 4 * 4 * D * max(BATCH, s.batch_size) * (s.num_codes + s.num_latents)
+    return PROGRAM + of_pictures + of_parameters + of_batches

@@ -20,9 +20,11 @@ from torch.nn.functional import mse_loss
 from ...checkpoint import Checkpoint
 from ...circuits.clustering import kmeans, nearest_centre
 from ...errors import ImageError
-from ...files import tensor_digest
-from ...tokenizer import Tokenizer
-from .training import Pictures, Training
+from ...ranks import gathered, share
+from ...tokenizer import PATCH, Tokenizer
+from ..memory import PROGRAM
+from ..worlds.stored import Pictures, pictures_digest
+from .training import Clock, Source, Training, own_rows
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,7 @@ class TokenizerSettings:
         revive_below: a code that gets fewer patches per batch, on average, is moved to a patch of the batch.
         settle: share of the steps at the end in which no code is moved.
         seed: of everything random.
+        minutes: after which training ends, the rate having fallen in time; None for no limit.
     """
 
     num_codes: int = 256
@@ -54,9 +57,16 @@ class TokenizerSettings:
     revive_below: float = 0.5
     settle: float = 0.3
     seed: int = 0
+    minutes: float | None = None
 
 
-def train_tokenizer(images: Tensor, settings: TokenizerSettings, *, checkpoint: str | Path | None = None) -> Tokenizer:
+def train_tokenizer(
+    images: Pictures,
+    settings: TokenizerSettings,
+    *,
+    device: str = "cpu",
+    checkpoint: str | Path | None = None,
+) -> Tokenizer:
     """Train a tokenizer on images.
 
         loss = mean |decoder(h + sg(e_z - h)) - image|^2 + commitment * mean |h - sg(e_z)|^2    (sg: no gradient)
@@ -64,9 +74,10 @@ def train_tokenizer(images: Tensor, settings: TokenizerSettings, *, checkpoint: 
     Args:
         images: (M, C, H, H) in [-1, 1], sides multiples of 4.
         settings: see `TokenizerSettings`.
+        device: where to train.
         checkpoint: file to go on from where it exists.
 
-    Returns: the tokenizer in evaluation mode, its `spread` measured on training images.
+    Returns: the tokenizer on the CPU, in evaluation mode, its `spread` measured on training images.
     Raises:
         ImageError: where the images have too few patches to make the codebook from.
     Source: van den Oord et al., Neural Discrete Representation Learning, NeurIPS 2017, with the codebook of its
@@ -76,28 +87,29 @@ def train_tokenizer(images: Tensor, settings: TokenizerSettings, *, checkpoint: 
     with torch.random.fork_rng(devices=[]):  # nn layers draw from the global generator; leave it as it was
         torch.manual_seed(s.seed)
         sizes = {"num_codes": s.num_codes, "code_size": s.code_size, "width": s.width}
-        tokenizer = Tokenizer(**sizes, channels=images.shape[1])
+        tokenizer = Tokenizer(**sizes, channels=images.shape[1]).to(device)
     codebook = Codebook(tokenizer, s, generator)
     optimiser = torch.optim.AdamW(tokenizer.parameters(), lr=1.0)
+    clock, own = Clock(s.steps, s.minutes), own_rows(s.batch_size)
     rate = torch.optim.lr_scheduler.LambdaLR(
-        optimiser, lambda step: s.learning_rate * (1 + math.cos(math.pi * step / s.steps)) / 2
+        optimiser, lambda step: s.learning_rate * (1 + math.cos(math.pi * clock.at(step) / s.steps)) / 2
     )
 
     def loss(step: int) -> Tensor:
         if step == s.unquantised_steps:
             codebook.start(_some_features(tokenizer, images, generator))
-        batch = images[torch.randint(len(images), (s.batch_size,), generator=generator)]
+        batch = images[torch.randint(len(images), (s.batch_size,), generator=generator)[own]].to(device)
         features = tokenizer.embed(batch)
-        rounded = features if step < s.unquantised_steps else codebook.round(features, step)
+        rounded = features if step < s.unquantised_steps else codebook.round(features, clock.at(step))
         straight_through = features + (rounded - features).detach()
         reconstruction = mse_loss(tokenizer.generate(straight_through), batch)
-        return reconstruction + s.commitment * mse_loss(features, rounded.detach())
+        return (reconstruction + s.commitment * mse_loss(features, rounded.detach())) * (len(own) / s.batch_size)
 
-    request = {"settings": asdict(s), "images": tensor_digest({"images": images})}
-    training = Training(tokenizer, optimiser, rate, generator, {"codebook": codebook})
-    training.run("tokenizer", s.steps, loss, Checkpoint(checkpoint, request))
-    _measure_spread(tokenizer, images[:2048])
-    return tokenizer.eval().requires_grad_(False)
+    request = {"settings": asdict(s), "images": pictures_digest(images)}
+    training = Training(tokenizer, optimiser, rate, generator, clock, {"codebook": codebook})
+    training.run("tokenizer", loss, Checkpoint(checkpoint, request))
+    _measure_spread(tokenizer, images[:2048].to(device))
+    return tokenizer.eval().requires_grad_(False).cpu()
 
 
 class Codebook:
@@ -105,7 +117,7 @@ class Codebook:
 
     def __init__(self, tokenizer: Tokenizer, settings: TokenizerSettings, generator: torch.Generator) -> None:
         self.tokenizer, self.settings, self.generator = tokenizer, settings, generator
-        self.count = torch.zeros(settings.num_codes)
+        self.count = torch.zeros(settings.num_codes, device=tokenizer.codebook.device)
         self.total = torch.zeros_like(tokenizer.codebook)
 
     def start(self, features: Tensor) -> None:
@@ -121,13 +133,17 @@ class Codebook:
         return {"count": self.count, "total": self.total}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        self.count, self.total = state["count"], state["total"]
+        device = self.tokenizer.codebook.device
+        self.count, self.total = state["count"].to(device), state["total"].to(device)
 
     def round(self, features: Tensor, step: int) -> Tensor:
-        """The codes nearest to features (N, n, D), in the same shape; the codebook then follows the features."""
-        flat = features.detach().flatten(0, 1)
+        """The codes nearest to features (N, n, D), in the same shape; the codebook then follows the features.
+
+        The features are those of this process's rows of the batch; the codebook follows those of all processes.
+        """
+        flat = gathered(features.detach(), self.settings.batch_size).flatten(0, 1)
         nearest, _ = nearest_centre(flat, self.tokenizer.codebook)
-        rounded = self.tokenizer.codebook[nearest].view_as(features)
+        rounded = share(self.tokenizer.codebook[nearest].unflatten(0, (self.settings.batch_size, -1)))
         self._follow(flat, nearest)
         if step < (1 - self.settings.settle) * self.settings.steps:
             self._revive(flat)
@@ -153,10 +169,10 @@ class Codebook:
 
 
 @torch.no_grad()
-def _some_features(tokenizer: Tokenizer, images: Tensor, generator: torch.Generator, count: int = 8192) -> Tensor:
+def _some_features(tokenizer: Tokenizer, images: Pictures, generator: torch.Generator, count: int = 8192) -> Tensor:
     """`count` features (or all there are) of patches chosen at random, (P, D)."""
     chosen = images[torch.randperm(len(images), generator=generator)[:1024]]
-    features = tokenizer.embed(chosen).flatten(0, 1)
+    features = tokenizer.embed(chosen.to(tokenizer.codebook.device)).flatten(0, 1)
     return features[torch.randperm(len(features), generator=generator)[:count]]
 
 
@@ -167,14 +183,20 @@ def _measure_spread(tokenizer: Tokenizer, images: Tensor) -> None:
     tokenizer.spread.copy_((features - tokenizer.codebook[tokenizer.encode(images)]).square().mean().sqrt())
 
 
+def tokenizer_memory(settings: TokenizerSettings, size: int) -> float:
+    """About how many bytes `train_tokenizer` takes for pictures of size x size: 40 numbers a place and channel."""
+    places = settings.batch_size * (size // PATCH) ** 2
+    return PROGRAM + 4 * places * (40 * settings.width + 3 * settings.num_codes) + 3 * 2048 * 4 * 3 * size**2
+
+
 def train_scene_tokenizer(
-    scene: Pictures,
+    scene: Source,
     path: str | Path,
     seed: int = 0,
     *,
     num_images: int = 16_384,
     settings: TokenizerSettings | None = None,
-    num_validation: int = 2048,
+    device: str = "cpu",
     checkpoint: str | Path | None = None,
 ) -> dict[str, float]:
     """Train the tokenizer of a world on its training split, and save it.
@@ -185,7 +207,7 @@ def train_scene_tokenizer(
         seed: of everything random; replaces the one in `settings`.
         num_images: the first so many images of the training split.
         settings: of the training; the defaults if None.
-        num_validation: validation images for the report.
+        device: where to train.
         checkpoint: file to go on from where it exists.
 
     Returns: `tokenizer_report` of the tokenizer as saved, and the "seconds" of processor time; its `facts` too.
@@ -193,15 +215,15 @@ def train_scene_tokenizer(
     started = time.process_time()
     settings = replace(settings or TokenizerSettings(), seed=seed)
     images, _ = scene.images("train", num_images)
-    tokenizer = train_tokenizer(images, settings, checkpoint=checkpoint)
+    tokenizer = train_tokenizer(images, settings, device=device, checkpoint=checkpoint)
     seconds = round(time.process_time() - started, 1)
-    report = tokenizer_report(tokenizer.half().float(), scene, num_validation) | {"seconds": seconds}
-    tokenizer.save(path, {"settings": asdict(settings), "images": num_images, **report})
+    report = tokenizer_report(tokenizer.half().float(), scene, min(num_images, 2048)) | {"seconds": seconds}
+    tokenizer.save(path, {"settings": asdict(settings), "images": len(images), **report})
     return report
 
 
-def tokenizer_report(tokenizer: Tokenizer, scene: Pictures, num_validation: int = 2048) -> dict[str, Any]:
+def tokenizer_report(tokenizer: Tokenizer, scene: Source, num_validation: int = 2048) -> dict[str, Any]:
     """What a tokenizer is worth on the first `num_validation` validation images: "psnr" of the decoded codes in
     decibels, "usage", the share of the codes that occur."""
-    images, _ = scene.images("validation", num_validation)
+    images = scene.images("validation", num_validation)[0][:]
     return {"psnr": tokenizer.psnr(images), "usage": tokenizer.usage(images)}

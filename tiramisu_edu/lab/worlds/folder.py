@@ -11,29 +11,45 @@ paper are laid out:
                     mkdir imagenet-100 && ls val | head -100 | xargs -I{} ln -s "$PWD/val/{}" imagenet-100/
 
 Splits are drawn by a hash of each file's path below the folder: 90 % train, 5 % validation, 5 % test. They do not
-depend on the machine, on other files or on the order of a listing.
+depend on the machine, on other files or on the order of a listing. Pieces of one photograph go to one split together,
+where names tell: what stands before a word for a piece, or before two underscores, is the photograph.
+
+    harbour_crop3.png   harbour-tile-2-0.png   harbour__7.png   walk_frame0012.jpg   harbour_crops/3.png
+
+Folders that are called train and test (and validation or val) are taken as the splits that they say.
 """
 
 import hashlib
 import os
+import re
+import shlex
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from ...checks import positive_integer
-from ...errors import ImageError, TiramisuError
+from ...circuits.circuit import Circuit
+from ...diffusion.denoiser import Denoiser
+from ...errors import FileError, ImageError, TiramisuError
 from ...names import FOLDER
 from ...pictures import load_image
-from ...world import World
+from ...steering.codebooks import load_codebook
+from ...steering.patches import PatchCodebook
+from ...tokenizer import Tokenizer
+from ...world import World, once
+from .stored import Stored
 
 KINDS = (".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
 SPLITS = {"train": 0.9, "validation": 0.95, "test": 1.0}  # where each one's share of the hashes ends
+NAMED = {"train": "train", "val": "validation", "valid": "validation", "validation": "validation", "test": "test"}
+PIECE = re.compile(r"(?i)(__|[ _.-](crop|tile|patch|piece|frame|view|copy)s?(?![a-z])).*")
 AT_ONCE = 256  # files handed to the threads together
 
 
@@ -46,14 +62,17 @@ class PictureFolder:
 
     Attributes:
         skipped: file -> why it could not be read; grows as files are read.
+        models: the folder of the models made of them.
 
     Raises:
         ImageError: there is no such folder, or no picture in it.
     """
 
     def __init__(self, folder: str | Path, size: int) -> None:
-        self.folder, self.size = Path(folder), size
+        self.folder, self.size, self.name = Path(folder), size, f"{FOLDER}{folder}"
         self.skipped: dict[Path, str] = {}
+        self.models = self.folder.with_name(f"{self.folder.name}-models-{size}")
+        self._stored: dict[str, tuple[int, Stored]] = {}  # split -> how many were wanted, and what could be read
         if not self.folder.is_dir():
             raise ImageError(f"{self.folder}: there is no such folder; check the path")
         if not any(self.files.values()):
@@ -62,19 +81,20 @@ class PictureFolder:
     @cached_property
     def files(self) -> dict[str, list[Path]]:
         """Split -> its files in the order of their hashes, so that any first part is a fair sample."""
-        hashed = sorted((_hash(file.relative_to(self.folder)), file) for file in _pictures(self.folder))
-        starts = [0.0, *SPLITS.values()]
-        return {
-            split: [file for share, file in hashed if start <= share < end]
-            for (split, end), start in zip(SPLITS.items(), starts)
-        }
+        below = [file.relative_to(self.folder) for file in _pictures(self.folder)]
+        named = {"train", "test"} <= {path.parts[0].lower() for path in below}
+        found: dict[str, list[Path]] = {split: [] for split in SPLITS}
+        for path in sorted(below, key=_hash):
+            split = NAMED.get(path.parts[0].lower()) if named else None
+            found[split or _split(photograph(path))].append(self.folder / path)
+        return found
 
-    def images(self, split: str, count: int | None = None) -> tuple[Tensor, Tensor]:
+    def images(self, split: str, count: int | None = None) -> tuple[Stored, Tensor]:
         """The first `count` pictures of a split; all where None, or where there are fewer.
 
-        Files that cannot be read are left out, with one warning that counts them.
+        Files that cannot be read are left out, with one warning that counts them. Files are read once.
 
-        Returns: images (N, 3, S, S) float32 in [-1, 1]; states (N, 0) long, for what is on them is not known.
+        Returns: images (N, 3, S, S) in [-1, 1]; states (N, 0) long, for what is on them is not known.
         Raises:
             TiramisuError: for an unknown split.
             ImageError: where no picture of it can be read.
@@ -83,13 +103,22 @@ class PictureFolder:
             raise TiramisuError(f"unknown split {split!r}; choose one of {', '.join(SPLITS)}")
         count = None if count is None else positive_integer("count", count)
         files, known = self.files[split], len(self.skipped)
-        loaded = list(islice(self._read(files), count))
+        wanted = len(files) if count is None else min(count, len(files))
+        if self._stored.get(split, (-1,))[0] < wanted:
+            self._stored[split] = wanted, Stored.write(islice(self._read(files), wanted), wanted, self.models)
+        loaded = self._stored[split][1]
         if new := len(self.skipped) - known:
             example = next(reversed(self.skipped.values()))
             warnings.warn(f"{self.folder}: {new} of {len(files)} files left out, such as {example}", stacklevel=2)
         if not loaded:
-            raise ImageError(f"{self.folder}: no readable picture in its {split} split of {len(files)} files")
-        return torch.cat(loaded), torch.zeros(len(loaded), 0, dtype=torch.long)
+            more = "" if files else f": add pictures, or sort them into folders {', '.join(SPLITS)}"
+            raise ImageError(f"{self.folder}: no readable picture in its {split} split of {len(files)} files{more}")
+        return Stored(loaded.levels[:count]), torch.zeros(len(loaded), 0, dtype=torch.long)[:count]
+
+    def __str__(self) -> str:
+        counts = [f"{len(files)} {split}" for split, files in self.files.items()]
+        photographs = {photograph(file.relative_to(self.folder)) for files in self.files.values() for file in files}
+        return f"{', '.join(counts)} pictures of {len(photographs)} photographs, {self.size} x {self.size}"
 
     def _read(self, files: Sequence[Path]) -> Iterator[Tensor]:
         """Those pictures that can be read, (1, 3, S, S) each, in order."""
@@ -120,7 +149,10 @@ class FolderWorld(World):
         models: the folder of the models; PATH-models-SIZE if None.
     """
 
-    parts = ("denoiser", "denoiser_weak", "codebook", "circuit", "circuit_independent")
+    parts = (
+        *("denoiser", "denoiser_weak", "codebook", "circuit", "circuit_independent"),
+        *("tokenizer", "codes_hclt", "codes_quad_tree"),
+    )
     listed = False
 
     def __init__(
@@ -132,28 +164,101 @@ class FolderWorld(World):
         models: str | Path | None = None,
     ) -> None:
         super().__init__(name, device)
-        folder = Path(name.removeprefix(FOLDER)).absolute()
-        self.pictures = PictureFolder(folder, size or 64)
-        self.models = Path(models or folder.with_name(f"{folder.name}-models-{self.pictures.size}"))
+        self.pictures = PictureFolder(Path(name.removeprefix(FOLDER)).absolute(), size or 64)
+        self.models = Path(models or self.pictures.models).absolute()
 
     @property
     def family(self) -> str:
         return self.name
 
     @property
+    def label(self) -> str:
+        return f"{self.pictures.folder.name}-{self.pictures.size}"
+
+    @property
     def to_train(self) -> str:
-        return f"{self.name} --size {self.pictures.size}"
+        own = [] if self.models == self.pictures.models else ["--models", str(self.models)]
+        return shlex.join([self.name, "--size", str(self.pictures.size), *own])
+
+    @once
+    def codebook(self) -> PatchCodebook:
+        """As of any world.
+
+        Raises:
+            FileError: it was made for pictures of another size.
+        """
+        codebook = load_codebook(self.file("codebook")).to(self.device)
+        self._check_size("codebook", codebook.shape[2])
+        return codebook
+
+    @once
+    def circuit(self) -> Circuit:
+        """As of any world, with a warning where it did not pass the gate of its recipe."""
+        circuit = self._circuit("circuit")
+        gate: Any = circuit.facts.get("gate", {})
+        if lost := losses(gate) if gate else 0:
+            warnings.warn(
+                f"{self.label}: given the known pixels, the circuit's mean is worse than their mean colour under "
+                f"{lost} of {len(gate['circuit'])} masks, so it may steer wrong: train it on more pictures, or say "
+                "--guide none",
+                stacklevel=3,
+            )
+        return circuit
+
+    @once
+    def tokenizer(self) -> Tokenizer | None:
+        return Tokenizer.load(self.file("tokenizer")).to(self.device) if self._path("tokenizer").is_file() else None
+
+    @once
+    def code_circuits(self) -> Mapping[str, Circuit]:
+        made = [part for part in self.parts if part.startswith("codes_") and self._path(part).is_file()]
+        return {part.removeprefix("codes_"): self._circuit(part) for part in made}
+
+    def _denoiser(self, part: str) -> Denoiser:
+        denoiser = super()._denoiser(part)
+        side: Any = getattr(denoiser.network, "config", {}).get("sample_size")
+        self._check_size(part, side * denoiser.patch if isinstance(side, int) else self.pictures.size)
+        return denoiser
+
+    def _check_size(self, part: str, side: int) -> None:
+        if side != self.pictures.size:
+            raise FileError(
+                f"{self._path(part)} is for pictures of {side} x {side}: say --size {side}, "
+                f"or make it again with: tiramisu-edu train {self.to_train} --part {part}"
+            )
 
     def images(self, split: str, count: int | None = None) -> tuple[Tensor, Tensor]:
-        return self.pictures.images(split, count)
+        images, states = self.pictures.images(split, count)
+        return images[:], states
 
     def to(self, device: str | torch.device) -> "FolderWorld":
         if torch.device(device) == self.device:
             return self
-        return FolderWorld(self.name, device, size=self.pictures.size, models=self.models)
+        moved = FolderWorld(self.name, device, size=self.pictures.size, models=self.models)
+        moved.pictures = self.pictures
+        return moved
 
     def _path(self, part: str) -> Path:
         return self.models / f"{part}.safetensors"
+
+
+def losses(gate: Mapping[str, Mapping[str, float]]) -> int:
+    """Under how many masks a circuit's mean is worse than the mean colour of the known pixels, as its recipe found."""
+    mine, theirs = gate["circuit"], gate["mean colour of the known"]
+    return sum(mine[name] > theirs[name] for name in mine)
+
+
+def photograph(path: Path) -> Path:
+    """The name of the photograph that a file shows, or shows a piece of: see the module's first lines."""
+    folders = [PIECE.sub("", part) for part in path.parts[:-1]]
+    if folders != list(path.parts[:-1]):  # a folder of pieces
+        return Path(*folders)
+    return path.with_name(PIECE.sub("", path.stem) or path.stem) if PIECE.search(path.stem) else path
+
+
+def _split(path: Path) -> str:
+    share = _hash(path)
+    return next(split for split, end in SPLITS.items() if share < end)
 
 
 def _hash(path: Path) -> float:

@@ -1,0 +1,81 @@
+"""The gate of a circuit: does its mean of the hidden pixels, given the known ones, beat what needs no model?
+
+Held-out pictures under the paper's masks, mean squared error of the hidden pixels. A circuit that loses even to the
+mean colour of the known pixels is written, but its facts say so, and a warning is shown wherever it steers.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import scipy.sparse
+import torch
+from scipy.sparse.linalg import splu
+from torch import Tensor
+
+from ...circuits.circuit import Circuit
+from ...masks import mask_batch
+from ...names import PAPER_MASKS
+from ...steering.evidence import Observation
+from ...steering.patches import PatchCodebook
+from ..evaluation.metrics import hidden_mse
+from ..worlds.stored import Pictures
+
+
+def gate(circuit: Circuit, codebook: PatchCodebook, train: Pictures, held_out: Tensor) -> dict[str, dict[str, float]]:
+    """Method -> mask -> mean squared error of the hidden pixels; printed too.
+
+    Args:
+        circuit, codebook: the model.
+        train: its mean picture is one of the rivals.
+        held_out: (N, C, H, W).
+    """
+    average = torch.stack([part.double().mean(0) * len(part) for part in train.split(256)]).sum(0) / len(train)
+    generator = torch.Generator().manual_seed(0)
+    found: dict[str, dict[str, float]] = {}
+    for name in PAPER_MASKS:
+        known = mask_batch(name, 1, *held_out.shape[2:], generator=generator)[0]
+        fills = {
+            "mean colour of the known": (held_out * known).sum((2, 3), keepdim=True) / known.sum(),
+            "smooth fill (Laplace)": laplace_fill(held_out, known),
+            "mean training picture": average.to(held_out),
+            "circuit": circuit_mean(circuit, codebook, held_out, known),
+        }
+        for method, fill in fills.items():
+            error = hidden_mse(torch.where(known, held_out, fill), held_out, known[None]).mean()
+            found.setdefault(method, {})[name] = round(float(error), 4)
+    print(f"hidden-pixel MSE of {len(held_out)} held-out pictures:")
+    print(pd.DataFrame(found).T.to_string(), flush=True)
+    return found
+
+
+def circuit_mean(circuit: Circuit, codebook: PatchCodebook, images: Tensor, known: Tensor) -> Tensor:
+    """E[x | known pixels] under the circuit, (N, C, H, W)."""
+    parts = []
+    for part in images.to(circuit.device).split(64):
+        seen = Observation(torch.zeros_like(part), 1e-9, part, known.to(part.device).expand(len(part), -1, -1, -1))
+        parts.append(codebook.mean(circuit.posterior_marginals(codebook.log_weights(seen)), seen).cpu())
+    return torch.cat(parts)
+
+
+def laplace_fill(images: Tensor, known: Tensor) -> Tensor:
+    """The smoothest filling: each hidden pixel is the mean of its neighbours, (N, C, H, W).
+
+    Args:
+        images: (N, C, H, W).
+        known: (1, H, W) bool, of all images.
+    """
+    hidden, number = ~known[0].numpy(), np.arange(known[0].numel()).reshape(known.shape[1:])
+    pairs = np.concatenate([np.stack([a.ravel(), b.ravel()]) for a, b in _neighbours(number)], 1)
+    ones = np.ones(pairs.shape[1])
+    links = scipy.sparse.coo_matrix((ones, tuple(pairs)), shape=(number.size, number.size)).tocsr()
+    links = links + links.T
+    laplacian = (scipy.sparse.diags(np.asarray(links.sum(1)).ravel()) - links).tocsr()
+    inside, outside = number[hidden], number[~hidden]
+    values = images.flatten(2).permute(2, 0, 1).flatten(1).double().numpy()  # (H W, N C)
+    values[inside] = splu(laplacian[inside][:, inside].tocsc()).solve(-laplacian[inside][:, outside] @ values[outside])
+    return torch.from_numpy(values).view(number.size, *images.shape[:2]).permute(1, 2, 0).view_as(images).to(images)
+
+
+def _neighbours(number: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+    return [(number[1:], number[:-1]), (number[:, 1:], number[:, :-1])]
