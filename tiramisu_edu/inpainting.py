@@ -110,9 +110,7 @@ def inpaint(
     trajectory: list[Moment] = []
 
     def note(step: Step, x_0: Tensor, x_next: Tensor) -> None:
-        images = (step.x_t, step.prediction.x_0, getattr(guide, "circuit_mean", None), x_0)
-        on_cpu = [None if i is None else i.detach().cpu() for i in images]
-        trajectory.append(Moment(step.index, step.alpha_bar, *on_cpu))  # type: ignore[arg-type]
+        trajectory.append(_moment(step, getattr(guide, "circuit_mean", None), x_0))
 
     sample, guide, options = _method(world, sampler, guide, guided_fraction, generator)
     if eta is not None:
@@ -122,15 +120,19 @@ def inpaint(
     if coder is not None:
         inner, inner_known = coder.encode_known(image, known)
     if start is not None:
-        schedule, options["x_T"] = circuit_start(
-            world.circuit, world.codebook, schedule, image, known, begin=start, generator=generator
-        )
+        seen = world.circuit, world.codebook, schedule, image, known
+        schedule, options["x_T"] = circuit_start(*seen, begin=start, generator=generator)
     options |= {"guide": guide, "generator": generator, "callback": note if record else None, "cost": cost}
     images = sample(world.denoiser, schedule, inner, inner_known, **options)
     if coder is not None:
         images = torch.where(known, image, coder.decode(images))
     seconds = clock(image) - begun
     return InpaintResult(images, tuple(trajectory), seconds, cost.guide_seconds, cost.forward, cost.backward)
+
+
+def _moment(step: Step, circuit_mean: Tensor | None, x_0: Tensor) -> Moment:
+    on_cpu = [None if i is None else i.detach().cpu() for i in (step.x_t, step.prediction.x_0, circuit_mean, x_0)]
+    return Moment(step.index, step.alpha_bar, *on_cpu)  # type: ignore[arg-type]
 
 
 def _method(

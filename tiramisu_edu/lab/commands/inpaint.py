@@ -9,6 +9,7 @@ from ...names import GUIDES, SAMPLERS, WORLDS
 from .options import WorldOptions, option
 
 HELP = "fill in the hidden part of images"
+SHARED = ("sampler", "num_inference_steps", "guided_fraction", "eta", "seed")  # by all methods
 
 
 @dataclass(frozen=True)
@@ -54,8 +55,7 @@ def run(options: Options) -> int:
     completed = completed_paths(options, [f"test_{n}" for n in cases.identity.tolist()])
     print(f"world {options.world}, seed {options.seed}, {len(cases.images)} images, mask {options.mask}")
 
-    shared = ("sampler", "num_inference_steps", "guided_fraction", "eta", "seed")
-    settings = {name: getattr(options, name) for name in shared} | {"device": world.device}
+    settings = {name: getattr(options, name) for name in SHARED} | {"device": world.device}
     methods, steered = {options.sampler: run_method(world, cases, guide="none", **settings)}, options.guide != "none"
     name = f"{options.sampler} + {options.guide}"
     if steered:
@@ -65,10 +65,10 @@ def run(options: Options) -> int:
     measured = {label: measure(world, done.images, cases) for label, done in methods.items()}
     report = {"seed": options.seed, "mask": options.mask, "methods": comparison(measured, cases)}
     if guide is not None:
-        share = methods[name].guide_share
-        fifth = methods[name].guide_share_at(0.2, guide.fraction, options.num_inference_steps)
+        done = methods[name]
+        share, fifth = done.guide_share, done.guide_share_at(0.2, guide.fraction, options.num_inference_steps)
         print(
-            f"\n{name}: {methods[name].seconds:.2f} s; the circuit's share of the sampling time is {share:.1%}, "
+            f"\n{name}: {done.seconds:.2f} s; the circuit's share of the sampling time is {share:.1%}, "
             f"and {fifth:.1%} with 20 % of the steps guided"
         )
         report["guide_share"] = {"as_run": share, "at_20_percent": fifth}

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ...errors import TiramisuError, unknown_name
 from ...names import PAPER_MASKS, SAMPLERS, WORLDS
 from .options import WorldOptions, option
 
@@ -34,22 +35,15 @@ def run(options: Options) -> int:
     """Try all candidates, print them, and write samplers.json or guides.json beside the world's models."""
     from ...checkpoint import Checkpoint
     from ...datafiles import write_checksums
-    from ...errors import TiramisuError, unknown_name
     from ...masks import MASKS
     from ..common import check_place
     from ..evaluation.measures import MEASURES, chosen_measure
     from ..evaluation.tuning import CANDIDATES, GRIDS, GUIDE_GRIDS, save_tuned, tune, tuning_request
     from ..zoo import world_of
 
-    asked = [
-        ("sampler", options.samplers, GRIDS),
-        ("guide", options.guides, GUIDE_GRIDS),
-        ("mask", options.masks, MASKS),
-    ]
-    for what, names, allowed in asked:
-        for name in names:
-            if name not in allowed:
-                raise unknown_name(f"{what} to tune" if allowed in (GRIDS, GUIDE_GRIDS) else what, name, allowed)
+    asked: list[tuple[str, list[str], Any]] = [("mask", options.masks, MASKS)]
+    asked += [("sampler to tune", options.samplers, GRIDS), ("guide to tune", options.guides, GUIDE_GRIDS)]
+    _check_names(asked)
     if not options.samplers + options.guides:
         raise TiramisuError("--samplers and --guides are both empty: name one to tune")
     world = world_of(options)
@@ -77,3 +71,10 @@ def run(options: Options) -> int:
         write_checksums()
     kept.remove()
     return 0
+
+
+def _check_names(asked: list[tuple[str, list[str], Any]]) -> None:
+    for what, names, allowed in asked:
+        for name in names:
+            if name not in allowed:
+                raise unknown_name(what, name, allowed)

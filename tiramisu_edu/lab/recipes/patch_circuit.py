@@ -122,11 +122,7 @@ def train_patch_circuit(
     teach(circuit, codes, train, generator, kept.stage("latents"))
 
     codebook = refine(circuit, codebook, train, validation, s, generator, kept)
-    if s.rank:
-        codebook = refit(circuit, LowRankCodebook.of(codebook, s.rank), train)
-    if s.whole:
-        whole = LowRankCodebook.one_gaussian(source.images("train")[0][:], s.whole).to(circuit.device)
-        codebook = PooledCodebook(**vars(codebook), whole=whole)
+    codebook = with_factors(codebook, circuit, source, train, s)
     independent = independent_patches(codebook, train, kept.stage("independent"))
     sizes = f"K = {s.num_latents}, V = {s.num_codes} Gaussians of rank {s.rank}"
     circuit.facts = {
@@ -165,6 +161,18 @@ def fit_codebook(
     found = (checkpoint or Checkpoint(None, {})).results(jobs, generator, "codes of patches")
     means, variances = (torch.cat([tensor.to(device) for tensor in each]) for each in zip(*found))
     return PatchCodebook(means, variances, p, (C, H, W))
+
+
+def with_factors(
+    codebook: PatchCodebook, circuit: Circuit, source: Source, train: Pictures, settings: PatchSettings
+) -> PatchCodebook:
+    """The codebook with `settings.rank` factors a leaf, pooled with one Gaussian of whole pictures; or as it is."""
+    if settings.rank:
+        codebook = refit(circuit, LowRankCodebook.of(codebook, settings.rank), train)
+    if settings.whole:
+        whole = LowRankCodebook.one_gaussian(source.images("train")[0][:], settings.whole).to(circuit.device)
+        codebook = PooledCodebook(**vars(codebook), whole=whole)
+    return codebook
 
 
 def refine(
@@ -251,8 +259,7 @@ def independent_patches(codebook: PatchCodebook, images: Pictures, checkpoint: s
     D, V, _ = codebook.means.shape
     circuit = Circuit(structures.factorized(D, num_categories=V), generator=torch.Generator().manual_seed(0))
     circuit.to(codebook.means.device)
-    rows = PatchRows(codebook, images)
-    fit_em(circuit, rows, epochs=5, pseudocount=1.0, checkpoint=checkpoint, progress=False)
+    fit_em(circuit, PatchRows(codebook, images), epochs=5, pseudocount=1.0, checkpoint=checkpoint, progress=False)
     return circuit
 
 
@@ -277,9 +284,8 @@ def one_gaussian_per_patch(train: Pictures, test: Pictures, patch: int) -> float
 @torch.no_grad()
 def refit(circuit: Circuit, codebook: PatchCodebook, images: Pictures) -> PatchCodebook:
     """The Gaussians' M-step under the circuit's exact posterior of the codes."""
-    rows = PatchRows(codebook, images)
+    rows, device = PatchRows(codebook, images), circuit.device
     parts = share(torch.arange(len(images))).split(BATCH)
-    device = circuit.device
     return codebook.maximise((images[part].to(device), circuit.posterior_marginals(rows[part])) for part in parts)
 
 
@@ -287,9 +293,7 @@ def patch_memory(settings: PatchSettings, count: int, size: int) -> float:
     """About how many bytes `train_patch_circuit` takes for `count` pictures of size x size."""
     s = settings
     D, P, N = (size // s.patch) ** 2, 3 * s.patch**2, min(count, s.images)
-    of_pictures = (
-        4 * N * (300 * 3 + 2 * P + 2 * s.num_codes) + 2 * 8 * N * D
-    )  # of one position; codes and states of all
+    of_pictures = 4 * N * (900 + 2 * P + 2 * s.num_codes) + 16 * N * D  # of one position; codes and states of all
     of_parameters = 6 * 4 * D * s.num_latents * (s.num_latents + s.num_codes) + 8 * 8 * D * s.num_codes * P
     of_batches = 3 * 4 * min(NUMBERS, READ * D * s.num_codes)
     of_batches += 4 * 4 * D * max(BATCH, s.batch_size) * (s.num_codes + s.num_latents)
