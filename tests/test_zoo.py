@@ -100,7 +100,7 @@ def test_the_checkout_is_repaired_with_git(monkeypatch):
 
 def test_unknown_worlds_are_refused_with_the_list():
     with pytest.raises(
-        TiramisuError, match=r"unknown world .cats.: choose one of digits, faces, rooms, .*, folder:PATH"
+        TiramisuError, match=r"unknown world .cats.: choose one of digits, clothes, faces, rooms, .*, folder:PATH"
     ):
         zoo.load("cats")
     with pytest.raises(TiramisuError, match="unknown world 'digits-weak'"):

@@ -7,9 +7,7 @@ refines circuit and Gaussians together.
 
 from __future__ import annotations
 
-import math
 import time
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -28,10 +26,10 @@ from ...errors import ImageError
 from ...ranks import agreed, process_rank, share
 from ...steering.codebooks import PooledCodebook, load_codebook
 from ...steering.low_rank import LowRankCodebook
-from ...steering.patches import PatchCodebook, to_patches
+from ...steering.patches import PatchCodebook
 from ..memory import PROGRAM
 from ..worlds.stored import Pictures, pictures_digest
-from .gate import gate
+from .gate import gate, one_gaussian_per_patch
 from .picture_teacher import teach
 from .training import Source
 
@@ -122,11 +120,7 @@ def train_patch_circuit(
     teach(circuit, codes, train, generator, kept.stage("latents"))
 
     codebook = refine(circuit, codebook, train, validation, s, generator, kept)
-    if s.rank:
-        codebook = refit(circuit, LowRankCodebook.of(codebook, s.rank), train)
-    if s.whole:
-        whole = LowRankCodebook.one_gaussian(source.images("train")[0][:], s.whole).to(circuit.device)
-        codebook = PooledCodebook(**vars(codebook), whole=whole)
+    codebook = with_factors(circuit, codebook, train, source, s)
     independent = independent_patches(codebook, train, kept.stage("independent"))
     sizes = f"K = {s.num_latents}, V = {s.num_codes} Gaussians of rank {s.rank}"
     circuit.facts = {
@@ -142,6 +136,18 @@ def train_patch_circuit(
     circuit.facts["made_from"] = {"codebook": digest_of(Path(codebook_path))}
     circuit.save(circuit_path, half=True, **circuit.facts)
     return circuit
+
+
+def with_factors(
+    circuit: Circuit, codebook: PatchCodebook, train: Pictures, source: Source, settings: PatchSettings
+) -> PatchCodebook:
+    """The codebook with the factors of the settings: of each Gaussian, and of one of all whole training pictures."""
+    if settings.rank:
+        codebook = refit(circuit, LowRankCodebook.of(codebook, settings.rank), train)
+    if settings.whole:
+        whole = LowRankCodebook.one_gaussian(source.images("train")[0][:], settings.whole).to(circuit.device)
+        codebook = PooledCodebook(**vars(codebook), whole=whole)
+    return codebook
 
 
 def fit_codebook(
@@ -254,24 +260,6 @@ def independent_patches(codebook: PatchCodebook, images: Pictures, checkpoint: s
     rows = PatchRows(codebook, images)
     fit_em(circuit, rows, epochs=5, pseudocount=1.0, checkpoint=checkpoint, progress=False)
     return circuit
-
-
-def one_gaussian_per_patch(train: Pictures, test: Pictures, patch: int) -> float:
-    """Mean log density of test images when each patch is one Gaussian with a full covariance, independent of others."""
-
-    def points(images: Pictures) -> Iterator[Tensor]:
-        """(D, n, P), some images after the others."""
-        return (to_patches(part, patch).double().permute(1, 0, 2) for part in images.split(BATCH))
-
-    mean = torch.stack([x.sum(1, keepdim=True) for x in points(train)]).sum(0) / len(train)
-    D, _, P = mean.shape
-    covariance = torch.zeros(D, P, P, dtype=torch.float64)
-    for x in points(train):
-        covariance += (x - mean).mT @ (x - mean) / len(train)
-    factor = torch.linalg.cholesky(covariance + 1e-5 * torch.eye(P, dtype=torch.float64))
-    log_det = 2 * factor.diagonal(dim1=1, dim2=2).log().sum()
-    squares = (torch.linalg.solve_triangular(factor, (x - mean).mT, upper=False).square().sum() for x in points(test))
-    return float(-0.5 * (sum(squares) / len(test) + log_det + D * P * math.log(2 * math.pi)))
 
 
 @torch.no_grad()
