@@ -6,6 +6,9 @@ mean colour of the known pixels is written, but its facts say so, and a warning 
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
+
 import numpy as np
 import pandas as pd
 import scipy.sparse
@@ -17,7 +20,7 @@ from ...circuits.circuit import Circuit
 from ...masks import mask_batch
 from ...names import PAPER_MASKS
 from ...steering.evidence import Observation
-from ...steering.patches import PatchCodebook
+from ...steering.patches import PatchCodebook, to_patches
 from ..evaluation.metrics import hidden_mse
 from ..worlds.stored import Pictures
 
@@ -79,3 +82,21 @@ def laplace_fill(images: Tensor, known: Tensor) -> Tensor:
 
 def _neighbours(number: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
     return [(number[1:], number[:-1]), (number[:, 1:], number[:, :-1])]
+
+
+def one_gaussian_per_patch(train: Pictures, test: Pictures, patch: int) -> float:
+    """Mean log density of test images when each patch is one Gaussian with a full covariance, independent of others."""
+
+    def points(images: Pictures) -> Iterator[Tensor]:
+        """(D, n, P), some images after the others."""
+        return (to_patches(part, patch).double().permute(1, 0, 2) for part in images.split(256))
+
+    mean = torch.stack([x.sum(1, keepdim=True) for x in points(train)]).sum(0) / len(train)
+    D, _, P = mean.shape
+    covariance = torch.zeros(D, P, P, dtype=torch.float64)
+    for x in points(train):
+        covariance += (x - mean).mT @ (x - mean) / len(train)
+    factor = torch.linalg.cholesky(covariance + 1e-5 * torch.eye(P, dtype=torch.float64))
+    log_det = 2 * factor.diagonal(dim1=1, dim2=2).log().sum()
+    squares = (torch.linalg.solve_triangular(factor, (x - mean).mT, upper=False).square().sum() for x in points(test))
+    return float(-0.5 * (sum(squares) / len(test) + log_det + D * P * math.log(2 * math.pi)))

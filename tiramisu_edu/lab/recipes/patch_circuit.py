@@ -7,9 +7,7 @@ refines circuit and Gaussians together.
 
 from __future__ import annotations
 
-import math
 import time
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -28,10 +26,10 @@ from ...errors import ImageError
 from ...ranks import agreed, process_rank, share
 from ...steering.codebooks import PooledCodebook, load_codebook
 from ...steering.low_rank import LowRankCodebook
-from ...steering.patches import PatchCodebook, to_patches
+from ...steering.patches import PatchCodebook
 from ..memory import PROGRAM
 from ..worlds.stored import Pictures, pictures_digest
-from .gate import gate
+from .gate import gate, one_gaussian_per_patch
 from .picture_teacher import teach
 from .training import Source
 
@@ -122,7 +120,7 @@ def train_patch_circuit(
     teach(circuit, codes, train, generator, kept.stage("latents"))
 
     codebook = refine(circuit, codebook, train, validation, s, generator, kept)
-    codebook = with_factors(codebook, circuit, source, train, s)
+    codebook = with_factors(circuit, codebook, train, source, s)
     independent = independent_patches(codebook, train, kept.stage("independent"))
     sizes = f"K = {s.num_latents}, V = {s.num_codes} Gaussians of rank {s.rank}"
     circuit.facts = {
@@ -138,6 +136,18 @@ def train_patch_circuit(
     circuit.facts["made_from"] = {"codebook": digest_of(Path(codebook_path))}
     circuit.save(circuit_path, half=True, **circuit.facts)
     return circuit
+
+
+def with_factors(
+    circuit: Circuit, codebook: PatchCodebook, train: Pictures, source: Source, settings: PatchSettings
+) -> PatchCodebook:
+    """The codebook with the factors of the settings: of each Gaussian, and of one of all whole training pictures."""
+    if settings.rank:
+        codebook = refit(circuit, LowRankCodebook.of(codebook, settings.rank), train)
+    if settings.whole:
+        whole = LowRankCodebook.one_gaussian(source.images("train")[0][:], settings.whole).to(circuit.device)
+        codebook = PooledCodebook(**vars(codebook), whole=whole)
+    return codebook
 
 
 def fit_codebook(
@@ -161,18 +171,6 @@ def fit_codebook(
     found = (checkpoint or Checkpoint(None, {})).results(jobs, generator, "codes of patches")
     means, variances = (torch.cat([tensor.to(device) for tensor in each]) for each in zip(*found))
     return PatchCodebook(means, variances, p, (C, H, W))
-
-
-def with_factors(
-    codebook: PatchCodebook, circuit: Circuit, source: Source, train: Pictures, settings: PatchSettings
-) -> PatchCodebook:
-    """The codebook with `settings.rank` factors a leaf, pooled with one Gaussian of whole pictures; or as it is."""
-    if settings.rank:
-        codebook = refit(circuit, LowRankCodebook.of(codebook, settings.rank), train)
-    if settings.whole:
-        whole = LowRankCodebook.one_gaussian(source.images("train")[0][:], settings.whole).to(circuit.device)
-        codebook = PooledCodebook(**vars(codebook), whole=whole)
-    return codebook
 
 
 def refine(
@@ -259,33 +257,17 @@ def independent_patches(codebook: PatchCodebook, images: Pictures, checkpoint: s
     D, V, _ = codebook.means.shape
     circuit = Circuit(structures.factorized(D, num_categories=V), generator=torch.Generator().manual_seed(0))
     circuit.to(codebook.means.device)
-    fit_em(circuit, PatchRows(codebook, images), epochs=5, pseudocount=1.0, checkpoint=checkpoint, progress=False)
+    rows = PatchRows(codebook, images)
+    fit_em(circuit, rows, epochs=5, pseudocount=1.0, checkpoint=checkpoint, progress=False)
     return circuit
-
-
-def one_gaussian_per_patch(train: Pictures, test: Pictures, patch: int) -> float:
-    """Mean log density of test images when each patch is one Gaussian with a full covariance, independent of others."""
-
-    def points(images: Pictures) -> Iterator[Tensor]:
-        """(D, n, P), some images after the others."""
-        return (to_patches(part, patch).double().permute(1, 0, 2) for part in images.split(BATCH))
-
-    mean = torch.stack([x.sum(1, keepdim=True) for x in points(train)]).sum(0) / len(train)
-    D, _, P = mean.shape
-    covariance = torch.zeros(D, P, P, dtype=torch.float64)
-    for x in points(train):
-        covariance += (x - mean).mT @ (x - mean) / len(train)
-    factor = torch.linalg.cholesky(covariance + 1e-5 * torch.eye(P, dtype=torch.float64))
-    log_det = 2 * factor.diagonal(dim1=1, dim2=2).log().sum()
-    squares = (torch.linalg.solve_triangular(factor, (x - mean).mT, upper=False).square().sum() for x in points(test))
-    return float(-0.5 * (sum(squares) / len(test) + log_det + D * P * math.log(2 * math.pi)))
 
 
 @torch.no_grad()
 def refit(circuit: Circuit, codebook: PatchCodebook, images: Pictures) -> PatchCodebook:
     """The Gaussians' M-step under the circuit's exact posterior of the codes."""
-    rows, device = PatchRows(codebook, images), circuit.device
+    rows = PatchRows(codebook, images)
     parts = share(torch.arange(len(images))).split(BATCH)
+    device = circuit.device
     return codebook.maximise((images[part].to(device), circuit.posterior_marginals(rows[part])) for part in parts)
 
 
@@ -293,7 +275,9 @@ def patch_memory(settings: PatchSettings, count: int, size: int) -> float:
     """About how many bytes `train_patch_circuit` takes for `count` pictures of size x size."""
     s = settings
     D, P, N = (size // s.patch) ** 2, 3 * s.patch**2, min(count, s.images)
-    of_pictures = 4 * N * (900 + 2 * P + 2 * s.num_codes) + 16 * N * D  # of one position; codes and states of all
+    of_pictures = (
+        4 * N * (300 * 3 + 2 * P + 2 * s.num_codes) + 2 * 8 * N * D
+    )  # of one position; codes and states of all
     of_parameters = 6 * 4 * D * s.num_latents * (s.num_latents + s.num_codes) + 8 * 8 * D * s.num_codes * P
     of_batches = 3 * 4 * min(NUMBERS, READ * D * s.num_codes)
     of_batches += 4 * 4 * D * max(BATCH, s.batch_size) * (s.num_codes + s.num_latents)
