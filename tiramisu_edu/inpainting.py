@@ -88,7 +88,7 @@ def inpaint(
         eta: of the sampler, 0 being DDIM without fresh noise and 1 the noise of DDPM; the sampler's own if None.
         start: share of the steps, the cleanest, that is left after a start from the circuit's posterior mean
             (`circuit_start`); None starts with noise.
-        generator: one for the batch, or one per image so that no image depends on its neighbours.
+        generator: one for the batch, or one per image so that no image depends on its neighbours, up to rounding.
         record: keep the trajectory.
 
     Raises:
