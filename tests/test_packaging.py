@@ -41,6 +41,7 @@ def test_environment_yml_lists_what_pyproject_lists():
     python = "python" + project()["project"]["requires-python"]
     assert found == {conda_name(requirement) for requirement in requirements()} | {python}
     assert "-e ." in by_pip
+    assert {"pytorch>=2.6", "pillow>=11.3"} <= found  # older ones have known holes
 
 
 def test_the_doctor_asks_for_the_python_that_pyproject_asks_for():

@@ -91,8 +91,8 @@ def inpaint(
         eta: of the sampler, 0 being DDIM without fresh noise and 1 the noise of DDPM; the sampler's own if None.
         start: share of the steps, the cleanest, that is left after a start from the circuit's posterior mean
             (`circuit_start`); None starts with noise.
-        generator: one for the batch, or one per image so that no image depends on its neighbours; or a seed; None
-            is seed 0.
+        generator: one for the batch, or one per image so that no image depends on its neighbours, up to rounding; or a
+            seed; None is seed 0.
         record: keep the trajectory, in latents where the denoiser works there.
         parts: denoiser, circuit, codebook, tokenizer, code_circuit, pictures: see `PartsWorld`. With a world they
             replace its own, and nothing that was tuned for it is used.

@@ -8,6 +8,7 @@ import torch
 
 import tiramisu_edu
 from tiramisu_edu.diffusion.denoiser import Prediction
+from tiramisu_edu.diffusion.samplers import SAMPLERS
 from tiramisu_edu.diffusion.step import Step
 from tiramisu_edu.methods import make_guide
 from tiramisu_edu.steering.beyond.difference import DifferenceGuide
@@ -38,6 +39,20 @@ def test_what_is_hidden_is_never_read(world, task, guide):
     blind = tiramisu_edu.inpaint(world, images.masked_fill(~known, math.nan), known, **options)
     assert torch.equal(found.images, blind.images)
     assert torch.equal(found.images[known], images[known]) and found.guide_seconds > 0
+
+
+@pytest.mark.parametrize("guide", [None, "difference", "mixture"])
+@pytest.mark.parametrize("sampler", sorted(SAMPLERS))
+def test_alone_or_in_a_batch(world, task, sampler, guide):
+    """The same image up to rounding, with every sampler."""
+    images, known = (t[:2] for t in task)
+
+    def repaired(rows):
+        seeds = [torch.Generator().manual_seed(row) for row in rows]
+        options = {"sampler": sampler, "guide": guide, "num_inference_steps": 3, "generator": seeds}
+        return tiramisu_edu.inpaint(world, images[rows], known[rows], **options).images
+
+    assert (torch.cat([repaired([0]), repaired([1])]) - repaired([0, 1])).abs().max() < 1e-5
 
 
 def test_learned_weights_restore_noised_images_better_than_either_side(world, task):

@@ -41,7 +41,7 @@ def run(options: Options) -> int:
     from ..evaluation.tuning import CANDIDATES, GRIDS, GUIDE_GRIDS, save_tuned, tune, tuning_request
     from ..zoo import world_of
 
-    asked: list[tuple[str, list[str], Any]] = [("mask", options.masks, MASKS)]
+    asked: list[tuple[str, tuple[str, ...], Any]] = [("mask", options.masks, MASKS)]
     asked += [("sampler to tune", options.samplers, GRIDS), ("guide to tune", options.guides, GUIDE_GRIDS)]
     _check_names(asked)
     if not options.samplers + options.guides:
@@ -73,7 +73,7 @@ def run(options: Options) -> int:
     return 0
 
 
-def _check_names(asked: list[tuple[str, list[str], Any]]) -> None:
+def _check_names(asked: list[tuple[str, tuple[str, ...], Any]]) -> None:
     for what, names, allowed in asked:
         for name in names:
             if name not in allowed:
