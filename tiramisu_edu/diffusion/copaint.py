@@ -8,7 +8,7 @@ from torch import Tensor
 
 from .denoiser import Prediction
 from .schedule import Schedule, jump_schedule
-from .walk import Amount, Count, Share, Steps, Walk, sampler
+from .walk import Amount, Count, Growth, Share, Steps, Walk, sampler
 
 REFERENCE_STEPS = 250  # length of the runs that the growth factors were published for
 MAX_BACKTRACKS = 20  # trials after which an image stays where it is
@@ -27,9 +27,9 @@ class Descent:
 
     gradient_steps: Steps = 2
     rate: Amount = 0.02
-    rate_growth: Amount = 1.012
+    rate_growth: Growth = 1.012
     prior_weight: Amount = 1e-4
-    prior_growth: Amount = 1.01
+    prior_growth: Growth = 1.01
     backtrack: Share = 0.5
     carry: bool = True
 

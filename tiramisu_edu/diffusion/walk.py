@@ -25,8 +25,9 @@ from .step import Callback, Guide, guided_epsilon, make_step
 
 Share = Annotated[float, 0, 1]
 Amount = Annotated[float, 0, math.inf]
-Steps = Annotated[int, 0, math.inf]
-Count = Annotated[int, 1, math.inf]
+Growth = Annotated[float, 0, 10]
+Steps = Annotated[int, 0, 10_000]
+Count = Annotated[int, 1, 10_000]
 """Options of samplers: their type, and the least and the largest value."""
 
 
@@ -290,8 +291,8 @@ def _checked(sampler: str, known: Mapping[str, inspect.Parameter], options: dict
             case kind, low, high:
                 whole = "whole " if kind is int else ""
                 within = f"in [{low}, {high}]" if math.isfinite(high) else f"of at least {low}"
-                number = isinstance(value, Integral if kind is int else Real) and math.isfinite(value)
-                if not (number and low <= value <= high):
+                number = isinstance(value, Integral if kind is int else Real) and not isinstance(value, bool)
+                if not (number and math.isfinite(value) and low <= value <= high):
                     raise TiramisuError(f"{sampler}: {name} must be a {whole}number {within}, not {value!r}")
             case () if known[name].annotation is bool and not isinstance(value, bool):
                 raise TiramisuError(f"{sampler}: {name} must be True or False, not {value!r}")
