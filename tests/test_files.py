@@ -149,3 +149,12 @@ def test_every_flip_in_the_header_and_every_odd_header_is_a_file_error(tmp_path)
             save_file({"a": torch.zeros(1)}, path, metadata=header)
             with pytest.raises(FileError):
                 load_safetensors(path, kind="thing", version=2)
+
+
+def test_a_full_disk_names_the_file_and_keeps_the_old_one(tmp_path):
+    (tmp_path / "a").write_text("old")
+    with pytest.raises(OSError, match="File too large") as error, atomic_path(tmp_path / "a") as path:
+        path.write_text("half")
+        raise OSError(27, "File too large")
+    assert error.value.filename == str(tmp_path / "a")
+    assert [p.name for p in tmp_path.iterdir()] == ["a"] and (tmp_path / "a").read_text() == "old"

@@ -63,6 +63,9 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         else:
             _flush_to_disk(temporary)
             os.replace(temporary, path)
+    except OSError as error:
+        error.filename = str(path)  # the disk is full: of what was written a reader wants to know the name
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 

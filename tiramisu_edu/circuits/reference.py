@@ -138,21 +138,6 @@ class ReferenceCircuit(NodeGraph):
                 marginals[n.variable] += count
         return marginals
 
-    def pairwise_marginals(self, i: int, j: int, log_weights: LogWeights = None) -> np.ndarray:
-        """p(X_i = u, X_j = v | w), shape (C_i, C_j), by one conditional per value u."""
-        log_w = checked_evidence(log_weights, self.num_categories)
-        log_z = self.log_partition(log_w)
-        table = np.zeros((self.num_categories[i], self.num_categories[j]))
-        for u in range(self.num_categories[i]):
-            # w'_i = w_i 1[v = u], so that Z(w') / Z(w) = p(X_i = u | w)
-            log_w_u = list(log_w)
-            log_w_u[i] = np.where(np.arange(self.num_categories[i]) == u, log_w[i], -np.inf)
-            if log_w[i][u] == -np.inf or (log_z_u := self.forward(log_w_u)[self.root]) == -np.inf:
-                continue
-            # p(X_i = u, X_j = v | w) = p(X_i = u | w) p(X_j = v | w')
-            table[u] = np.exp(log_z_u - log_z) * self.posterior_marginals(log_w_u)[j]
-        return table
-
     def sample(self, n: int, log_weights: LogWeights = None, *, rng: np.random.Generator) -> np.ndarray:
         """Draw n joint samples of p(x | w), top-down; (n, D) integers."""
         log_w = checked_evidence(log_weights, self.num_categories)
