@@ -109,7 +109,7 @@ def test_twisted_filter_keeps_images_apart(toy):
         twisted(denoiser, schedule, image[[n]], known[[n]], **models, generator=[generator(1 + n)]) for n in range(2)
     ]
     assert torch.allclose(together, torch.cat(alone), atol=1e-5)
-    with pytest.raises(TiramisuError, match="twisted: particles must be a whole number of at least 1, not 0"):
+    with pytest.raises(TiramisuError, match=r"twisted: particles must be a whole number in \[1, 10000\], not 0"):
         twisted(denoiser, schedule, image, known, **models | {"particles": 0}, generator=generator())
 
 
