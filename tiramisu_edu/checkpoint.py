@@ -97,7 +97,7 @@ class Checkpoint:
         state = self.load() or {"results": [], "generator": generator.get_state()}
         results: list[Any] = state["results"]
         generator.set_state(state["generator"])
-        for job in tqdm(jobs[len(results) :], desc=name, disable=None if len(jobs) > 1 else True):
+        for job in tqdm(jobs[len(results) :], desc=name, disable=None, delay=10):  # a bar for what takes longer
             results.append(job())
             if self.due() or len(results) == len(jobs):
                 self.save({"results": results, "generator": generator.get_state()})
