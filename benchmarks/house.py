@@ -141,13 +141,12 @@ class House:
         ]
 
     def circles(self) -> list[list[str]]:
-        """Groups of modules, or of the library's rooms, that import each other. Every import counts, hidden or not."""
+        """Groups of modules, or of the library's rooms, that import each other; files also by hidden imports."""
         files, rooms = nx.DiGraph(), nx.DiGraph()
         for m, i in self.arrows():
-            if not starts_command(m, i):
-                files.add_edge(m.name, i.target)
-                if m.room != self.modules[i.target].room:
-                    rooms.add_edge(m.room, self.modules[i.target].room)
+            files.add_edge(m.name, i.target)
+            if m.room != self.modules[i.target].room and not starts_command(m, i):
+                rooms.add_edge(m.room, self.modules[i.target].room)
         groups = [*nx.strongly_connected_components(files), *nx.strongly_connected_components(rooms)]
         return sorted(sorted(group) for group in groups if len(group) > 1)
 

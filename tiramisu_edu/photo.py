@@ -89,12 +89,6 @@ def save_photo(photo: Photo, path: str | Path) -> None:
         )
 
 
-def completed_path(path: Path, number: int | None = None) -> Path:
-    """Where the completion of a photograph goes: beside it, in its own format where that keeps every pixel."""
-    suffix = path.suffix if path.suffix.lower() in LOSSLESS else ".png"
-    return path.with_name(f"{path.stem}-completed{'' if number is None else f'-{number}'}{suffix}")
-
-
 def complete_photo(photo: Photo, hidden: np.ndarray, size: tuple[int, int], channels: int, complete: Complete) -> Photo:
     """The photograph with its hidden pixels filled in, hole by hole, the largest first.
 

@@ -13,7 +13,6 @@ from ...checkpoint import Checkpoint
 from ...datafiles import data_root, write_checksums
 from ...errors import FileError, TiramisuError, unknown_name
 from ...names import FOLDER
-from ..commands.train import Options
 from ..common import check_place
 from ..memory import reserve
 from ..worlds import clothes, digits
@@ -25,6 +24,7 @@ from .denoiser import denoiser_memory, scaled, train_digits_denoiser, train_scen
 from .judge import train_clothes_judge, train_digits_judge, train_scene_judge
 from .patch_circuit import PatchSettings, patch_memory, train_independent_circuit, train_patch_circuit
 from .pixel_circuit import train_digits_circuit
+from .request import Options
 from .tokenizer import TokenizerSettings, tokenizer_memory, train_scene_tokenizer
 from .training import Source
 
