@@ -47,6 +47,7 @@ FAULTS = {
     "a lab that imports a study": ("lab/a.py", "import studies.b\n", "upward"),
     "a course that imports the solutions": ("course/a.py", "from teaching.b import x\n", "upward"),
     "two files in a circle": ("b.py", "from . import a\n", "circles"),
+    "a command and its recipe in a circle": ("lab/b.py", "from .commands import show\n", "circles"),
     "two rooms in a circle": ("steering/b.py", "from ..world import x\n", "circles"),
 }
 
@@ -64,7 +65,7 @@ def test_a_fault_is_found(tmp_path, fault):
         "tiramisu_edu/steering/a.py": "from ..circuits.b import x\n",
         "tiramisu_edu/course/b.py": "from ..lab.b import x\n",
         "tiramisu_edu/lab/b.py": "",
-        "tiramisu_edu/lab/commands/show.py": "def run():\n    from studies import b\n",
+        "tiramisu_edu/lab/commands/show.py": "def run():\n    from studies import b\n    from ..b import x\n",
         "studies/b.py": "from tiramisu_edu.lab.b import x\n",
         "teaching/b.py": "from tiramisu_edu.course.b import x\n",
     }
