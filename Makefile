@@ -6,7 +6,7 @@
 # make report  every rule's number for every notebook, and every wrong answer tried
 # make newcomer     the student's version of every notebook, run with nothing solved
 # make test-laptop  every notebook at laptop scale
-# make data    builds the digits and trains every shipped model again (hours: see data/README.md)
+# make data    builds the pictures and trains every shipped model again (hours: see data/README.md)
 # make clean   removes the environment and what runs left behind
 #
 # PYTHON=python3.12 chooses the interpreter. On a machine without a GPU, the CPU build of PyTorch is a tenth of

@@ -184,7 +184,7 @@ def study(options: argparse.Namespace) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, print and write the page."""
-    found = parser("clothes", __doc__, "docs/results/clothes.md")
+    found = parser("clothes", __doc__, "docs/results/clothes.md", worlds="")
     found.add_argument("--source", type=Path, help="a folder with all of Fashion-MNIST; default: the shipped pictures")
     found.add_argument("--train", type=int, default=16_384, help="pictures that the rivals learn from")
     found.add_argument("--images", type=int, default=500, help="test pictures of the table")

@@ -14,20 +14,22 @@ from tiramisu_edu.files import atomic_path
 from tiramisu_edu.lab.table import Table
 
 
-def parser(name: str, about: str | None, out: str) -> argparse.ArgumentParser:
+def parser(name: str, about: str | None, out: str, worlds: str = "faces, rooms") -> argparse.ArgumentParser:
     """The options of every study.
 
     Args:
         name: of the module in studies/.
         about: its docstring, whose first line the help shows.
         out: the file or folder it writes.
+        worlds: those that it can do; "" for a study of one.
     """
     found = argparse.ArgumentParser(
         prog=f"python -m studies.{name}",
         description=(about or "").partition("\n")[0],
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
-    found.add_argument("--worlds", default="faces", metavar="A,B", help="of digits, clothes, faces, rooms")
+    if worlds:
+        found.add_argument("--worlds", default="faces", metavar="A,B", help=f"of {worlds}")
     found.add_argument("--seed", type=int, default=0, help="of samples, noise and training")
     found.add_argument("--threads", type=int, default=1, help="of the processor")
     found.add_argument("--out", type=Path, default=Path(out), help="what is written")

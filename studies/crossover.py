@@ -97,7 +97,7 @@ def study(options) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command line."""
-    run(study, parser("crossover", __doc__, "docs/images").parse_args(arguments))
+    run(study, parser("crossover", __doc__, "docs/images", "digits, clothes, faces, rooms").parse_args(arguments))
 
 
 if __name__ == "__main__":
