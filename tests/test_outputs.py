@@ -8,6 +8,7 @@ import torch
 from PIL import Image
 
 from tiramisu_edu import load
+from tiramisu_edu.lab import contact
 from tiramisu_edu.lab.cli import main
 from tiramisu_edu.pictures import load_image
 
@@ -59,3 +60,10 @@ def test_nothing_is_written_among_the_pictures_of_a_folder(capsys):
         assert main(line.split()) == 2
         assert "among the pictures of" in capsys.readouterr().err
     assert names_in("mine") == ["deep"] and names_in("mine/deep") == ["cat.png"]
+
+
+def test_the_name_that_show_chooses_is_checked_before_the_work(monkeypatch, capsys):
+    Path("out").write_text("no folder")
+    monkeypatch.setattr(contact, "save_contact_sheet", lambda *arguments, **options: pytest.fail("work has begun"))
+    assert main(["show", "sheet", "--worlds", "digits"]) == 2
+    assert "out/sheet_digits.png" in capsys.readouterr().err.replace("\\", "/")

@@ -131,6 +131,18 @@ REFUSED = {
     "other widths": (edited("unet/config.json", block_out_channels=[64]), "weights in|cannot read"),
     "flow": (edited(f"{SCHEDULER}/scheduler_config.json", _class_name="FlowMatchEulerDiscreteScheduler"), "FlowMatch"),
     "beta_start x": (edited(f"{SCHEDULER}/scheduler_config.json", beta_start="x"), "cannot read the scheduler"),
+    "a thousand million layers": (
+        edited("unet/config.json", layers_per_block=10**9),
+        "layers_per_block must be a whole",
+    ),
+    "as many units": (
+        edited("unet/config.json", block_out_channels=[10**9] * 2),
+        "cannot read a UNet2DModel",
+    ),
+    "as many times": (
+        edited(f"{SCHEDULER}/scheduler_config.json", num_train_timesteps=10**9),
+        "num_train_timesteps must be a whole",
+    ),
     "nothing": (lambda folder: folder.mkdir(), "cannot read .*config.json"),
 }
 

@@ -19,6 +19,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from ..checks import integer
 from ..errors import FileError, TiramisuError
 
 NETWORKS = ("UNet2DModel", "VQModel", "AutoencoderKL")
@@ -67,9 +68,11 @@ def read_network(folder: Path, name: str, variant: str | None = None) -> nn.Modu
 
     Raises:
         FileError: no weights, or weights that are missing, left over, of other shapes or not finite.
+        TiramisuError: more layers than any network has.
     """
     options = {"use_safetensors": True, "low_cpu_mem_usage": False, "output_loading_info": True}
     variant = variant or _only_variant(folder)
+    integer("layers_per_block", read_json(folder / "config.json").get("layers_per_block", 1), 1, 100)
     try:
         with torch.inference_mode(False), _quiet():
             network, found = network_class(name).from_pretrained(folder, variant=variant, **options)

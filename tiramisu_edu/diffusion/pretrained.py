@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from ..checks import integer
 from ..errors import FileError, TiramisuError
 from .autoencoder import Autoencoder
 from .networks import NETWORKS, WEIGHTS, first_line, read_json, read_network
@@ -184,6 +185,7 @@ def read_schedule(config: Mapping[str, Any]) -> Schedule:
         schedule = Schedule.from_beta(torch.as_tensor(config["trained_betas"], dtype=torch.float64))
     else:
         N, start, end = (config.get(key, default) for key, default in DEFAULTS.items())
+        integer("num_train_timesteps", N, 1, 10**6)
         match config.get("beta_schedule"):
             case "linear":
                 schedule = Schedule.from_beta(torch.linspace(start, end, N, dtype=torch.float64))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ...names import PAPER_MASKS, WORLDS
@@ -28,7 +28,7 @@ def run(options: Options) -> int:
     """Draw one picture for the worlds asked for, and print what it cannot show."""
     from ...errors import TiramisuError
     from .. import contact, strength
-    from ..common import chosen_device
+    from ..common import check_outputs, chosen_device
     from ..zoo import worlds_of
 
     device = chosen_device(options.device)
@@ -37,19 +37,21 @@ def run(options: Options) -> int:
         masks = [mask for mask in PAPER_MASKS if mask != "wide"]  # wide is drawn anew for each picture
         print("\n".join(contact.visibility_table(world, masks).markdown() for world in worlds))
         return 0
+    if options.what == "sheet" and len(worlds) > 1:
+        raise TiramisuError("a contact sheet shows one world: give --worlds one name")
+    name = "strength" if options.what == "strength" else f"sheet_{worlds[0].label}"
+    out = options.out or Path(f"out/{name}.png")
+    check_outputs(replace(options, out=out))
     if options.what == "strength":
         found = {world.label: strength.strength_of_difference(world) for world in worlds}
         print("world      t/T  weight of the circuit's correction")
         for name, columns in found.items():
             print("\n".join(f"{name:8} {t:5.3f}  {w:6.3f}" for t, w in zip(columns["time"], columns["weight"])))
-        path = strength.plot_strength(options.out or Path("out/strength.png"), found)
+        strength.plot_strength(out, found)
     else:
-        if len(worlds) > 1:
-            raise TiramisuError("a contact sheet shows one world: give --worlds one name")
-        (world,) = worlds
-        path = contact.save_contact_sheet(options.out or f"out/sheet_{world.label}.png", world, seed=options.seed)
-        if world.scene is not None:
-            for kind, share in contact.rules_broken(world, seed=options.seed).items():
+        contact.save_contact_sheet(out, worlds[0], seed=options.seed)
+        if worlds[0].scene is not None:
+            for kind, share in contact.rules_broken(worlds[0], seed=options.seed).items():
                 print(f"{kind:20} {share:6.1%} of 256 pictures break a rule in the judge's reading")
-    print(f"picture: {path}")
+    print(f"picture: {out}")
     return 0
