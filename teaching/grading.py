@@ -21,6 +21,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -144,10 +145,13 @@ def _run(request: Path, result: Path) -> None:
             values: Any = _encoded({})
             if check:
                 shell.user_ns.pop(name, None)
-            with contextlib.suppress(Exception), _time_limit(asked["seconds"]):
-                shell.run_cell(source)
-                if check:
-                    values = _encoded(exercises[check].results(shell.user_ns.get(name, ...)))
+            try:
+                with _time_limit(asked["seconds"]):
+                    shell.run_cell(source)
+                    if check:
+                        values = _encoded(exercises[check].results(shell.user_ns.get(name, ...)))
+            except Exception:  # the answer counts as none, and whoever grades can read why
+                traceback.print_exc()
             if check:
                 print(json.dumps([check, values]), file=file, flush=True)
         print(json.dumps(["end", _encoded({})]), file=file, flush=True)

@@ -15,7 +15,6 @@ from tiramisu_edu.checkpoint import Checkpoint
 from tiramisu_edu.lab.recipes import code_circuit, denoiser, guide_weights, judge, patch_circuit
 from tiramisu_edu.lab.recipes.tokenizer import TokenizerSettings, train_tokenizer
 from tiramisu_edu.masks import mask_batch
-from tiramisu_edu.steering.patches import PatchCodebook
 from tiramisu_edu.tokenizer import Tokenizer
 
 
@@ -35,7 +34,8 @@ def em(path, kept):
 
 
 def codebook(path, kept):
-    PatchCodebook.fit(pictures()[0], patch=2, num_codes=4, generator=seeded(), checkpoint=kept).save(path)
+    settings = patch_circuit.PatchSettings(patch=2, num_codes=4)
+    patch_circuit.fit_codebook(pictures()[0], settings, seeded(), "cpu", Checkpoint(kept, {})).save(path)
 
 
 def the_patch_circuit(path, kept):

@@ -94,7 +94,7 @@ def test_200_flipped_cut_and_grown_files(folder):
                 content[-1 - place % len(content)] ^= 255
         (folder / kind).write_bytes(content)
         refused += read_or_refused(kind, folder / kind)
-    assert refused > 150
+    assert refused >= 200  # 201: two changes leave the content as it was
 
 
 @pytest.mark.parametrize("kind", SEALED)

@@ -88,7 +88,7 @@ def same(a, b):
 @pytest.mark.parametrize("ranks", [2, pytest.param(4, marks=pytest.mark.skipif("CI" in os.environ, reason="slow"))])
 def test_several_processes_make_what_one_makes(tmp_path, alone, ranks):
     for made in run(tmp_path, ranks, "shared"):
-        for one, several in zip(alone["made"], made):
+        for one, several in zip(alone["made"], made, strict=True):
             same(one, several)
 
 

@@ -8,6 +8,7 @@ written: nothing else changes by a bit, and EXIF data, with the camera's rotatio
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -68,7 +69,8 @@ def open_photo(path: str | Path) -> Photo:
                 described = Image.Exif()
                 described.update({tag: exif[tag] for tag in DESCRIPTIONS if tag in exif})
                 extras["exif"] = described
-        except Exception:  # damaged data: they are left out
+        except Exception:
+            warnings.warn(f"{path}: its damaged EXIF data are dropped: it may lie on its side", stacklevel=2)
             extras.pop("exif", None)
             orientation = 1
         if picture.mode == "P":

@@ -181,6 +181,7 @@ def _read(path: str | Path) -> tuple[Image.Image, list[str]]:
 @contextmanager
 def opened(path: str | Path, *, upright: bool = True) -> Iterator[tuple[Image.Image, list[str]]]:
     """The picture as it is stored, turned upright, and a list for notices; any failure becomes one ImageError."""
+    is_read = False
     try:
         if Path(path).exists() and not Path(path).is_file():
             raise ImageError("this is a folder or a device; name one picture file")
@@ -194,6 +195,7 @@ def opened(path: str | Path, *, upright: bool = True) -> Iterator[tuple[Image.Im
             picture.load()
             if upright:
                 _turn_upright(picture, notices)
+            is_read = True
             yield picture, notices
     except ImageError as reason:
         raise ImageError(f"{path}: {reason}") from None
@@ -202,6 +204,8 @@ def opened(path: str | Path, *, upright: bool = True) -> Iterator[tuple[Image.Im
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise ImageError(f"{path}: the picture has more than {MAX_PIXELS} pixels; make it smaller first") from None
     except Exception as reason:
+        if is_read or isinstance(reason, MemoryError):  # a fault of whoever asked, not of the file
+            raise
         what = f"this is not a picture that can be read ({type(reason).__name__}: {reason})"
         raise ImageError(f"{path}: {what}; save it again as PNG or JPEG") from None
 

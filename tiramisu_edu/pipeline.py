@@ -113,8 +113,10 @@ class TiramisuInpaintPipeline:
             path = Path(folder) / f"{name}.safetensors"
             if isinstance(part, Tokenizer):
                 part.save(path, part.facts, half=False)
+            elif hasattr(part, "save"):
+                part.save(path, **part.facts if isinstance(part, Circuit) else {})
             else:
-                part.save(path)
+                raise TiramisuError(f"the {name} cannot be saved: a {type(part).__name__} has no file")
         index: dict[str, Any] = {"_class_name": type(self).__name__, "parts": sorted(parts), "levels": levels}
         index |= {name: dict(getattr(self.world, name)) for name in ("sampler_options", "guide_options")}
         with atomic_path(Path(folder) / INDEX) as unfinished:

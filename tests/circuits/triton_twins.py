@@ -50,7 +50,7 @@ class Case:
         level = replace(
             template,
             num_units=K,
-            regions=tuple(range(R)),
+            num_regions=R,
             start=0,
             parameter=0,
             parameter_rows=torch.zeros(R, dtype=torch.long) if is_shared else None,

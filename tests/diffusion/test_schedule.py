@@ -111,7 +111,8 @@ def test_schedules_of_diffusers(name, zero_snr):
     settings = {"num_train_timesteps": 300, "beta_start": 1e-3, "beta_end": 0.03, "beta_schedule": name}
     scheduler = kind(**settings, prediction_type="v_prediction", rescale_betas_zero_snr=zero_snr)
     s = read_schedule(scheduler.config)
-    assert torch.allclose(s.alpha_bar.float(), scheduler.alphas_cumprod, rtol=2e-4, atol=1e-7)
+    atol = 1e-7 if kind is DDPMScheduler and zero_snr else 1e-8  # diffusers has 0 there, and not just above
+    assert torch.allclose(s.alpha_bar.float(), scheduler.alphas_cumprod, rtol=2e-4, atol=atol)
 
 
 def test_schedules_of_diffusers_with_trained_betas():

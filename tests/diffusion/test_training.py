@@ -169,7 +169,7 @@ def test_learning_rate():
 def test_wrong_images(train, images):
     with pytest.raises(ImageError, match=r"from 0 to 2"):
         train(validation=images.abs() * 0 + torch.tensor([0.0, 2, 0, 0]))
-    with pytest.raises(ImageError, match=r"\(M, C, H, W\)"):
+    with pytest.raises(ImageError, match=r"\(B, C, H, W\)"):
         train(validation=images[0])
 
 

@@ -12,12 +12,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..checks import is_generator, positive_integer
 from . import circuit_file
 from .differentiable import LogPartition
 from .engines import choose, safe, traceback
 from .engines.messages import Evidence
 from .engines.tape import Tapes
-from .evidence_checks import check_log_weights, check_possible, checked_draw, checked_values
+from .evidence_checks import check_log_weights, check_possible, checked_values
 from .regions import RegionGraph
 from .tables import Tables
 from .threads import by_work
@@ -141,7 +142,9 @@ class Circuit(Tables):
             EvidenceError: as `log_partition`.
             TiramisuError: when n is no whole number above 0.
         """
-        n = checked_draw(n, generator)
+        n = positive_integer("n", n.tolist() if isinstance(n, Tensor) else n)
+        if generator is not None:
+            is_generator("generator", generator)
         if log_weights is None:
             nothing_known = torch.zeros(1, self.num_variables, self.num_categories)
             return self.sample(n, nothing_known, generator=generator)[:, 0]

@@ -2,27 +2,14 @@
 
 from __future__ import annotations
 
-from functools import partial
-from pathlib import Path
-from typing import Any
-
 import torch
 from torch import Tensor
 
-from ..checkpoint import Checkpoint
 from ..errors import TiramisuError
-from ..files import tensor_digest
 from ..ranks import gathered, share
 
 
-def kmeans(
-    points: Tensor,
-    num_clusters: int,
-    *,
-    generator: torch.Generator,
-    iterations: int = 20,
-    checkpoint: str | Path | None = None,
-) -> tuple[Tensor, Tensor]:
+def kmeans(points: Tensor, num_clusters: int, *, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """Lloyd's algorithm on G independent sets of N points, from k-means++ seeds.
 
     A cluster that loses all its points is moved to the point of its set that is worst explained.
@@ -31,7 +18,6 @@ def kmeans(
         points: (G, N, P).
         num_clusters: V <= N.
         generator: of the seeds.
-        checkpoint: file to go on from, written between sets.
 
     Returns:
         centres (G, V, P) and the nearest centre of each point, (G, N) long.
@@ -39,14 +25,7 @@ def kmeans(
     Raises:
         TiramisuError: for fewer points than clusters.
     """
-    request: dict[str, Any] = {"clusters": num_clusters, "iterations": iterations}
-    if checkpoint is not None:
-        request["points"] = tensor_digest({"points": points.contiguous()})
-    jobs = [partial(one_set, each, num_clusters, generator, iterations) for each in points]
-    found = Checkpoint(checkpoint, request).results(jobs, generator, "k-means")
-    if not found:
-        return points.new_zeros(0, num_clusters, points.shape[-1]), torch.zeros(0, points.shape[1], dtype=torch.long)
-    centres, nearest = (torch.stack([tensor.to(points.device) for tensor in each]) for each in zip(*found))
+    centres, nearest = map(torch.stack, zip(*(one_set(each, num_clusters, generator) for each in points)))
     return centres, nearest
 
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-import operator
 
 import torch
 from torch import Tensor
 
-from ..errors import EvidenceError, TiramisuError
+from ..errors import EvidenceError
 
 
 def checked_tensor(what: str, value: object) -> Tensor:
@@ -17,19 +16,6 @@ def checked_tensor(what: str, value: object) -> Tensor:
         kind = type(value).__name__
         raise EvidenceError(f"{what} must be a torch.Tensor, not {kind}: torch.as_tensor makes one of numbers")
     return value
-
-
-def checked_draw(n: object, generator: object) -> int:
-    """n as an int; raise TiramisuError unless it is a whole number above 0, and the generator torch's or None."""
-    if generator is not None and not isinstance(generator, torch.Generator):
-        raise TiramisuError(f"generator must be a torch.Generator or None, not {generator!r}")
-    try:
-        number = operator.index(n)  # type: ignore[arg-type]
-    except TypeError:
-        number = 0
-    if number < 1:
-        raise TiramisuError(f"n, the samples to draw, must be a whole number of at least 1, not {n!r}")
-    return int(number)
 
 
 def checked_values(x: Tensor, num_variables: int, num_categories: int, name: str = "x") -> Tensor:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ..checkpoint import Checkpoint
+from ..checks import check_images
 from ..errors import ImageError, TiramisuError
 from ..files import load_safetensors, save_safetensors, tensor_digest
 from .denoiser import Denoiser
@@ -117,8 +118,7 @@ def calibrate_residual_variance(
 
 def check_pictures(images: Tensor) -> Tensor:
     """The images, once they are float (M, C, H, W) in [-1, 1]."""
-    if images.ndim != 4 or len(images) == 0 or not images.is_floating_point():
-        raise ImageError(f"expected float images (M, C, H, W), got {images.dtype} {tuple(images.shape)}")
+    check_images("images", images)
     low, high = float(images.min()), float(images.max())
     if not (low >= -1 and high <= 1):
         raise ImageError(f"expected images in [-1, 1], got values from {low:g} to {high:g}")

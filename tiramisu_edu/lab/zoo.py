@@ -30,7 +30,16 @@ from .worlds.scene import Scene
 from .worlds.scenes import SCENES
 
 
-class DigitsWorld(World):
+class JudgedWorld(World):
+    """A world with labels."""
+
+    @once
+    def judge(self) -> Judge:
+        """Images -> log-probabilities of their labels or factors; trained apart from the models it judges."""
+        return Judge.load(self.file("judge"))
+
+
+class DigitsWorld(JudgedWorld):
     """The 1797 real digits; the circuit is over their pixels."""
 
     parts = ("images", "circuit", "denoiser", "judge")
@@ -38,11 +47,6 @@ class DigitsWorld(World):
     @once
     def codebook(self) -> PixelCodebook:
         return PixelCodebook.grey_levels(digits.NUM_LEVELS)
-
-    @once
-    def judge(self) -> Judge:
-        """Images -> log-probabilities of the digits; trained apart from the models it judges."""
-        return Judge.load(self.file("judge"))
 
     @once
     def independent_circuit(self) -> Circuit:
@@ -54,7 +58,7 @@ class DigitsWorld(World):
         return images[:count], states[:count]
 
 
-class SceneWorld(World):
+class SceneWorld(JudgedWorld):
     """A procedural world: as many fresh images as wanted, with the factors behind them."""
 
     parts = (
@@ -68,11 +72,6 @@ class SceneWorld(World):
         "codes_quad_tree",
         "judge",
     )
-
-    @once
-    def judge(self) -> Judge:
-        """Images -> log-probabilities of the factors; trained apart from the models it judges."""
-        return Judge.load(self.file("judge"))
 
     @property
     def scene(self) -> Scene:
@@ -90,15 +89,10 @@ class SceneWorld(World):
         return {}
 
 
-class ClothesWorld(World):
+class ClothesWorld(JudgedWorld):
     """Photographs of clothing; the circuit is over their patches."""
 
     parts = ("images", "denoiser", "codebook", "circuit", "circuit_independent", "tokenizer", "codes_hclt", "judge")
-
-    @once
-    def judge(self) -> Judge:
-        """Images -> log-probabilities of the kinds of clothing; trained apart from the models it judges."""
-        return Judge.load(self.file("judge"))
 
     def images(self, split: str, count: int | None = None) -> tuple[Tensor, Tensor]:
         return Clothes().images(split, count)

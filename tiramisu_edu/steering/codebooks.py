@@ -58,11 +58,8 @@ def load_codebook(path: str | Path) -> PatchCodebook:
     tensors, metadata = load_safetensors(path, kind=KIND, version=VERSION)
     with reading(path):
         channels, height, width = metadata["shape"]
-        shape = channels, height, width
-        floats = {name: tensor.float() for name, tensor in tensors.items()}
-        for name in ("variances", "whole.variances"):
-            if name in floats:
-                floats[name].clamp_min_(VARIANCE_FLOOR)
+        shape, lowest = (channels, height, width), {"variances": VARIANCE_FLOOR}
+        floats = {n: x.float().clamp_min(lowest.get(n.split(".")[-1], -torch.inf)) for n, x in tensors.items()}
         patches = floats["means"], floats["variances"], metadata["patch"], shape
         if "factors" not in floats:
             return PatchCodebook(*patches)

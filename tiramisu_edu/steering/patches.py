@@ -66,22 +66,13 @@ class PatchCodebook(Codebook):
         return self.means.shape[1]
 
     @classmethod
-    def fit(
-        cls,
-        images: Tensor,
-        *,
-        patch: int,
-        num_codes: int,
-        generator: torch.Generator,
-        checkpoint: str | Path | None = None,
-    ) -> PatchCodebook:
+    def fit(cls, images: Tensor, *, patch: int, num_codes: int, generator: torch.Generator) -> PatchCodebook:
         """K-means per patch position; a code's variance is that of its patches, pulled a little to the position's own.
 
         Args:
             images: (N, C, H, W) in [-1, 1], sides divisible by `patch`.
             num_codes: V.
             generator: of k-means.
-            checkpoint: file to go on from, written between positions.
 
         Raises:
             ImageError: when the patches do not tile the images.
@@ -92,7 +83,7 @@ class PatchCodebook(Codebook):
         is_generator("generator", generator)
         shape = (int(images.shape[1]), int(images.shape[2]), int(images.shape[3]))
         points = to_patches(images, patch).transpose(0, 1)  # (D, N, P)
-        centres, nearest = kmeans(points, num_codes, generator=generator, checkpoint=checkpoint)
+        centres, nearest = kmeans(points, num_codes, generator=generator)
         responsibility = torch.nn.functional.one_hot(nearest, num_codes).to(images)
         start, own = cls(centres, torch.ones_like(centres), patch, shape), share(torch.arange(len(images)))
         return start.maximise([(images[own], responsibility.permute(1, 0, 2)[own])])

@@ -29,7 +29,7 @@ class Level:
     """
 
     num_units: int
-    regions: tuple[int, ...]  # their indices in the graph, in the order of the rows
+    num_regions: int  # R
     start: int
     parameter: int  # index into `Plan.parameters`
     parameter_rows: Tensor | None  # (R,) long, None: all rows in order (nothing is tied)
@@ -39,11 +39,6 @@ class Level:
     child_units: int  # K_in; C for an input level
     is_input: bool
     exclusive: bool  # no child (variable) has another parent (input), so its flow is written, not added
-
-    @property
-    def num_regions(self) -> int:
-        """R."""
-        return len(self.regions)
 
     @property
     def num_products(self) -> int:
@@ -146,7 +141,7 @@ def compile_plan(graph: RegionGraph) -> Plan:
         levels.append(
             Level(
                 num_units=first.num_units,
-                regions=tuple(members),
+                num_regions=len(members),
                 start=row[members[0]],
                 parameter=g,
                 shared_row=rows[0] if len(set(rows)) == 1 and rows != list(range(sizes[g])) else None,

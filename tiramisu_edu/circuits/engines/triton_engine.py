@@ -20,8 +20,8 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 import torch
-import triton
 from torch import Tensor
+from triton import cdiv, next_power_of_2
 
 from . import triton_kernels as kernels
 from .messages import Evidence, Parameters
@@ -161,10 +161,10 @@ def sum_forward(level: Level, weights: Weights, source: Source, out: Tensor, sca
     R, K, B = out.shape
     maximum, u = (scale.new_empty(R, B), torch.empty_like(out)) if keep else (scale, out)
     block_k, block_j, block_b = _width(K, 64), _width(level.child_units, 32), _width(B, 64)
-    while block_k > 16 and R * _tiles(K, block_k) * _tiles(B, block_b) < _multiprocessors(out.device):
+    while block_k > 16 and R * cdiv(K, block_k) * cdiv(B, block_b) < _multiprocessors(out.device):
         block_k //= 2
     how = How(block_k, block_j, block_b, len(source.children), keep, _precision(out.device))
-    kernels.sum_forward[(R * _tiles(K, block_k) * _tiles(B, block_b),)](
+    kernels.sum_forward[(R * cdiv(K, block_k) * cdiv(B, block_b),)](
         weights, source, scale, Own(maximum, out, u, out), _sizes(level, B), how, **_options(block_k * block_b)
     )
     return Kept(maximum, u)
@@ -174,10 +174,10 @@ def sum_backward(level: Level, weights: Weights, source: Source, own: Own, to: T
     """Write or add the flows of the product units to the children's rows of `to` (rows, J, B), of any strides."""
     sizes = _sizes(level, own.flows.shape[-1])
     block_k, block_j, block_b = _width(sizes.K, 32), _width(sizes.J, 64), _width(sizes.B, 64)
-    while block_j > 16 and sizes.N * _tiles(sizes.J, block_j) * _tiles(sizes.B, block_b) < _multiprocessors(to.device):
+    while block_j > 16 and sizes.N * cdiv(sizes.J, block_j) * cdiv(sizes.B, block_b) < _multiprocessors(to.device):
         block_j //= 2
     how = How(block_k, block_j, block_b, len(source.children), level.exclusive, _precision(to.device))
-    kernels.sum_backward[(sizes.N * _tiles(sizes.J, block_j) * _tiles(sizes.B, block_b),)](
+    kernels.sum_backward[(sizes.N * cdiv(sizes.J, block_j) * cdiv(sizes.B, block_b),)](
         weights, source, own, Target(to, *to.stride()), sizes, how, **_options(block_j * block_b)
     )
 
@@ -188,7 +188,7 @@ def sum_gradient(level: Level, weights: Weights, source: Source, own: Own, to: T
     sizes, is_tied = _sizes(level, own.flows.shape[-1]), level.parameter_rows is not None
     block_k, block_j, block_b = _width(sizes.K, 64), _width(sizes.J, 64), _width(sizes.B, 32)
     how = How(block_k, block_j, block_b, len(source.children), is_tied, _precision(to.device))
-    kernels.sum_gradient[(sizes.N * _tiles(sizes.K, block_k) * _tiles(sizes.J, block_j),)](
+    kernels.sum_gradient[(sizes.N * cdiv(sizes.K, block_k) * cdiv(sizes.J, block_j),)](
         weights, source, own, to, sizes, how, **_options(block_k * block_j)
     )
 
@@ -198,7 +198,7 @@ def hard_forward(level: Level, weights: Weights, given: Values, out: Tensor, kee
     R, K, B = out.shape
     f = torch.empty_like(out) if keep else out
     how = How(_width(K, 64), 1, _width(B, 32), 1, keep, "")
-    grid = (R * _tiles(K, how.K) * _tiles(B, how.B),)
+    grid = (R * cdiv(K, how.K) * cdiv(B, how.B),)
     kernels.hard_forward[grid](weights, given, Own(f, out, f, f), _sizes(level, B), how, enable_fp_fusion=True)
     return Kept(f, f)
 
@@ -208,7 +208,7 @@ def hard_gradient(level: Level, weights: Weights, given: Values, own: Own, to: T
     assert to.is_contiguous()
     sizes = _sizes(level, own.flows.shape[-1])
     how = How(_width(sizes.K, 32), _width(sizes.J, 128), _width(sizes.B, 32), 1, True, "")
-    grid = (level.num_regions * _tiles(sizes.K, how.K),)
+    grid = (level.num_regions * cdiv(sizes.K, how.K),)
     kernels.hard_gradient[grid](weights, given, own, to, sizes, how, enable_fp_fusion=True)
 
 
@@ -259,11 +259,7 @@ def level_indices(level: Level, constant: int, device: torch.device) -> Indices:
 
 def _width(size: int, largest: int) -> int:
     """Width of a tile: a power of two, at least 16 for tl.dot, no wider than needed."""
-    return min(max(16, triton.next_power_of_2(size)), largest)
-
-
-def _tiles(size: int, width: int) -> int:
-    return -(-size // width)
+    return min(max(16, next_power_of_2(size)), largest)
 
 
 def _options(tile: int) -> dict[str, Any]:

@@ -167,7 +167,7 @@ def origin_of(world: World, cell: Cell) -> dict[str, Any]:
     return {"request": dataclasses.asdict(cell), **origin(world, cell.method.sampler, cell.method.guide)}
 
 
-def run_cell(world: World, cell: Cell, device: torch.device, batch: int = 64) -> CellResult:
+def run_cell(world: World, cell: Cell, device: torch.device) -> CellResult:
     """Complete all images of a cell and measure them."""
     cases, made_from = cell_cases(world, cell), origin_of(world, cell)
     done = run_method(
@@ -180,11 +180,9 @@ def run_cell(world: World, cell: Cell, device: torch.device, batch: int = 64) ->
         eta=cell.eta,
         seed=cell.seed,
         device=device,
-        batch=batch,
     )
     levels, metrics = as_levels(done.images), measure(world, done.images, cases)
-    costs = (done.seconds, done.guide_seconds, done.forward, done.backward)
-    return CellResult(cell, levels, metrics, cases.identity, *costs, made_from)
+    return CellResult(cell, levels, metrics, cases.identity, *done[1:], made_from)
 
 
 def save_cell(folder: str | Path, result: CellResult) -> Path:

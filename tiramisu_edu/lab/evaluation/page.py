@@ -12,8 +12,8 @@ import jinja2
 from PIL import Image
 from torch import Tensor
 
-from ...files import atomic_path
 from ...world import World
+from ..common import write_text
 from ..table import Table
 from .cells import CellResult, cell_cases
 from .measures import MEASURES
@@ -58,8 +58,7 @@ def write_page(
     rows = [(title, _rows(groups, worlds, measure)) for title, groups in settings.items()]
     environment = jinja2.Environment(autoescape=True, trim_blocks=True)
     template = environment.from_string(Path(__file__).with_name("page.html").read_text(encoding="utf-8"))
-    with atomic_path(path) as unfinished:
-        unfinished.write_text(template.render(facts=facts, tables=tables, settings=rows), encoding="utf-8")
+    write_text(path, template.render(facts=facts, tables=tables, settings=rows))
 
 
 def _rows(groups: dict[tuple, list[CellResult]], worlds: dict[str, World], measure: str) -> list[Strip]:

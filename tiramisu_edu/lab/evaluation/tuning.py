@@ -21,9 +21,9 @@ from tqdm.auto import tqdm
 
 from ...checkpoint import Checkpoint
 from ...errors import TiramisuError
-from ...files import atomic_path
 from ...tuned import Options
 from ...world import World
+from ..common import write_text
 from .comparison import make_cases, run_method
 from .measures import MEASURES, measure
 from .origin import file_digests
@@ -134,5 +134,4 @@ def best_of(tried: Sequence[tuple[Options, float | None]], name: str, measure_na
 def save_tuned(path: str | Path, found: Mapping[str, Any]) -> None:
     """Write what `tune` found as JSON, beside what was found before for other names, atomically."""
     kept = json.loads(Path(path).read_text(encoding="utf-8")) if Path(path).is_file() else {}
-    with atomic_path(path) as unfinished:
-        unfinished.write_text(json.dumps({**kept, **found}, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    write_text(path, json.dumps({**kept, **found}, indent=1, sort_keys=True) + "\n")

@@ -9,11 +9,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-import numpy as np
 import pandas as pd
-import scipy.sparse
 import torch
-from scipy.sparse.linalg import splu
+from scipy.sparse.linalg import LaplacianNd, splu
 from torch import Tensor
 
 from ...circuits.circuit import Circuit
@@ -68,20 +66,11 @@ def laplace_fill(images: Tensor, known: Tensor) -> Tensor:
         images: (N, C, H, W).
         known: (1, H, W) bool, of all images.
     """
-    hidden, number = ~known[0].numpy(), np.arange(known[0].numel()).reshape(known.shape[1:])
-    pairs = np.concatenate([np.stack([a.ravel(), b.ravel()]) for a, b in _neighbours(number)], 1)
-    ones = np.ones(pairs.shape[1])
-    links = scipy.sparse.coo_matrix((ones, tuple(pairs)), shape=(number.size, number.size)).tocsr()
-    links = links + links.T
-    laplacian = (scipy.sparse.diags(np.asarray(links.sum(1)).ravel()) - links).tocsr()
-    inside, outside = number[hidden], number[~hidden]
+    inside, outside = ~known.numpy().ravel(), known.numpy().ravel()
+    laplacian = LaplacianNd(tuple(known.shape[1:]), boundary_conditions="neumann", dtype=float).tosparse().tocsr()
     values = images.flatten(2).permute(2, 0, 1).flatten(1).double().numpy()  # (H W, N C)
     values[inside] = splu(laplacian[inside][:, inside].tocsc()).solve(-laplacian[inside][:, outside] @ values[outside])
-    return torch.from_numpy(values).view(number.size, *images.shape[:2]).permute(1, 2, 0).view_as(images).to(images)
-
-
-def _neighbours(number: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
-    return [(number[1:], number[:-1]), (number[:, 1:], number[:, :-1])]
+    return torch.from_numpy(values).view(inside.size, *images.shape[:2]).permute(1, 2, 0).view_as(images).to(images)
 
 
 def one_gaussian_per_patch(train: Pictures, test: Pictures, patch: int) -> float:

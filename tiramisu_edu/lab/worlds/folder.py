@@ -238,9 +238,6 @@ class FolderWorld(World):
         moved.pictures = self.pictures
         return moved
 
-    def _path(self, part: str) -> Path:
-        return self.models / f"{part}.safetensors"
-
 
 def losses(gate: Mapping[str, Mapping[str, float]]) -> int:
     """Under how many masks a circuit's mean is worse than the mean colour of the known pixels, as its recipe found."""
