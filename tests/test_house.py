@@ -17,7 +17,7 @@ OWED = {
 }
 # The package pays for its new rooms; the library does not yet: real models, photographs of one's own and better leaves
 # came to 1 130 lines, while circuits, samplers and steering became 60 smaller.
-CEILING = {"code lines of the library": 6933, "code lines of the package": 13109}
+CEILING = {"code lines of the library": 6934, "code lines of the package": 13110}
 
 FOUND = {
     what: (reached, goal, places) for what, reached, goal, places in house.goals(house.read_house(), house.tests())

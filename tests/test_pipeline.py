@@ -12,6 +12,7 @@ from tiramisu_edu.circuits.circuit import Circuit
 from tiramisu_edu.diffusion.calibration import CACHE
 from tiramisu_edu.diffusion.samplers import SAMPLERS
 from tiramisu_edu.errors import ImageError, TiramisuError
+from tiramisu_edu.steering.field import GaussianField
 
 QUICK = {"num_inference_steps": 2, "sampler": "replacement"}
 
@@ -113,3 +114,15 @@ def test_a_part_that_replaces_a_worlds_drops_what_was_tuned_for_it():
 def test_what_is_public_can_be_had_from_the_top():
     assert all(getattr(tiramisu_edu, name) is not None for name in tiramisu_edu.__all__)
     assert tiramisu_edu.__version__[0].isdigit()
+
+
+def test_what_is_saved_keeps_its_facts_and_what_has_no_file_is_refused(tmp_path):
+    world = load("rooms")
+    pipe = TiramisuInpaintPipeline(world)
+    pipe.save_pretrained(tmp_path / "pipe")
+    loaded = TiramisuInpaintPipeline.from_pretrained(tmp_path / "pipe")
+    assert loaded.world.circuit.facts == world.circuit.facts != {}
+    field = GaussianField.fit(world.images("train", 8)[0])
+    pipe = TiramisuInpaintPipeline(denoiser=world.denoiser, circuit=field.circuit(), codebook=field)
+    with pytest.raises(TiramisuError, match="the codebook cannot be saved: a GaussianField has no file"):
+        pipe.save_pretrained(tmp_path / "field")

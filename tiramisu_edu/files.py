@@ -23,6 +23,7 @@ from safetensors import safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
+from .checks import instance
 from .errors import FileError
 
 PACKAGE = "tiramisu_edu"
@@ -145,6 +146,7 @@ def load_safetensors(path: str | Path, *, kind: str, version: int) -> tuple[dict
             _check_header(path, header, kind, version)
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         metadata = dict(json.loads(header["metadata"]))
+        instance("facts", metadata.get("facts", {}), dict)
         if any(tensor.is_complex() for tensor in tensors.values()):
             raise FileError(f"{path} holds complex numbers, which no {kind} does")
         if tensor_digest(tensors) != header["digest"]:

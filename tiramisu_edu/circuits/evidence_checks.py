@@ -10,17 +10,15 @@ from torch import Tensor
 from ..errors import EvidenceError
 
 
-def checked_tensor(what: str, value: object) -> Tensor:
-    """The value itself; raise EvidenceError unless it is a tensor."""
+def check_tensor(what: str, value: object) -> None:
+    """Raise EvidenceError unless the value is a tensor."""
     if not isinstance(value, Tensor):
-        kind = type(value).__name__
-        raise EvidenceError(f"{what} must be a torch.Tensor, not {kind}: torch.as_tensor makes one of numbers")
-    return value
+        raise EvidenceError(f"{what} must be a torch.Tensor, not {type(value).__name__}: torch.as_tensor makes one")
 
 
 def checked_values(x: Tensor, num_variables: int, num_categories: int, name: str = "x") -> Tensor:
     """x as torch.long; raise EvidenceError unless it is (B, D) of integers in -1 … C - 1."""
-    checked_tensor(name, x)
+    check_tensor(name, x)
     if x.ndim != 2 or x.shape[1] != num_variables:
         raise EvidenceError(f"{name} must have shape (B, {num_variables}), not {tuple(x.shape)}")
     if x.dtype.is_floating_point or x.dtype == torch.bool or x.dtype.is_complex:
@@ -45,7 +43,7 @@ def check_log_weights(log_weights: Tensor, num_variables: int, num_categories: i
     Returns:
         the largest log weight of each variable, (B, D), as given.
     """
-    checked_tensor("log_weights", log_weights)
+    check_tensor("log_weights", log_weights)
     expected = f"(B, {num_variables}, {num_categories})"
     if log_weights.ndim != 3 or tuple(log_weights.shape[1:]) != (num_variables, num_categories):
         raise EvidenceError(f"log_weights must have shape {expected}, not {tuple(log_weights.shape)}")

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from ..errors import StructureError
 from .engines.plan import compile_plan, laid_out
-from .evidence_checks import checked_tensor
+from .evidence_checks import check_tensor
 from .inputs import get_family
 from .regions import RegionGraph
 
@@ -89,7 +89,7 @@ class Tables(nn.Module):
             StructureError: for another shape, for rows that are no distributions, or a region of another family.
         """
         parameter, row = self._owner(index)
-        checked_tensor("table", table)
+        check_tensor("table", table)
         family, own = self.plan.parameters[parameter].family, self.parameter_list[parameter]
         if family not in (None, "categorical"):
             raise StructureError(f"region {index} holds the parameters of its family {family!r}, not a table")

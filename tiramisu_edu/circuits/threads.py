@@ -22,8 +22,7 @@ SHARED = 2**24  # multiplications of a level, on average, from which threads sha
 def work(plan: Plan, num_rows: int, is_soft: bool) -> float:
     """Multiplications of a level in one pass, on average; inputs multiply under soft evidence only."""
     levels = [level for level in plan.levels if is_soft or not level.is_input]
-    total = sum(level.num_regions * level.num_units * level.num_products for level in levels)
-    return total * num_rows / len(levels)
+    return num_rows * sum(level.num_regions * level.num_units * level.num_products for level in levels) / len(levels)
 
 
 @contextmanager

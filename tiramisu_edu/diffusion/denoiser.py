@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import pixel_shuffle, pixel_unshuffle
 
-from ..checks import check_images, instance, integer, positive_integer
+from ..checks import check_images, instance, integer, number, positive_integer
 from ..errors import ImageError, TiramisuError
 from ..files import load_safetensors, reading, save_safetensors, with_weights
 from .autoencoder import Autoencoder
@@ -24,7 +24,7 @@ from .schedule import Schedule, signal_and_noise
 
 PredictionType = Literal["epsilon", "v_prediction", "sample"]
 KIND, VERSION = "denoiser", 3
-UNSAID = {"patch": 1, "clip": (), "label": None, "learned_range": False, "autoencoder": None}  # in older files
+UNSAID = {"patch": 1, "clip": (1.0, None), "label": None, "learned_range": False, "autoencoder": None}  # in older files
 
 
 class Prediction(NamedTuple):
@@ -219,10 +219,12 @@ class Denoiser(nn.Module):
             integer("layers_per_block", settings.get("layers_per_block", 1), 1, len(weights))  # each has some
             network = with_weights(lambda: build_network(metadata["network"]), weights)
             said = {**(UNSAID if metadata["version"] < VERSION else {}), **metadata}
-            denoiser = cls(
-                network, schedule, said["prediction_type"], said["facts"], said["patch"], Clip(*said["clip"])
-            )
-            denoiser.label, denoiser.learned_range = said["label"], said["learned_range"]
+            limit, quantile = said["clip"]
+            clip = Clip(float(limit), None if quantile is None else number("quantile", quantile, 0, 1))
+            denoiser = cls(network, schedule, said["prediction_type"], said["facts"], said["patch"], clip)
+            denoiser.label = None if said["label"] is None else integer("label", said["label"])
+            instance("learned_range", said["learned_range"], bool)
+            denoiser.learned_range = said["learned_range"]
             if coder := said["autoencoder"]:
                 weights = _under("autoencoder.", tensors)
                 denoiser.autoencoder = Autoencoder(with_weights(lambda: build_network(coder), weights))
