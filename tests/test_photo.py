@@ -8,6 +8,7 @@ from torch.nn.functional import interpolate
 
 from tiramisu_edu.errors import ImageError
 from tiramisu_edu.photo import Photo, complete_photo, open_photo, save_photo, windows
+from tiramisu_edu.pictures import opened
 
 TAG = 274
 
@@ -123,3 +124,9 @@ def test_what_is_refused(tmp_path):
             open_photo(tmp_path / name)
     Image.fromarray(smooth(4, 4)).quantize(8).save(tmp_path / "palette.png")
     assert open_photo(tmp_path / "palette.png").upright.shape == (4, 4, 3)
+
+
+def test_a_fault_of_whoever_asked_is_none_of_the_picture(tmp_path):
+    Image.new("RGB", (4, 4)).save(tmp_path / "a.png")
+    with pytest.raises(AttributeError), opened(tmp_path / "a.png") as (picture, _):
+        _ = picture.no_such_name

@@ -21,7 +21,6 @@ from tiramisu_edu.pictures import (
     load_image,
     open_labels,
     open_picture,
-    opened,
     save_image,
 )
 
@@ -298,9 +297,3 @@ def test_outputs_are_checked_before_the_work(tmp_path):
     with pytest.raises(ImageError, match="must end in"):
         save_image(torch.zeros(1, 2, 2), tmp_path / "new.xyz")
     assert sorted(file.name for file in tmp_path.iterdir()) == ["folder.png", "link.png", "photo.png"]
-
-
-def test_a_fault_of_whoever_asked_is_none_of_the_picture(tmp_path):
-    Image.new("RGB", (4, 4)).save(tmp_path / "a.png")
-    with pytest.raises(AttributeError), opened(tmp_path / "a.png") as (picture, _):
-        _ = picture.no_such_name
