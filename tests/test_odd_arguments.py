@@ -130,6 +130,8 @@ REFUSED = {
         lambda: structures.latent_tree([5, -1], **SIZES),
         lambda: structures.quad_tree(2.5, 2, **SIZES),
         lambda: structures.quad_tree(-2, -2, **SIZES),
+        lambda: structures.poon_domingos(2, 2, step=0, **SIZES),
+        lambda: structures.poon_domingos(2, "2", **SIZES),
         lambda: rat(4, depth=1, repetitions=1, generator=0, **SIZES),
         lambda: rat(4, depth=1.5, repetitions=1, **SEEDED, **SIZES),
         lambda: structures.mixture(4, family="gauss", **SIZES),

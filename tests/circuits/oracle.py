@@ -56,7 +56,7 @@ def graphs(draw: st.DrawFn) -> RegionGraph:
     K = draw(st.integers(1, 4))
     sizes = {"num_categories": C, "num_latents": K}
     data = torch.randint(C, (20, num_variables), generator=g)
-    kind = draw(st.sampled_from(["factorized", "mixture", "hmm", "tied", "chow_liu", "hclt", "quad", "rat"]))
+    kind = draw(st.sampled_from(["factorized", "mixture", "hmm", "tied", "chow_liu", "hclt", "quad", "pd", "rat"]))
     if kind == "factorized":
         return structures.factorized(num_variables, num_categories=C)
     if kind == "mixture":
@@ -69,6 +69,9 @@ def graphs(draw: st.DrawFn) -> RegionGraph:
         return structures.hclt(data, **sizes)
     if kind == "quad":
         return structures.quad_tree(*draw(st.sampled_from([(1, 1), (1, 3), (2, 2), (3, 1), (1, 5)])), **sizes)
+    if kind == "pd":
+        shape = draw(st.sampled_from([(1, 1), (1, 3), (2, 2), (3, 1), (1, 5)]))
+        return structures.poon_domingos(*shape, step=draw(st.integers(1, 3)), **sizes)
     depth = draw(st.integers(1, max(1, num_variables.bit_length() - 1)))
     num_variables = max(num_variables, 2**depth)
     return structures.rat_spn(num_variables, depth=depth, repetitions=draw(st.integers(1, 3)), generator=g, **sizes)

@@ -21,6 +21,7 @@ GRAPHS = {
     "hmm": structures.hmm(6, num_categories=4, num_latents=3, tied=True),
     "tree": structures.latent_tree([-1, 0, 0, 1, 1, 1, 2], num_categories=4, num_latents=3),
     "quad": structures.quad_tree(3, 3, num_categories=4, num_latents=3),
+    "pd": structures.poon_domingos(2, 3, num_categories=4, num_latents=3),
     "mixture": structures.mixture(40, num_categories=4, num_latents=3),
     "rat": structures.rat_spn(
         6, num_categories=4, num_latents=3, depth=2, repetitions=3, generator=torch.Generator().manual_seed(0)

@@ -37,6 +37,32 @@ def test_quad_tree_of_the_paper():
     assert all(len(p) == 4 for r in graph.regions for p in r.partitions)
 
 
+def test_poon_domingos_is_every_rectangle_and_every_cut():
+    graph = structures.poon_domingos(3, 4, num_categories=3, num_latents=2)
+    scopes = [set(region.scope) for region in graph.regions]
+    rectangles = [
+        {row * 4 + column for row in range(top, bottom) for column in range(left, right)}
+        for top in range(3)
+        for bottom in range(top + 1, 4)
+        for left in range(4)
+        for right in range(left + 1, 5)
+    ]
+    assert len(scopes) == len(rectangles) and all(rectangle in scopes for rectangle in rectangles)
+    cuts = {frozenset(frozenset(graph.regions[c].scope) for c in partition) for partition in graph.root.partitions}
+    sides = [{0, 1, 2, 3}, set(range(8)), {0, 4, 8}, {0, 1, 4, 5, 8, 9}, {0, 1, 2, 4, 5, 6, 8, 9, 10}]
+    assert cuts == {frozenset({frozenset(side), frozenset(set(range(12)) - side)}) for side in sides}
+    assert len({region.scope for region in graph.regions if region.is_input}) == 12
+
+
+def test_a_step_cuts_squares_first():
+    """4 x 4 pixels in squares of 2: nine rectangles of squares, each square with its eight rectangles of pixels."""
+    graph = structures.poon_domingos(4, 4, num_categories=3, num_latents=2, step=2)
+    assert len(graph.regions) == 9 + 4 * 8
+    assert len(graph.root.partitions) == 2
+    whole = structures.poon_domingos(4, 4, num_categories=3, num_latents=2, step=4)
+    assert whole == structures.poon_domingos(4, 4, num_categories=3, num_latents=2)
+
+
 def test_tied_hmm_has_one_transition_and_one_emission():
     free = structures.hmm(6, num_categories=5, num_latents=3)
     tied = structures.hmm(6, num_categories=5, num_latents=3, tied=True)

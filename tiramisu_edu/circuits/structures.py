@@ -6,7 +6,7 @@ name in `inputs.FAMILIES`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import networkx as nx
 import numpy as np
@@ -17,6 +17,8 @@ from ..checks import instance, integer, is_generator, positive_integer
 from ..errors import EvidenceError, StructureError
 from .evidence_checks import checked_values
 from .regions import Region, RegionGraph
+
+Rectangle = tuple[int, int, int, int]  # top, bottom, left, right; the second and the last not included
 
 
 class _Builder:
@@ -197,22 +199,65 @@ def quad_tree(
 
     One product of four children per region, as the paper's latent circuits (its 16 x 16 grid: K = 1024).
     """
-    positive_integer("height", height)
-    positive_integer("width", width)
-    build = _Builder(height * width, num_categories, num_latents, family)
 
     def halves(start: int, stop: int) -> list[tuple[int, int]]:
         middle = (start + stop + 1) // 2
         return [(start, middle), (middle, stop)] if stop - start > 1 else [(start, stop)]
 
-    def region(top: int, bottom: int, left: int, right: int, root: bool = False) -> int:
-        if (bottom - top) * (right - left) == 1:
-            leaf = build.input(top * width + left)
-            return build.sum([leaf], root=True) if root else leaf
-        blocks = [(*rows, *columns) for rows in halves(top, bottom) for columns in halves(left, right)]
-        return build.sum([region(*block) for block in blocks], root=root)
+    def quarters(top: int, bottom: int, left: int, right: int) -> list[list[Rectangle]]:
+        return [[(*rows, *columns) for rows in halves(top, bottom) for columns in halves(left, right)]]
 
-    region(0, height, 0, width, root=True)
+    return _rectangles(height, width, quarters, num_categories, num_latents, family)
+
+
+def poon_domingos(
+    height: int, width: int, *, num_categories: int, num_latents: int, step: int = 1, family: str = "categorical"
+) -> RegionGraph:
+    """All the ways to cut an H x W grid in two, and its parts again; equal rectangles are one region.
+
+    A region mixes the products of all its cuts, so it has as many partitions as there are rows and columns to cut at.
+
+    Args:
+        step: rectangles are cut at multiples of it only, those that hold none anywhere: fewer regions, and squares of
+            `step` pixels a side are never cut from outside.
+
+    Source: Poon and Domingos 2011, "Sum-product networks: a new deep architecture".
+    """
+    positive_integer("step", step)
+
+    def cuts(top: int, bottom: int, left: int, right: int) -> list[list[Rectangle]]:
+        rows, columns = (range(a // step * step + step, b, step) for a, b in ((top, bottom), (left, right)))
+        if not rows and not columns:
+            rows, columns = range(top + 1, bottom), range(left + 1, right)
+        across: list[list[Rectangle]] = [[(top, row, left, right), (row, bottom, left, right)] for row in rows]
+        return across + [[(top, bottom, left, column), (top, bottom, column, right)] for column in columns]
+
+    return _rectangles(height, width, cuts, num_categories, num_latents, family)
+
+
+def _rectangles(
+    height: int,
+    width: int,
+    split: Callable[[int, int, int, int], list[list[Rectangle]]],
+    num_categories: int,
+    num_latents: int,
+    family: str,
+) -> RegionGraph:
+    """Regions of an H x W grid from the whole to single pixels; `split` lists the partitions of one."""
+    positive_integer("height", height)
+    positive_integer("width", width)
+    build = _Builder(height * width, num_categories, num_latents, family)
+    whole, made = (0, height, 0, width), dict[Rectangle, int]()
+
+    def region(block: Rectangle) -> int:
+        if block not in made:
+            top, bottom, left, right = block
+            is_pixel = (bottom - top) * (right - left) == 1
+            parts = [[build.input(top * width + left)]] if is_pixel else [list(map(region, p)) for p in split(*block)]
+            made[block] = parts[0][0] if is_pixel and block != whole else build.sum(*parts, root=block == whole)
+        return made[block]
+
+    region(whole)
     return build.graph()
 
 
