@@ -32,7 +32,7 @@ def test_the_log_likelihoods_are_those_that_pyjuice_computed(name, data, result)
         ("pd", {4, 1}, 45, None),  # shared regions with several partitions
         ("rat", {4, 1}, 19, None),
         ("permuted", {6, 8, 1}, 8, None),  # three inputs, two sums, and three in another order
-        ("sparse", {2, 4, 1}, 9, None),  # four inputs, two sums, and three that pick units
+        ("sparse", {2, 4, 1}, 8, None),  # four inputs, two sums, and two that pick units
     ],
 )
 def test_a_vector_is_one_region(name, units, num_regions, num_parameters):
@@ -154,6 +154,35 @@ def test_any_sparsity_gives_the_same_distribution(tmp_path, seed):
     expected = torch.tensor([walk(vectors, row) for row in x.tolist()], dtype=torch.float64)
     found = load(tmp_path, vectors).log_likelihood(x).double().exp()
     torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-8)
+
+
+def unit_by_unit(blocks, K, picks, seed=0):
+    """`blocks` variables with K values; every unit of the sum above has a product vector of its own, as sums that keep
+    few of many products are written."""
+    random, graph = np.random.default_rng(seed), RandomGraph.__new__(RandomGraph)
+    graph.vectors, graph.random, graph.b = [], random, 1
+    tables = [random.dirichlet([1] * 3, K).astype(np.float32) for _ in range(blocks)]
+    more = [{"params": table.reshape(-1), "dist": distribution(num_cats=3)} for table in tables]
+    leaves = [graph.add("Input", blocks=K, size=1, scope=[i], **own) for i, own in enumerate(more)]
+    products = [
+        graph.add("Product", leaves, random.integers(0, K, (picks, blocks)), blocks=picks, size=1) for _ in range(K)
+    ]
+    edges = np.stack([np.repeat(np.arange(K), picks), np.arange(K * picks)])
+    weights = random.dirichlet([1] * picks, K).astype(np.float32).reshape(-1, 1, 1)
+    mixed = graph.add("Sum", products, edges, blocks=K, size=1, params=weights)
+    graph.sum([mixed], blocks=1, size=1)
+    return graph.vectors
+
+
+def test_many_sparse_products_of_the_same_vectors_are_one_partition(tmp_path):
+    vectors = unit_by_unit(blocks=3, K=4, picks=30)
+    x = torch.cartesian_prod(*[torch.arange(3)] * 3)
+    expected = torch.tensor([walk(vectors, row) for row in x.tolist()], dtype=torch.float64)
+    circuit = load(tmp_path, vectors)
+    torch.testing.assert_close(circuit.log_likelihood(x).double().exp(), expected, rtol=1e-5, atol=1e-8)
+    assert len(circuit.graph.regions) == 3 + 3 + 1 + 1  # inputs, their units in another order, two sums
+    different = {tuple(row) for v in vectors if v["type"] == "Product" for row in v["edge_ids"].tolist()}
+    assert circuit.region_table(6).shape == (4, len(different)) and len(different) <= 4**3 < 4 * 30
 
 
 def leaf(variable, table=(0.25,), size=1):

@@ -14,8 +14,9 @@ EM keeps these zeros only at pseudocount 0.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -72,32 +73,48 @@ def _factor_units(product: NodeVector) -> np.ndarray:
 
 def _check(index: int, vectors: Sequence[NodeVector]) -> None:
     """What neither numpy nor `RegionGraph` would notice."""
-    v = vectors[index]
-    children = [vectors[child] for child in v.children]
-    if v.num_blocks < 1 or v.block_size < 1:
-        raise _fail(index, f"it has {v.num_blocks} blocks of {v.block_size} units")
-    if v.needs_outside_parameters:
-        raise _fail(index, "weights that are passed with every sample are not supported")
-    if v.kind == "Input" and len(v.scope) != 1:
-        raise _fail(index, f"an input must have one variable, not {len(v.scope)}")
-    if v.kind != "Input" and not children:
-        raise _fail(index, "it has no children")
-    if v.edges.ndim != 2 or (v.edges < 0).any():
-        raise _fail(index, f"edge ids of shape {v.edges.shape} or below 0")
-    if v.kind == "Product" and (v.edges.shape[1] != len(children) or len(v.edges) not in (v.num_blocks, v.num_units)):
-        raise _fail(index, f"edge ids of shape {v.edges.shape} for {v.num_blocks} blocks, {len(children)} children")
-    sizes = {child.block_size for child in children}
+    for is_wrong, sentence in _faults(vectors[index], vectors):
+        if is_wrong:
+            raise _fail(index, sentence)
+
+
+def _faults(v: NodeVector, vectors: Sequence[NodeVector]) -> Iterator[tuple[bool, str]]:
+    """Whether something is wrong with a vector, and the sentence; each question is asked where all before are well."""
+    children, shape = [vectors[child] for child in v.children], v.edges.shape
+    yield v.num_blocks < 1 or v.block_size < 1, f"it has {v.num_blocks} blocks of {v.block_size} units"
+    yield v.needs_outside_parameters, "weights that are passed with every sample are not supported"
+    yield v.kind == "Input" and len(v.scope) != 1, f"an input must have one variable, not {len(v.scope)}"
+    yield v.kind != "Input" and not children, "it has no children"
+    yield v.edges.ndim != 2 or bool((v.edges < 0).any()), f"edge ids of shape {shape} or below 0"
     by_block = v.kind == "Product" and len(v.edges) == v.num_blocks
-    if (v.kind == "Sum" and len(sizes) > 1) or (by_block and sizes != {v.block_size}):
-        raise _fail(index, f"its children differ in block size: {sorted(sizes)}")
+    if v.kind == "Product":
+        fits = shape[1] == len(children) and len(v.edges) in (v.num_blocks, v.num_units)
+        yield not fits, f"edge ids of shape {shape} for {v.num_blocks} blocks, {len(children)} children"
+    sizes = {child.block_size for child in children}
+    differ = (v.kind == "Sum" and len(sizes) > 1) or (by_block and sizes != {v.block_size})
+    yield differ, f"its children differ in block size: {sorted(sizes)}"
     if v.source is not None:
-        source = vectors[v.source] if 0 <= v.source < len(vectors) else None
-        if source is None or source.source is not None:
-            raise _fail(index, f"tied to vector {v.source}, which has no parameters of its own")
-        below = [[vectors[c].num_blocks for c in x.children] for x in (v, source)]
-        shapes = [(x.kind, x.num_blocks, x.block_size) for x in (v, source)]
-        if shapes[0] != shapes[1] or below[0] != below[1] or not np.array_equal(v.edges, source.edges):
-            raise _fail(index, f"tied to vector {v.source} of another shape")
+        is_owner = 0 <= v.source < len(vectors) and vectors[v.source].source is None
+        yield not is_owner, f"tied to vector {v.source}, which has no parameters of its own"
+        shapes = [
+            (x.kind, x.num_blocks, x.block_size, x.edges.tolist(), [vectors[c].num_blocks for c in x.children])
+            for x in (v, vectors[v.source])
+        ]
+        yield shapes[0] != shapes[1], f"tied to vector {v.source} of another shape"
+
+
+class _Products(NamedTuple):
+    """What a sum vector mixes.
+
+    Attributes:
+        factors: per partition the vectors whose units are multiplied, and which units, (products, vectors).
+        column: of each unit of each child in turn, its place in the sum's weights.
+        size: products per partition; those beyond a partition's own get the weight 0.
+    """
+
+    factors: list[tuple[tuple[int, ...], np.ndarray]]
+    column: np.ndarray
+    size: int
 
 
 class _Conversion:
@@ -106,6 +123,7 @@ class _Conversion:
     def __init__(self, vectors: Sequence[NodeVector]):
         self.vectors = vectors
         self.num_categories = max((_num_categories(v) for v in vectors if v.kind == "Input"), default=1)
+        self.tied = {i for own, v in enumerate(vectors) if v.source is not None for i in (own, v.source)}
         self.regions: list[Region] = []
         self.tables: list[np.ndarray] = []  # per region, its probabilities
         self.region_of: dict[int, int] = {}  # by vector
@@ -124,12 +142,8 @@ class _Conversion:
         for index in reversed(range(root + 1)):
             reached |= set(self.vectors[index].children) if index in reached else set()
         for index in sorted(reached):
-            if self.vectors[index].kind == "Input":
-                self._add(index, (), self.vectors[index].scope)
-            elif self.vectors[index].kind == "Sum":
-                below = self.vectors[index].children
-                size = max(self.vectors[c].num_units for c in below)
-                self._add(index, tuple(self._factors(c, size) for c in below))
+            if self.vectors[index].kind != "Product":
+                self._add(index)
         if self.vectors[root].kind != "Sum":  # our root is always a sum
             self._mix(root)
         num_variables = 1 + max(v.scope[0] for v in self.vectors if v.kind == "Input")
@@ -138,19 +152,21 @@ class _Conversion:
             circuit.set_region_table(index, torch.from_numpy(table))
         return circuit
 
-    def _add(self, index: int, partitions: tuple[tuple[int, ...], ...], scope: tuple[int, ...] = ()) -> None:
+    def _add(self, index: int) -> None:
         """The region of an input or a sum."""
         vector = self.vectors[index]
         source = index if vector.source is None else vector.source
         tied_to = self.owner.get(source)
-        table = self._table(source) if tied_to is None else self.tables[tied_to]
-        self.region_of[index] = self._append(partitions, table, scope, tied_to)
+        products = None if vector.kind == "Input" else self._products(index)
+        partitions = () if products is None else tuple(self._factors(*f, products.size) for f in products.factors)
+        table = self._table(source, products) if tied_to is None else self.tables[tied_to]
+        self.region_of[index] = self._append(partitions, table, vector.scope, tied_to)
         self.owner.setdefault(source, self.region_of[index])
 
     def _mix(self, index: int) -> int:
         """A sum region with the units of an input or a product."""
         size = self.vectors[index].num_units
-        return self._append((self._factors(index, size),), np.eye(size, dtype=np.float32))
+        return self._append((self._factors(*self._multiplied(index), size),), np.eye(size, dtype=np.float32))
 
     def _append(
         self,
@@ -165,14 +181,37 @@ class _Conversion:
         self.tables.append(table)
         return len(self.regions) - 1
 
-    def _factors(self, index: int, size: int) -> tuple[int, ...]:
-        """The regions of `size` units whose product is a vector; units beyond its own get the weight 0 above."""
+    def _multiplied(self, index: int) -> tuple[tuple[int, ...], np.ndarray]:
+        """The vectors whose units the units of a vector multiply, and which of them: of no product, its own."""
         vector = self.vectors[index]
-        is_product = vector.kind == "Product"
-        units = _factor_units(vector) if is_product else np.arange(vector.num_units)[:, None]
+        if vector.kind == "Product":
+            return vector.children, _factor_units(vector)
+        return (index,), np.arange(vector.num_units)[:, None]
+
+    def _products(self, index: int) -> _Products:
+        """The products below a sum: one partition for all that multiply the same vectors, and equal ones only once.
+
+        So thousands of sparse products make a few regions. Sums that share weights keep every child apart.
+        """
+        parts = [self._multiplied(child) for child in self.vectors[index].children]
+        keys: list[object] = [n if index in self.tied else vectors for n, (vectors, _) in enumerate(parts)]
+        group = np.repeat([list(dict.fromkeys(keys)).index(key) for key in keys], [len(units) for _, units in parts])
+        factors, column = [], np.zeros_like(group)
+        for number, key in enumerate(dict.fromkeys(keys)):
+            vectors = parts[keys.index(key)][0]
+            units = np.concatenate([units for (_, units), own in zip(parts, keys) if own == key])
+            found = np.arange(len(units))
+            if index not in self.tied:
+                units, found = np.unique(units, axis=0, return_inverse=True)
+            factors.append((vectors, units))
+            column[group == number] = found.reshape(-1)
+        size = max(len(units) for _, units in factors)
+        return _Products(factors, size * group + column, size)
+
+    def _factors(self, vectors: tuple[int, ...], units: np.ndarray, size: int) -> tuple[int, ...]:
+        """The regions of `size` units whose product is what is multiplied."""
         units = np.pad(units, ((0, size - len(units)), (0, 0)))
-        children = vector.children if is_product else (index,)
-        return tuple(self._in_order(child, column) for child, column in zip(children, units.T))
+        return tuple(self._in_order(vector, column) for vector, column in zip(vectors, units.T))
 
     def _in_order(self, index: int, units: np.ndarray) -> int:
         """The region whose unit k is unit `units[k]` of a vector."""
@@ -187,27 +226,26 @@ class _Conversion:
             self.ordered[key] = self._append(((region,),), table)
         return self.ordered[key]
 
-    def _table(self, index: int) -> np.ndarray:
+    def _table(self, index: int, products: _Products | None) -> np.ndarray:
         """The probabilities of a vector, one row per unit, each summing to one exactly."""
         vector = self.vectors[index]
         if vector.parameters is None and vector.distribution != "Literal":
             raise _fail(index, "it has no parameters: initialise them in PyJuice before saving")
-        rows = self._weights(vector) if vector.kind == "Sum" else self._input_table(vector)
+        rows = self._input_table(vector) if products is None else self._weights(vector, products)
         totals = rows.sum(1, keepdims=True, dtype=np.float64)
         if not np.isfinite(rows).all() or (rows < 0).any() or (abs(totals - 1) > TOLERANCE).any():
             raise _fail(index, f"its weights are no probabilities: they sum to {totals.min():.4g} … {totals.max():.4g}")
         return (rows / totals).astype(np.float32)
 
-    def _weights(self, vector: NodeVector) -> np.ndarray:
-        """(units, children * units of the largest child): zero where there is no edge, or no such unit."""
+    def _weights(self, vector: NodeVector, products: _Products) -> np.ndarray:
+        """(units, partitions * size): zero where there is no edge."""
         assert vector.parameters is not None
-        children = [self.vectors[child] for child in vector.children]
-        b, c = vector.block_size, children[0].block_size
-        blocks = np.zeros((vector.num_blocks, b, sum(child.num_blocks for child in children), c), np.float32)
-        blocks[vector.edges[0], :, vector.edges[1]] = vector.parameters.reshape(-1, b, c)
-        sizes = [child.num_units for child in children]
-        parts = np.split(blocks.reshape(vector.num_units, -1), np.cumsum(sizes)[:-1], axis=1)
-        return np.concatenate([np.pad(part, ((0, 0), (0, max(sizes) - part.shape[1]))) for part in parts], 1)
+        b, c = vector.block_size, self.vectors[vector.children[0]].block_size
+        rows = np.arange(vector.num_units).reshape(-1, b, 1)[vector.edges[0]]
+        columns = products.column.reshape(-1, 1, c)[vector.edges[1]]
+        weights = np.zeros((vector.num_units, len(products.factors) * products.size), np.float32)
+        np.add.at(weights, (rows, columns), vector.parameters.reshape(-1, b, c))
+        return weights
 
     def _input_table(self, vector: NodeVector) -> np.ndarray:
         if vector.distribution == "Literal":
