@@ -21,6 +21,8 @@ from .steering.latent import covered_fraction
 from .steering.layouts import MOST_REFERENCES, check_regions
 from .world import World
 
+_Levels = tuple[float, float | None]  # coherence, and a temperature in place of it
+
 
 class FusionResult(NamedTuple):
     """Fused pictures, and how well the demands agree under the circuit.
@@ -47,6 +49,7 @@ def fuse(
     regions: str | Tensor,
     coherence: float = 0.5,
     *,
+    temperature: float | None = None,
     model: Literal["codes", "pixels"] | None = None,
     structure: str | None = None,
     num_images: int = 1,
@@ -64,8 +67,9 @@ def fuse(
         regions: a layout by name ("left-right", "up-down", "two-windows1" to "3", "eye-mouth", "upper-lower"), or
             labels (H, W) long, the number of the reference that rules a pixel or -1 for none, or (R, H, W) bool.
         coherence: how strictly references are followed, 0 (not at all) to 1 (only the likeliest code of each patch):
-            demands are tempered to the mean entropy (1 - coherence^2) log V, see `steering.fusion`. The published
-            fusion fixes a temperature instead, in its own autoencoder's units.
+            demands are tempered to the mean entropy (1 - coherence^2) log V, see `steering.fusion`.
+        temperature: in place of coherence, as published: demands proportional to p^(1 / temperature). Published: 0.1,
+            for distances in the units of the authors' autoencoder; in ours 1 is the usual rounding error.
         model: "codes", the paper's tokenizer and circuit over codes, the default where the world has them; "pixels",
             the world's circuit about pixels with the difference guide.
         structure: which of the world's circuits over codes; its first if None.
@@ -77,22 +81,25 @@ def fuse(
         ImageError: for references or regions of a wrong size or type, and regions that are empty, overlap or name
             no reference.
         EvidenceError: for demands of probability zero.
-        TiramisuError: for too many references, a coherence outside [0, 1], or a world without the models.
+        TiramisuError: for too many references, a coherence outside [0, 1], a temperature of 0 or below, or a world
+            without the models.
     """
     instance("world", world, World)
     references = _checked_references(world, references)
     split = check_regions(regions, len(references), (references.shape[2], references.shape[3])).to(references.device)
-    number("coherence", coherence, 0, 1)
+    levels = number("coherence", coherence, 0, 1), temperature
+    if temperature is not None and not number("temperature", temperature, 0) > 0:
+        raise TiramisuError("temperature must be above 0: give coherence=1 for the likeliest codes alone")
     positive_integer("num_images", num_images)
     generator = generators_of(generator, num_images)
 
     options: dict[str, Any] = {} if guided_fraction is None else {"fraction": guided_fraction}
     model = model or ("pixels" if world.tokenizer is None else "codes")
     if model == "pixels":
-        circuit, demands, guide = _of_pixels(world, references, split, coherence, **options)
+        circuit, demands, guide = _of_pixels(world, references, split, levels, **options)
     elif model == "codes":
         options |= {"structure": structure, "generator": own_generator(generator)}
-        circuit, demands, guide = _of_codes(world, references, split, coherence, **options)
+        circuit, demands, guide = _of_codes(world, references, split, levels, **options)
     else:
         raise TiramisuError(f"unknown model {model!r} for fusion: choose codes or pixels")
     log_z, each = weigh(circuit, demands)
@@ -105,20 +112,20 @@ def fuse(
 
 
 def _of_pixels(
-    world: World, references: Tensor, split: Tensor, coherence: float, **options: Any
+    world: World, references: Tensor, split: Tensor, levels: _Levels, **options: Any
 ) -> tuple[Circuit, Demands, Guide]:
     """The circuit over pixels or patches, what the references demand of it, and the guide that meets the demands."""
-    demands = pixel_demands(world.codebook, references, split, coherence)
+    demands = pixel_demands(world.codebook, references, split, *levels)
     options |= {"demand": demands.joint}
     return world.circuit, demands, DifferenceGuide(world.circuit, world.codebook, **options)
 
 
 def _of_codes(
-    world: World, references: Tensor, split: Tensor, coherence: float, structure: str | None, **options: Any
+    world: World, references: Tensor, split: Tensor, levels: _Levels, structure: str | None, **options: Any
 ) -> tuple[Circuit, Demands, Guide]:
     """The same with the circuit over codes."""
     circuit, tokenizer = code_models(world, structure)
-    demands = code_demands(tokenizer, references, split, coherence)
+    demands = code_demands(tokenizer, references, split, *levels)
     ruled = covered_fraction(split, len(demands.joint)).sum(0)
     return circuit, demands, CodeFusionGuide(circuit, tokenizer, demand=demands.joint, ruled=ruled, **options)
 

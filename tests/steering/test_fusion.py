@@ -54,6 +54,24 @@ def test_no_coherence_asks_nothing_and_full_coherence_leaves_one_value():
     assert 0.99 < almost[0, 0, 0] < 1
 
 
+def test_a_temperature_takes_the_place_of_coherence(world):
+    """The published Q = softmax(log p / 0.1), and the coherence that leaves the same entropy draws the same picture."""
+    log_p = torch.randn(2, 5, 7, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    share = torch.ones(2, 5, dtype=torch.float64)
+    q = tempered(log_p, share, 0.5, temperature=0.1)
+    assert torch.allclose(q, torch.log_softmax(10 * log_p, -1))
+    left = float(torch.distributions.Categorical(q.exp()).entropy().mean())
+    assert torch.allclose(tempered(log_p, share, math.sqrt(1 - left / math.log(7))), q, atol=1e-6)
+
+    references = [picture(world, 0, 0), picture(world, 1, 1)]
+    hot, cold = (fuse(world, references, HALVES, temperature=t, num_inference_steps=5) for t in (1e6, 0.1))
+    assert hot.log_z == pytest.approx(0, abs=1e-3) and abs(cold.contradiction) > 0.1
+    assert drawn_codes(world, cold).tolist() == [1]  # the first reference's code, then the second's
+    for wrong in (0, -1.0, math.nan, "0.1"):
+        with pytest.raises(TiramisuError, match="temperature must be"):
+            fuse(world, references, HALVES, temperature=wrong)
+
+
 def test_log_z_against_enumeration_over_codes():
     """Z of each demand and of all, summed over the 625 codings; a patch ruled in part keeps a uniform share."""
     circuit, tokenizer = code_circuit(dtype=torch.float64), FlatTokenizer()

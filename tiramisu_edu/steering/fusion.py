@@ -3,10 +3,12 @@
 A demand is the soft evidence of one reference, tempered. log Z of all demands together minus log Z of each alone shows
 whether they contradict each other, before anything is drawn.
 
-A fixed temperature, such as the published 0.1, cannot be compared between tokenizers, nor with pixels. We choose the
-power so that the demands have a given mean entropy over the ruled patches:
+    Q_j(z) proportional to p_j(z)^power
 
-    Q_j(z) proportional to p_j(z)^power,   mean over the ruled patches of H(Q_j) = (1 - coherence^2) log V
+The published power is 1 / temperature, temperature 0.1. That cannot be compared between tokenizers, nor with pixels: in
+place of a temperature one may give the mean entropy that is left over the ruled patches:
+
+    mean over the ruled patches of H(Q_j) = (1 - coherence^2) log V
 
 The square is empirical: it spreads visible changes over the scale.
 """
@@ -41,14 +43,17 @@ class Demands(NamedTuple):
     joint: Tensor
 
 
-def tempered(log_p: Tensor, share: Tensor, coherence: float) -> Tensor:
-    """log Q = log softmax(power log p), with the power that gives the mean entropy (1 - coherence^2) log V.
+def tempered(log_p: Tensor, share: Tensor, coherence: float, temperature: float | None = None) -> Tensor:
+    """log Q = log softmax(power log p), with power 1 / temperature, or the mean entropy (1 - coherence^2) log V.
 
     Args:
         log_p: (R, D, V), how well each value explains a patch, up to a constant.
         share: (R, D), weight of a patch in the mean entropy; not zero everywhere.
         coherence: from 0, where Q is uniform, to 1, where only the likeliest value is left.
+        temperature: above 0, in place of coherence.
     """
+    if temperature is not None:
+        return torch.log_softmax(log_p / temperature, -1)
     if coherence == 1:
         return torch.full_like(log_p, -torch.inf).scatter_(-1, log_p.argmax(-1, keepdim=True), 0.0)
     if coherence == 0:
@@ -65,7 +70,11 @@ def tempered(log_p: Tensor, share: Tensor, coherence: float) -> Tensor:
 
 
 def pixel_demands(
-    codebook: PixelCodebook | PatchCodebook, references: Tensor, regions: Tensor, coherence: float
+    codebook: PixelCodebook | PatchCodebook,
+    references: Tensor,
+    regions: Tensor,
+    coherence: float,
+    temperature: float | None = None,
 ) -> Demands:
     """Demands on the variables of a circuit about pixels: the likelihood of a region's pixels, tempered.
 
@@ -74,16 +83,18 @@ def pixel_demands(
     Args:
         references: (R, C, H, W).
         regions: (R, 1, H, W) bool.
-        coherence: in [0, 1].
+        coherence, temperature: as in `tempered`.
     """
     log_p = codebook.log_likelihoods(references, regions)
     ruled = (log_p != 0).any(-1)
-    log_q = tempered(log_p, ruled.to(log_p), coherence)
+    log_q = tempered(log_p, ruled.to(log_p), coherence, temperature)
     each = torch.where(ruled[..., None], log_q + math.log(log_p.shape[-1]), 0.0)
     return Demands(each, each.sum(0))
 
 
-def code_demands(tokenizer: Tokenizer, references: Tensor, regions: Tensor, coherence: float) -> Demands:
+def code_demands(
+    tokenizer: Tokenizer, references: Tensor, regions: Tensor, coherence: float, temperature: float | None = None
+) -> Demands:
     """Demands on codes: the encoder's probabilities for a reference, mixed by the share of each patch it rules.
 
         Q_r proportional to P_r^power,   w_j(c) = 1 - sum_r kappa_rj + V sum_r kappa_rj Q_rj(c)
@@ -91,13 +102,13 @@ def code_demands(tokenizer: Tokenizer, references: Tensor, regions: Tensor, cohe
     A patch that no reference rules has w = 1.
 
     Args:
-        references, regions, coherence: as in `pixel_demands`.
+        references, regions, coherence, temperature: as in `pixel_demands`.
 
-    Source: the published fusion, which has a fixed temperature, and 1e-6 for the uniform share 1 - sum kappa.
+    Source: the published fusion, with temperature 0.1, and 1e-6 for the uniform share 1 - sum kappa.
     """
     log_p = tokenizer.log_probabilities(references)
     share = covered_fraction(regions, log_p.shape[1]).to(log_p)  # (R, D)
-    log_q, kappa = tempered(log_p, share, coherence), share[..., None]
+    log_q, kappa = tempered(log_p, share, coherence, temperature), share[..., None]
     of_codes = kappa.log() + math.log(log_q.shape[-1]) + log_q
     of_rest = (1 - torch.cat([kappa, kappa.sum(0, keepdim=True)])).clamp_min(0).log()
     each = torch.logaddexp(of_codes, of_rest[:-1])
