@@ -16,7 +16,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -28,6 +27,7 @@ from .regions import Region, RegionGraph
 
 TOLERANCE = 1e-3  # how far from one the sum of stored probabilities may be; float32 rounding is far below
 MAX_NUMBERS = 2**32  # of all tables and weight matrices together: 16 GiB of float32
+Factors = tuple[tuple[int, ...], np.ndarray]  # vectors whose units are multiplied, and which units, (products, vectors)
 
 
 def load_pyjuice(path: str | Path) -> Circuit:
@@ -42,8 +42,10 @@ def load_pyjuice(path: str | Path) -> Circuit:
     """
     vectors = read_jpc(path)
     try:
-        for index in range(len(vectors)):
-            _check(index, vectors)
+        for index, vector in enumerate(vectors):
+            for is_wrong, sentence in _faults(vector, vectors):
+                if is_wrong:
+                    raise _fail(index, sentence)
         return _Conversion(vectors).run()
     except TiramisuError:
         raise
@@ -71,50 +73,28 @@ def _factor_units(product: NodeVector) -> np.ndarray:
     return (product.edges[:, None, :] * product.block_size + within).reshape(product.num_units, -1)
 
 
-def _check(index: int, vectors: Sequence[NodeVector]) -> None:
-    """What neither numpy nor `RegionGraph` would notice."""
-    for is_wrong, sentence in _faults(vectors[index], vectors):
-        if is_wrong:
-            raise _fail(index, sentence)
-
-
 def _faults(v: NodeVector, vectors: Sequence[NodeVector]) -> Iterator[tuple[bool, str]]:
-    """Whether something is wrong with a vector, and the sentence; each question is asked where all before are well."""
+    """What neither numpy nor `RegionGraph` would notice: whether it is so, and the sentence; one by one."""
     children, shape = [vectors[child] for child in v.children], v.edges.shape
     yield v.num_blocks < 1 or v.block_size < 1, f"it has {v.num_blocks} blocks of {v.block_size} units"
     yield v.needs_outside_parameters, "weights that are passed with every sample are not supported"
     yield v.kind == "Input" and len(v.scope) != 1, f"an input must have one variable, not {len(v.scope)}"
     yield v.kind != "Input" and not children, "it has no children"
     yield v.edges.ndim != 2 or bool((v.edges < 0).any()), f"edge ids of shape {shape} or below 0"
-    by_block = v.kind == "Product" and len(v.edges) == v.num_blocks
+    sizes, by_block = {child.block_size for child in children}, len(v.edges) == v.num_blocks
     if v.kind == "Product":
-        fits = shape[1] == len(children) and len(v.edges) in (v.num_blocks, v.num_units)
-        yield not fits, f"edge ids of shape {shape} for {v.num_blocks} blocks, {len(children)} children"
-    sizes = {child.block_size for child in children}
-    differ = (v.kind == "Sum" and len(sizes) > 1) or (by_block and sizes != {v.block_size})
+        misfit = shape[1] != len(children) or not (by_block or len(v.edges) == v.num_units)
+        yield misfit, f"edge ids of shape {shape} for {v.num_blocks} blocks, {len(children)} children"
+    differ = len(sizes) > 1 if v.kind == "Sum" else v.kind == "Product" and by_block and sizes != {v.block_size}
     yield differ, f"its children differ in block size: {sorted(sizes)}"
     if v.source is not None:
         is_owner = 0 <= v.source < len(vectors) and vectors[v.source].source is None
         yield not is_owner, f"tied to vector {v.source}, which has no parameters of its own"
-        shapes = [
+        both = [
             (x.kind, x.num_blocks, x.block_size, x.edges.tolist(), [vectors[c].num_blocks for c in x.children])
             for x in (v, vectors[v.source])
         ]
-        yield shapes[0] != shapes[1], f"tied to vector {v.source} of another shape"
-
-
-class _Products(NamedTuple):
-    """What a sum vector mixes.
-
-    Attributes:
-        factors: per partition the vectors whose units are multiplied, and which units, (products, vectors).
-        column: of each unit of each child in turn, its place in the sum's weights.
-        size: products per partition; those beyond a partition's own get the weight 0.
-    """
-
-    factors: list[tuple[tuple[int, ...], np.ndarray]]
-    column: np.ndarray
-    size: int
+        yield both[0] != both[1], f"tied to vector {v.source} of another shape"
 
 
 class _Conversion:
@@ -157,93 +137,88 @@ class _Conversion:
         vector = self.vectors[index]
         source = index if vector.source is None else vector.source
         tied_to = self.owner.get(source)
-        products = None if vector.kind == "Input" else self._products(index)
-        partitions = () if products is None else tuple(self._factors(*f, products.size) for f in products.factors)
-        table = self._table(source, products) if tied_to is None else self.tables[tied_to]
-        self.region_of[index] = self._append(partitions, table, vector.scope, tied_to)
+        factors, column = ([], np.empty(0)) if vector.kind == "Input" else self._products(index)
+        size = sum(len(units) for _, units in factors)
+        table = self._table(source, column, size) if tied_to is None else self.tables[tied_to]
+        self.region_of[index] = self._append(table, factors, vector.scope, tied_to)
         self.owner.setdefault(source, self.region_of[index])
 
     def _mix(self, index: int) -> int:
         """A sum region with the units of an input or a product."""
-        size = self.vectors[index].num_units
-        return self._append((self._factors(*self._multiplied(index), size),), np.eye(size, dtype=np.float32))
+        return self._append(np.eye(self.vectors[index].num_units, dtype=np.float32), [self._multiplied(index)])
 
     def _append(
-        self,
-        partitions: tuple[tuple[int, ...], ...],
-        table: np.ndarray,
-        scope: tuple[int, ...] = (),
-        tied_to: int | None = None,
+        self, table: np.ndarray, factors: list[Factors], scope: tuple[int, ...] = (), tied_to: int | None = None
     ) -> int:
+        partitions = tuple(tuple(map(self._in_order, vectors, units.T)) for vectors, units in factors)
         if partitions:
             scope = tuple(sorted({v for child in partitions[0] for v in self.regions[child].scope}))
         self.regions.append(Region(scope, len(table), partitions, tied_to=tied_to))
         self.tables.append(table)
         return len(self.regions) - 1
 
-    def _multiplied(self, index: int) -> tuple[tuple[int, ...], np.ndarray]:
+    def _in_order(self, index: int, units: np.ndarray) -> int:
+        """The region whose unit k is unit `units[k]` of a vector."""
+        if index not in self.region_of:
+            self.region_of[index] = self._mix(index)  # a product of products
+        size = self.vectors[index].num_units
+        if np.array_equal(units, np.arange(size)):
+            return self.region_of[index]
+        key = index, units.tobytes()
+        if key not in self.ordered:
+            everything = (index,), np.arange(size)[:, None]
+            self.ordered[key] = self._append(np.eye(size, dtype=np.float32)[units], [everything])
+        return self.ordered[key]
+
+    def _multiplied(self, index: int) -> Factors:
         """The vectors whose units the units of a vector multiply, and which of them: of no product, its own."""
         vector = self.vectors[index]
         if vector.kind == "Product":
             return vector.children, _factor_units(vector)
         return (index,), np.arange(vector.num_units)[:, None]
 
-    def _products(self, index: int) -> _Products:
+    def _products(self, index: int) -> tuple[list[Factors], np.ndarray]:
         """The products below a sum: one partition for all that multiply the same vectors, and equal ones only once.
 
         So thousands of sparse products make a few regions. Sums that share weights keep every child apart.
+
+        Returns:
+            the partitions, all as long as the longest; and of each unit of each child in turn, its place in them.
         """
         parts = [self._multiplied(child) for child in self.vectors[index].children]
         keys: list[object] = [n if index in self.tied else vectors for n, (vectors, _) in enumerate(parts)]
-        group = np.repeat([list(dict.fromkeys(keys)).index(key) for key in keys], [len(units) for _, units in parts])
+        different = list(dict.fromkeys(keys))
+        group = np.repeat([different.index(key) for key in keys], [len(units) for _, units in parts])
         factors, column = [], np.zeros_like(group)
-        for number, key in enumerate(dict.fromkeys(keys)):
-            vectors = parts[keys.index(key)][0]
+        for number, key in enumerate(different):
             units = np.concatenate([units for (_, units), own in zip(parts, keys) if own == key])
             found = np.arange(len(units))
             if index not in self.tied:
                 units, found = np.unique(units, axis=0, return_inverse=True)
-            factors.append((vectors, units))
+            factors.append((parts[keys.index(key)][0], units))
             column[group == number] = found.reshape(-1)
         size = max(len(units) for _, units in factors)
-        return _Products(factors, size * group + column, size)
+        factors = [(vectors, np.pad(units, ((0, size - len(units)), (0, 0)))) for vectors, units in factors]
+        return factors, size * group + column
 
-    def _factors(self, vectors: tuple[int, ...], units: np.ndarray, size: int) -> tuple[int, ...]:
-        """The regions of `size` units whose product is what is multiplied."""
-        units = np.pad(units, ((0, size - len(units)), (0, 0)))
-        return tuple(self._in_order(vector, column) for vector, column in zip(vectors, units.T))
-
-    def _in_order(self, index: int, units: np.ndarray) -> int:
-        """The region whose unit k is unit `units[k]` of a vector."""
-        if index not in self.region_of:
-            self.region_of[index] = self._mix(index)  # a product of products
-        region = self.region_of[index]
-        if np.array_equal(units, np.arange(self.vectors[index].num_units)):
-            return region
-        key = index, units.tobytes()
-        if key not in self.ordered:
-            table = np.eye(self.vectors[index].num_units, dtype=np.float32)[units]
-            self.ordered[key] = self._append(((region,),), table)
-        return self.ordered[key]
-
-    def _table(self, index: int, products: _Products | None) -> np.ndarray:
+    def _table(self, index: int, column: np.ndarray, size: int) -> np.ndarray:
         """The probabilities of a vector, one row per unit, each summing to one exactly."""
         vector = self.vectors[index]
         if vector.parameters is None and vector.distribution != "Literal":
             raise _fail(index, "it has no parameters: initialise them in PyJuice before saving")
-        rows = self._input_table(vector) if products is None else self._weights(vector, products)
+        rows = self._weights(vector, column, size) if vector.kind == "Sum" else self._input_table(vector)
         totals = rows.sum(1, keepdims=True, dtype=np.float64)
         if not np.isfinite(rows).all() or (rows < 0).any() or (abs(totals - 1) > TOLERANCE).any():
             raise _fail(index, f"its weights are no probabilities: they sum to {totals.min():.4g} … {totals.max():.4g}")
         return (rows / totals).astype(np.float32)
 
-    def _weights(self, vector: NodeVector, products: _Products) -> np.ndarray:
-        """(units, partitions * size): zero where there is no edge."""
+    def _weights(self, vector: NodeVector, column: np.ndarray, size: int) -> np.ndarray:
+        """(units, size): zero where there is no edge."""
         assert vector.parameters is not None
         b, c = vector.block_size, self.vectors[vector.children[0]].block_size
         rows = np.arange(vector.num_units).reshape(-1, b, 1)[vector.edges[0]]
-        columns = products.column.reshape(-1, 1, c)[vector.edges[1]]
-        weights = np.zeros((vector.num_units, len(products.factors) * products.size), np.float32)
+        columns = column.reshape(-1, 1, c)[vector.edges[1]]
+        weights = np.zeros((vector.num_units, size), np.float32)
         np.add.at(weights, (rows, columns), vector.parameters.reshape(-1, b, c))
         return weights
 
