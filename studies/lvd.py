@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -133,12 +134,26 @@ def with_latents(graph: RegionGraph, num_latents: int) -> RegionGraph:
     return replace(graph, regions=(*(replace(region, num_units=num_latents) for region in inner), root))
 
 
-def train_from(graph: RegionGraph, data: CodeData, start: str, *, seed: int, settings: LVDSettings) -> LVDRun:
-    """EM from one of `STARTS`; the run's `structure` is left empty."""
+Teacher = Callable[..., None]
+"""(circuit, generator=) -> None: starts the circuit's latents, in place."""
+
+
+def train_from(
+    graph: RegionGraph,
+    data: CodeData,
+    start: str,
+    *,
+    seed: int,
+    settings: LVDSettings,
+    teacher: Teacher | None = None,
+) -> LVDRun:
+    """EM from one of `STARTS`, or from another teacher's; the run's `structure` is left empty."""
     began = time.process_time()
     circuit = Circuit(graph, generator=torch.Generator().manual_seed(seed))
     if start == "teacher":
-        teach(circuit, data.train, data.images, torch.Generator().manual_seed(seed))
+        teacher = partial(teach, codes=data.train, images=data.images)
+    if teacher is not None:
+        teacher(circuit, generator=torch.Generator().manual_seed(seed))
     taught = time.process_time()
     epochs = settings.epochs * (settings.longer if start == "longer" else 1)
     history = fit_em(
