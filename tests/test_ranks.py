@@ -85,7 +85,7 @@ def same(a, b):
         torch.testing.assert_close(a[name], b[name], rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("ranks", [2, pytest.param(4, marks=pytest.mark.skipif("CI" in os.environ, reason="slow"))])
+@pytest.mark.parametrize("ranks", [2, 4])
 def test_several_processes_make_what_one_makes(tmp_path, alone, ranks):
     for made in run(tmp_path, ranks, "shared"):
         for one, several in zip(alone["made"], made, strict=True):
