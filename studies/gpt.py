@@ -88,14 +88,21 @@ class Model(NamedTuple):
         return self.name if self.name == "gpt" else f"{self.name}, K = {self.size}, {self.start}"
 
 
-def measure(world: World, s: GPTSettings, checkpoint: Path) -> list[Model]:
-    """Train all models on a world's codes; a stopped run goes on with the model it was at."""
+def measure(world: World, s: GPTSettings, folder: Path) -> list[Model]:
+    """Train all models on a world's codes; each is kept in a folder when it is done, and a GPT while it is trained."""
     assert world.tokenizer is not None, "the world has no codes"
     data, num_codes = code_data(world, s.lvd), world.tokenizer.num_codes
-    kept = Checkpoint(checkpoint, {"settings": asdict(replace(s, circuits=())), "circuits": list(s.circuits)})
-    jobs: list[Callable[[], dict[str, Any]]] = [partial(_gpt, data, num_codes, s, kept.stage("gpt"))]
-    jobs += [partial(_circuit, data, num_codes, s, which, kept.stage("masked")) for which in s.circuits]
-    return [Model(**found) for found in kept.results(jobs, torch.Generator(), world.name)]
+    masked = folder / f"{world.name}.masked"
+    jobs: dict[str, Callable[[], dict[str, Any]]] = {
+        "gpt": partial(_gpt, data, num_codes, s, folder / f"{world.name}.gpt.training")
+    }
+    for which in s.circuits:
+        jobs["_".join(map(str, which))] = partial(_circuit, data, num_codes, s, which, masked)
+    request = asdict(replace(s, circuits=()))
+    return [
+        Model(**Checkpoint(folder / f"{world.name}.{name}", request).results([job], torch.Generator(), name)[0])
+        for name, job in jobs.items()
+    ]
 
 
 def _gpt(data: CodeData, num_codes: int, s: GPTSettings, checkpoint: Path | None) -> dict[str, Any]:
@@ -166,10 +173,11 @@ def study(options) -> None:
     settings = QUICK if options.quick else GPTSettings()
     if options.epochs:
         settings = replace(settings, gpt=replace(settings.gpt, epochs=options.epochs))
-    if options.masked:
-        settings = replace(settings, circuits=(*settings.circuits, ("hclt", 128, "transformer")))
+    if options.circuits:
+        chosen = (text.split(":") for text in options.circuits.split(","))
+        settings = replace(settings, circuits=tuple((name, int(K), start) for name, K, start in chosen))
     names = options.worlds.split(",")
-    found = {name: measure(load(name), settings, options.checkpoints / f"gpt_{name}") for name in names}
+    found = {name: measure(load(name), settings, options.checkpoints) for name in names}
     for name, models in found.items():
         common.write_page(options.out / f"{name}.md", [table(name, models)])
         print(f"picture: {plot(options.out / f'{name}.png', {name: models})}")
@@ -179,8 +187,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """The command line."""
     options = common.parser("gpt", __doc__, "docs/results/gpt")
     options.add_argument("--epochs", type=int, help="of the GPT; None: 20")
-    options.add_argument("--masked", action="store_true", help="also the masked transformer as a teacher")
-    options.add_argument("--checkpoints", type=Path, default=Path("out"), help="where a stopped run is kept")
+    options.add_argument("--circuits", metavar="NAME:K:START,...", help="None: the seven of the page")
+    options.add_argument("--checkpoints", type=Path, default=Path("out/gpt"), help="folder of what is done")
     options.add_argument("--quick", action="store_true", help="in seconds, to see it work")
     common.run(study, options.parse_args(arguments))
 
