@@ -74,27 +74,21 @@ class _DType:
 
 
 class _Array:
-    """Stands for numpy.ndarray, and for the function that makes an empty one to be filled by its state."""
+    """Stands for numpy.ndarray: made of a buffer, or empty until its state fills it."""
 
-    def __init__(self, *_: object):
-        self.value = np.empty((0, 0))
+    def __init__(self, data: bytes = b"", dtype: _DType | None = None, shape: tuple[int, ...] = (), order: str = "C"):
+        self.value = np.empty((0, 0)) if dtype is None else dtype.read(data, shape, order)
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
         _, shape, dtype, is_fortran, data = state
         self.value = dtype.read(data, shape, "F" if is_fortran else "C")
 
 
-def _from_buffer(data: bytes, dtype: _DType, shape: tuple[int, ...], order: str) -> _Array:
-    array = _Array()
-    array.value = dtype.read(data, shape, order)
-    return array
-
-
 _STAND_INS = {
     "ndarray": _Array,
-    "_reconstruct": _Array,
+    "_reconstruct": lambda *_: _Array(),
     "dtype": _DType,
-    "_frombuffer": _from_buffer,
+    "_frombuffer": _Array,
     "scalar": lambda dtype, data: dtype.read(data, (), "C").item(),
 }
 _NUMPY_MODULES = ("numpy", *(f"numpy.{c}.{m}" for c in ("core", "_core") for m in ("multiarray", "numeric")))

@@ -7,6 +7,7 @@ name in `inputs.FAMILIES`.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import networkx as nx
 import numpy as np
@@ -235,18 +236,11 @@ def poon_domingos(
     return _rectangles(height, width, cuts, num_categories, num_latents, family)
 
 
-def _rectangles(
-    height: int,
-    width: int,
-    split: Callable[[int, int, int, int], list[list[Rectangle]]],
-    num_categories: int,
-    num_latents: int,
-    family: str,
-) -> RegionGraph:
-    """Regions of an H x W grid from the whole to single pixels; `split` lists the partitions of one."""
+def _rectangles(height: int, width: int, split: Callable[..., list[list[Rectangle]]], *sizes: Any) -> RegionGraph:
+    """Regions of an H x W grid from the whole to single pixels; `split` lists the partitions of one; as `_Builder`."""
     positive_integer("height", height)
     positive_integer("width", width)
-    build = _Builder(height * width, num_categories, num_latents, family)
+    build = _Builder(height * width, *sizes)
     whole, made = (0, height, 0, width), dict[Rectangle, int]()
 
     def region(block: Rectangle) -> int:
