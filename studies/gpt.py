@@ -11,6 +11,7 @@ answers those in reading order only.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
@@ -44,6 +45,7 @@ class GPTSettings:
         circuits: structure, K and start of each.
         lvd: pictures of each split, and the EM of every circuit; its other fields are not used.
         gpt, masked: the two transformers.
+        minutes: after which the GPT stops, wherever it is.
     """
 
     circuits: tuple[tuple[str, int, str], ...] = (
@@ -55,6 +57,7 @@ class GPTSettings:
     lvd: LVDSettings = field(default_factory=lambda: LVDSettings(images=16_384))
     gpt: TransformerSettings = field(default_factory=TransformerSettings)
     masked: TransformerSettings = field(default_factory=lambda: TransformerSettings(causal=False, epochs=8))
+    minutes: float | None = None
 
 
 TINY: dict[str, Any] = {"width": 16, "depth": 1, "heads": 2, "epochs": 2, "batch_size": 32, "warmup": 2}
@@ -69,7 +72,8 @@ QUICK = GPTSettings(
 class Model(NamedTuple):
     """One trained model.
 
-    name, start, size: which. parameters: numbers learned. before: processor time spent before training, on a teacher's
+    name, start, size: which; "shipped" is a circuit of the world, whose training is not measured. parameters: numbers
+    learned. before: processor time spent before training, on a teacher's
     clusters; a transformer that teaches is not in it. seconds, bits: processor time and validation bits per code after
     each epoch. test_bits: (N,) bits per code of each test picture, of the parameters that were best on validation.
     """
@@ -96,20 +100,31 @@ def measure(world: World, s: GPTSettings, folder: Path) -> list[Model]:
     jobs: dict[str, Callable[[], dict[str, Any]]] = {
         "gpt": partial(_gpt, data, num_codes, s, folder / f"{world.name}.gpt.training")
     }
+    for name in world.code_circuits:
+        jobs[f"{name}_shipped"] = partial(_shipped, data, world, name)
     for which in s.circuits:
         jobs["_".join(map(str, which))] = partial(_circuit, data, num_codes, s, which, masked)
-    request = asdict(replace(s, circuits=()))
-    return [
-        Model(**Checkpoint(folder / f"{world.name}.{name}", request).results([job], torch.Generator(), name)[0])
-        for name, job in jobs.items()
-    ]
+    request, found = asdict(replace(s, circuits=(), minutes=None)), []
+    for name, job in jobs.items():
+        is_whole = name != "gpt" or s.minutes is None
+        kept = Checkpoint(folder / f"{world.name}.{name}" if is_whole else None, request)
+        found.append(Model(**kept.results([job], torch.Generator(), name)[0]))
+    return found
 
 
 def _gpt(data: CodeData, num_codes: int, s: GPTSettings, checkpoint: Path | None) -> dict[str, Any]:
-    network, looks = train_transformer(data.train, data.validation, num_codes, s.gpt, checkpoint)
-    size = f"{s.gpt.depth} x {s.gpt.width}, {s.gpt.epochs} epochs"
+    network, looks = train_transformer(data.train, data.validation, num_codes, s.gpt, checkpoint, s.minutes)
+    size = f"{s.gpt.depth} x {s.gpt.width}, {len(looks.steps)} of {s.gpt.epochs} epochs"
     count = sum(p.numel() for p in network.parameters())
     return Model("gpt", "", size, count, 0.0, looks.seconds, looks.bits, network.bits(data.test))._asdict()
+
+
+def _shipped(data: CodeData, world: World, name: str) -> dict[str, Any]:
+    circuit = world.code_circuits[name]
+    with torch.no_grad():
+        bits = -circuit.log_likelihood(data.test).double() / (circuit.num_variables * math.log(2))
+    K = circuit.graph.regions[0].num_units
+    return Model(name, "shipped", str(K), circuit.graph.num_parameters, 0.0, [], [], bits)._asdict()
 
 
 def _circuit(
@@ -148,7 +163,7 @@ def table(world_name: str, models: Sequence[Model]) -> Table:
             "parameters": f"{m.parameters / 1e6:.2f} M",
             "test bits per code [95 %]": f"{interval(m.test_bits):.3f}",
             "minus GPT's [95 %]": "" if m.test_bits is gpt else f"{interval(m.test_bits - gpt):+.3f}",
-            "teaching + training, s": f"{m.before:.0f} + {m.seconds[-1] - m.before:.0f}",
+            "teaching + training, s": f"{m.before:.0f} + {m.seconds[-1] - m.before:.0f}" if m.seconds else "",
         }
         for m in models
     ]
@@ -159,6 +174,7 @@ def plot(path: Path, found: Mapping[str, Sequence[Model]]) -> Path:
     """A panel per world: validation bits per code against processor time."""
     figure, panels = new_figure(4.8 * len(found), 4.2, 1, len(found), squeeze=False)
     for axis, (world, models) in zip(panels[0], found.items()):
+        models = [model for model in models if model.seconds]
         for number, model in enumerate(models):
             axis.plot(model.seconds, model.bits, markersize=3, label=model.label, **series_style(number))
         axis.set(xscale="log", xlabel="processor time, s", ylabel="validation bits per code", title=world)
@@ -173,6 +189,7 @@ def study(options) -> None:
     settings = QUICK if options.quick else GPTSettings()
     if options.epochs:
         settings = replace(settings, gpt=replace(settings.gpt, epochs=options.epochs))
+    settings = replace(settings, minutes=options.minutes)
     if options.circuits:
         chosen = (text.split(":") for text in options.circuits.split(","))
         settings = replace(settings, circuits=tuple((name, int(K), start) for name, K, start in chosen))
@@ -187,6 +204,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """The command line."""
     options = common.parser("gpt", __doc__, "docs/results/gpt")
     options.add_argument("--epochs", type=int, help="of the GPT; None: 20")
+    options.add_argument("--minutes", type=float, help="after which the GPT stops, wherever it is")
     options.add_argument("--circuits", metavar="NAME:K:START,...", help="None: the seven of the page")
     options.add_argument("--checkpoints", type=Path, default=Path("out/gpt"), help="folder of what is done")
     options.add_argument("--quick", action="store_true", help="in seconds, to see it work")

@@ -162,7 +162,12 @@ class Looks:
 
 
 def train_transformer(
-    codes: Tensor, validation: Tensor, num_codes: int, s: TransformerSettings, checkpoint: Path | None = None
+    codes: Tensor,
+    validation: Tensor,
+    num_codes: int,
+    s: TransformerSettings,
+    checkpoint: Path | None = None,
+    minutes: float | None = None,
 ) -> tuple[CodeTransformer, Looks]:
     """Train to the end of the schedule; the weights are those that were best on the validation codes.
 
@@ -170,6 +175,7 @@ def train_transformer(
         codes, validation: (N, n) long.
         num_codes: V.
         checkpoint: file to go on from.
+        minutes: after which training stops wherever it is, that of killed runs counted.
     """
     with torch.random.fork_rng():
         torch.manual_seed(s.seed)
@@ -199,7 +205,7 @@ def train_transformer(
                 looks.add(network, step, lambda: network.bits(validation, gaps))
 
         request = {"settings": asdict(s), "codes": tensor_digest({"codes": codes})}
-        training = Training(network.train(), optimiser, rate, generator, Clock(steps), {"looks": looks}, 1.0)
+        training = Training(network.train(), optimiser, rate, generator, Clock(steps, minutes), {"looks": looks}, 1.0)
         training.run("transformer", loss, Checkpoint(checkpoint, request), after=after, progress=False)
     network.load_state_dict(looks.best)
     return network.eval(), looks

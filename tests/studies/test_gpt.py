@@ -86,7 +86,7 @@ def test_the_study_writes_a_table_and_keeps_what_is_done(tmp_path, capsys, monke
     monkeypatch.setattr(gpt, "train_from", None)
     main([*flags, "--circuits", "quad_tree:4:transformer"])
     again = (tmp_path / "faces.md").read_text(encoding="utf-8").splitlines()
-    assert len(again) == 6 and set(again) <= set(table.splitlines())
+    assert len(again) == 8 and set(again) <= set(table.splitlines())
 
 
 def test_parts_of_the_papers_size_are_measured(tmp_path, monkeypatch):
