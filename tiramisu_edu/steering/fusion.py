@@ -121,22 +121,21 @@ def weigh(circuit: Circuit, demands: Demands) -> tuple[float, list[float]]:
     Raises:
         EvidenceError: for demands of probability zero; the message names the impossible one, or their combination.
     """
-    each = []
-    for number, log_weights in enumerate(demands.each):
-        try:
-            each.append(float(circuit.log_partition(log_weights[None]).detach()))
-        except EvidenceError:
-            raise EvidenceError(
-                f"what reference {number} demands has probability zero under the circuit: lower the coherence below 1, "
-                "or change its region"
-            ) from None
+    alone = "what reference {} demands has probability zero under the circuit: lower the coherence below 1, or "
+    alone += "change its region"
+    each = [_log_z(circuit, log_weights, alone.format(n)) for n, log_weights in enumerate(demands.each)]
+    together = (
+        "the demands contradict each other: each is possible alone, all together have probability zero under the "
+        "circuit; lower the coherence below 1, or leave a reference out"
+    )
+    return _log_z(circuit, demands.joint, together), each
+
+
+def _log_z(circuit: Circuit, log_weights: Tensor, where_zero: str) -> float:
     try:
-        return float(circuit.log_partition(demands.joint[None]).detach()), each
+        return float(circuit.log_partition(log_weights[None]).detach())
     except EvidenceError:
-        raise EvidenceError(
-            "the demands contradict each other: each is possible alone, all together have probability zero under the "
-            "circuit; lower the coherence below 1, or leave a reference out"
-        ) from None
+        raise EvidenceError(where_zero) from None
 
 
 @dataclass
