@@ -7,6 +7,7 @@ Rows are ordered so that, wherever possible, the s-th children of a level lie si
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -18,6 +19,7 @@ from ..regions import RegionGraph
 
 Rows = slice | Tensor  # a run of rows, or their indices (n,) long
 WIDEST = 8  # factors that are multiplied in the engine's own floats; products of more are made in float64
+SMALL = 0.45  # a product that no level has scaled, as a power of the smallest normal number: 9e-18 in float32
 
 
 @dataclass(frozen=True)
@@ -80,8 +82,48 @@ class Plan:
 
     @cached_property
     def is_simple(self) -> bool:
-        """Whether this is a tree and each region has one partition."""
-        return self.is_tree and all(level.num_partitions == 1 for level in self.levels)
+        """Whether this is a tree, and each region has one partition into a few."""
+        return self.is_tree and all(x.num_partitions == 1 and len(x.children) <= WIDEST for x in self.levels)
+
+    @cached_property
+    def by_use(self) -> Plan:
+        """The same tree with its input regions in the order in which their parents list them: more children are runs.
+
+        For hard evidence. A copy of soft evidence in any other order than by variable costs more than it saves.
+        """
+        if not self.is_tree:
+            return self
+        place = {k: torch.arange(n + 1) for k, n in self.num_rows.items()}
+        for level in (level for level in self.levels if level.is_input):
+            parents = [x for x in self.levels if not x.is_input and x.child_units == level.num_units]
+            used = torch.cat([indices(rows) for x in parents for rows in x.children])
+            own = torch.arange(level.num_regions) + level.start
+            place[level.num_units][used[(used >= own[0]) & (used <= own[-1])]] = own
+        return replace(self, levels=tuple(_moved(level, place) for level in self.levels))
+
+    def scaled_levels(self, dtype: torch.dtype) -> set[int]:
+        """Which sum levels divide their products by a scale: where those of their parents would else become too small.
+
+        Each variable is taken to make the messages above it smaller by 1 / C, and units of scaled products to be 1 / M.
+        `SMALL` says how small is too small.
+        """
+        most = SMALL * -math.log(torch.finfo(dtype).tiny)
+        num_factors = {k: torch.ones(n + 1) for k, n in self.num_rows.items()}  # by row, of the products above it
+        for level in self.levels:
+            for rows in () if level.is_input else level.children:
+                num_factors[level.child_units][indices(rows)] = len(level.children)
+        lost, scaled = {k: torch.zeros(n + 1) for k, n in self.num_rows.items()}, set()  # nats, by row
+        for number, level in enumerate(self.levels):
+            nats = torch.full((level.num_regions,), math.log(level.num_products))
+            if not level.is_input:
+                below = torch.stack([lost[level.child_units][indices(rows)] for rows in level.children]).sum(0)
+                below = below.view(level.num_regions, -1).amax(1)
+                if (below * num_factors[level.num_units][level.rows]).amax() > most:
+                    scaled.add(number)
+                else:
+                    nats = below
+            lost[level.num_units][level.rows] = nats
+        return scaled
 
     @cached_property
     def floats_per_sample(self) -> int:
@@ -92,14 +134,6 @@ class Plan:
     def to(self, device: torch.device) -> Plan:
         """The same plan with its indices on a device."""
         return replace(self, levels=tuple(level.to(device) for level in self.levels))
-
-
-def level_weight(level: Level, parameters: list[Tensor]) -> Tensor:
-    """(R, K_out, M): the parameters of a level's regions; a copy only where several are tied to several."""
-    parameter = parameters[level.parameter]
-    if level.shared_row is not None:
-        return parameter[level.shared_row].expand(level.num_regions, -1, -1)
-    return parameter if level.parameter_rows is None else parameter[level.parameter_rows]
 
 
 def unit_weight(level: Level, parameters: list[Tensor], region: Tensor, unit: Tensor) -> Tensor:
@@ -156,6 +190,17 @@ def compile_plan(graph: RegionGraph) -> Plan:
         )
     parameters = tuple(_parameter(graph, members) for members in groups.values())
     return Plan(tuple(levels), parameters, num_rows, tuple(parameter))
+
+
+def _moved(level: Level, place: dict[int, Tensor]) -> Level:
+    """A level after rows have moved: of an input level its variables, of a sum level its children."""
+    if not level.is_input:
+        moved = (place[level.child_units][indices(rows)] for rows in level.children)
+        return replace(level, children=tuple(as_rows(rows.tolist()) for rows in moved))
+    order = place[level.num_units][level.rows].argsort()
+    rows = torch.arange(level.num_regions) if level.parameter_rows is None else level.parameter_rows.cpu()
+    variables = as_rows(indices(level.children[0])[order].tolist())
+    return replace(level, children=(variables,), parameter_rows=rows[order])
 
 
 def _uses(graph: RegionGraph) -> tuple[Counter[int], Counter[int]]:
