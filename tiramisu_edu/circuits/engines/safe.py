@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from .messages import Evidence, Parameters
-from .plan import Plan, indices, unit_weight
+from .plan import Plan, unit_weight
 
 NEVER = -1e30  # log 0, finite so that no gradient is inf - inf
 TERMS = 2**16  # of a level that are held at once: they stay in the cache
@@ -64,7 +64,7 @@ def forward(
         log_u = {k: [one.expand(k, -1)] * (rows + 1) for k, rows in plan.num_rows.items()}  # (K, B) by row
         for level in plan.levels:
             below = list(log_weights) if level.is_input else log_u[level.child_units]
-            slots = [torch.stack([below[i] for i in indices(rows).tolist()]) for rows in level.children]
+            slots = [torch.stack([below[i] for i in rows]) for rows in level.children.tolist()]
             x = torch.stack(slots).sum(0).view(level.num_regions, level.num_products, -1)
             theta = log_theta[level.parameter]  # (R, K, M)
             theta = theta if level.parameter_rows is None else theta[level.parameter_rows]

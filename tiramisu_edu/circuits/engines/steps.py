@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from .messages import Parameters
-from .plan import WIDEST, Level, Rows
+from .plan import WIDEST, Level
 
 LEAST = torch.finfo(torch.float64).tiny ** 0.75  # the smallest product of many factors that is trusted
 
@@ -23,9 +23,9 @@ class Place(NamedTuple):
     is_shared: bool = False  # other regions write there too
 
     @classmethod
-    def of(cls, source: Tensor, rows: Rows, num_partitions: int, is_shared: bool = False) -> Place:
-        if isinstance(rows, slice):
-            return cls(_by_region(source[rows], num_partitions), None, num_partitions, is_shared)
+    def of(cls, source: Tensor, rows: Tensor, num_partitions: int, is_shared: bool = False) -> Place:
+        if run := run_of(rows):
+            return cls(_by_region(source[run], num_partitions), None, num_partitions, is_shared)
         return cls(source, rows.to(source.device), num_partitions, is_shared)
 
     def read(self) -> Tensor:
@@ -40,6 +40,11 @@ class Place(NamedTuple):
         values = values if self.num_partitions == 1 else values.flatten(0, 1)
         write = self.source.index_add_ if self.is_shared else self.source.index_copy_
         write(0, self.rows, values)
+
+
+def run_of(rows: Tensor) -> slice | None:
+    """The rows (n,) as a slice, where they follow one another."""
+    return slice(int(rows[0]), int(rows[-1]) + 1) if bool((rows.diff() == 1).all()) else None
 
 
 def _by_region(rows: Tensor, num_partitions: int) -> Tensor:
@@ -80,6 +85,7 @@ class InputStep:
     flow: Tensor
     variables: Tensor  # (R,) long, in the order of the messages
     parameter_rows: Tensor  # (R,) long, likewise
+    run: slice | None  # the variables, where they follow one another
     product: Tensor
     table_rows: Tensor | None = None
     is_missing: Tensor | None = None
@@ -98,8 +104,7 @@ class InputStep:
 
     def mix(self, columns: Parameters, weights: Tensor) -> None:
         """u_k = sum_v f_k(v) w_v, for tables (regions, C, K) and weights (D, B, C)."""
-        rows = self.level.children[0]
-        self.product = weights[rows] if isinstance(rows, slice) else weights.index_select(0, rows)
+        self.product = weights[self.run] if self.run else weights.index_select(0, self.variables)
         torch.bmm(self.product, theta_of(self.level, columns), out=self.units)
 
     def count_values(self, gradients: Parameters) -> None:
@@ -119,13 +124,12 @@ class InputStep:
 
     def down(self, parameters: Parameters, gradients: Parameters | None, marginals: Tensor | None) -> None:
         """Under soft evidence: gradients, and p(X_i = v | w) = w_v sum_k f_k(v) flow_k / u_k."""
-        ratio, rows = self.flow.div_(self.units), self.level.children[0]
-        if marginals is not None and self.level.exclusive and isinstance(rows, slice):
-            torch.bmm(ratio, theta_of(self.level, parameters), out=marginals[rows].mT).mul_(self.product)
+        ratio = self.flow.div_(self.units)
+        if marginals is not None and self.run and self.level.exclusive:
+            torch.bmm(ratio, theta_of(self.level, parameters), out=marginals[self.run].mT).mul_(self.product)
         elif marginals is not None:  # of a variable with several input regions the sum
             found = torch.bmm(ratio, theta_of(self.level, parameters)).mul_(self.product).mT
-            write = marginals.index_copy_ if self.level.exclusive else marginals.index_add_
-            write(0, self.variables, found)
+            Place(marginals, self.variables, is_shared=not self.level.exclusive).write(found)
         if gradients is not None:
             add_gradient(self.level, gradients, ratio, self.product)
 

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from .messages import Evidence, Parameters
-from .plan import Level, Plan, indices
-from .steps import InputStep, Place, SumStep, by_partition
+from .plan import Level, Plan
+from .steps import InputStep, Place, SumStep, by_partition, run_of
 
 SPARE = 4  # tapes that are kept for later queries
 
@@ -37,7 +37,9 @@ class Tape:
         self.flows = {k: like.new_empty(shape) for k, shape in shapes.items()} if keep else self.units
         sums = {number: level for number, level in enumerate(plan.levels) if not level.is_input}
         spare = like.new_empty(max(x.num_regions * x.num_products for x in sums.values()) * batch)
-        scaled, levels = plan.scaled_levels(like.dtype), (plan.by_use if is_hard else plan).levels
+        on_cpu = plan.to(torch.device("cpu"))
+        scaled = on_cpu.scaled_levels(like.dtype)
+        levels = (on_cpu.by_use().to(like.device) if is_hard and plan.is_tree else plan).levels
         self.inputs = [self._input_step(level) for level in levels if level.is_input]
         self.sums = [self._sum_step(levels[number], number in scaled, spare) for number in sums]
         self.steps: list[InputStep | SumStep] = [*self.inputs, *self.sums]  # by level
@@ -45,8 +47,10 @@ class Tape:
     def _input_step(self, level: Level) -> InputStep:
         units, flows = self.units[level.num_units], self.flows[level.num_units]
         rows = torch.arange(level.num_regions) if level.parameter_rows is None else level.parameter_rows
-        where = indices(level.children[0]).to(units.device), rows.to(units.device)
-        return InputStep(level, units[level.rows], flows[level.rows], *where, self.weights)
+        variables, run = level.children[0], run_of(level.children[0])
+        return InputStep(
+            level, units[level.rows], flows[level.rows], variables, rows.to(units.device), run, self.weights
+        )
 
     def _sum_step(self, level: Level, is_scaled: bool, spare: Tensor) -> SumStep:
         k, j, P = level.num_units, level.child_units, level.num_partitions

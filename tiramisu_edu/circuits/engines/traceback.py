@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from .plan import Level, Plan
+from .plan import Plan
 
 Reached = tuple[Tensor, Tensor, Tensor]  # region within the level, sample of the evidence, unit; (n,) each
 
@@ -38,11 +38,10 @@ def walk(
             continue
         chosen = pick(odds(number, (region, column % batch, chosen_unit[region, column])))
         if level.is_input:
-            values[_row(level, 0, region), column] = chosen
+            values[level.children[0, region], column] = chosen
             continue
         partition = region * level.num_partitions + chosen // level.child_units
-        for slot in range(len(level.children)):
-            unit[level.child_units][_row(level, slot, partition), column] = chosen % level.child_units
+        unit[level.child_units][level.children[:, partition], column] = chosen % level.child_units
     return values.T.reshape(copies, batch, num_variables)
 
 
@@ -54,8 +53,3 @@ def draw(odds: Tensor, generator: torch.Generator | None) -> Tensor:
     uniform = torch.rand(total.shape, generator=generator, dtype=odds.dtype, device=place).to(odds.device)
     below_total = torch.nextafter(total, torch.zeros_like(total))
     return torch.searchsorted(sums, torch.minimum(uniform * total, below_total), right=True)[:, 0]
-
-
-def _row(level: Level, slot: int, partition: Tensor) -> Tensor:
-    rows = level.children[slot]
-    return rows.start + partition if isinstance(rows, slice) else rows[partition]
