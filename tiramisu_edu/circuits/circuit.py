@@ -171,8 +171,8 @@ class Circuit(Tables):
         Args:
             half: probabilities in bfloat16, half the bytes; normalised again in float32 when they are read.
         """
-        own = list(self.parameter_list)
-        circuit_file.write(path, self.graph, circuit_file.halved(own, self.families) if half else own, facts)
+        parameters = circuit_file.halved(self) if half else list(self.parameter_list)
+        circuit_file.write(path, self.graph, parameters, facts)
 
     @staticmethod
     def load(path: str | Path) -> Circuit:
@@ -183,8 +183,7 @@ class Circuit(Tables):
         """
         graph, tensors, dtype, facts = circuit_file.read(path)
         circuit = Circuit(graph, generator=torch.Generator(), dtype=dtype)
-        with torch.no_grad():
-            circuit_file.fill(path, list(circuit.parameter_list), circuit.families, tensors)
+        circuit_file.fill(path, circuit, tensors)
         circuit.facts = facts
         return circuit
 

@@ -30,7 +30,7 @@ from torch import Tensor
 from . import safe
 from .messages import Evidence, Parameters
 from .plan import Plan, unit_weight
-from .steps import InputStep, SumStep, theta_of
+from .steps import theta_of
 from .tape import Tape, Tapes
 
 LOWEST = 0.75  # the smallest unit that is trusted, as a power of the smallest normal number: 4e-29 in float32
@@ -160,21 +160,12 @@ def _mark_impossible(tape: Tape, parameters: Parameters, evidence: Evidence) -> 
     for step in tape.steps:
         is_zero = step.units == 0
         if is_zero.any():
-            if (support := _support(step, evidence)) is not None:
-                theta = (theta_of(step.level, parameters) > 0).to(support)
-                is_zero &= torch.bmm(support, theta.mT) == 0
+            if (support := step.support(evidence)) is not None:
+                theta = theta_of(step.level, parameters) > 0
+                is_zero &= torch.bmm(support.to(step.units), theta.mT.to(step.units)) == 0
             found.append((step.units, is_zero))
     for units, is_impossible in found:
         units.masked_fill_(is_impossible, torch.inf)
-
-
-def _support(step: InputStep | SumStep, evidence: Evidence) -> Tensor | None:
-    """Which products of a level are possible, (R, B, M) of zeros and ones; None at inputs under hard evidence."""
-    if isinstance(step, SumStep):
-        return step.support().to(step.product)
-    if evidence.log_weights is None:
-        return None
-    return (evidence.log_weights[step.variables] > -torch.inf).mT.to(step.units)
 
 
 def _computed_again(plan: Plan, parameters: Parameters, evidence: Evidence, samples: Tensor, keep: bool) -> Rest:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from .messages import Parameters
+from .messages import Evidence, Parameters
 from .plan import WIDEST, Level
 
 LEAST = torch.finfo(torch.float64).tiny ** 0.75  # the smallest product of many factors that is trusted
@@ -107,6 +107,10 @@ class InputStep:
         self.product = weights[self.run] if self.run else weights.index_select(0, self.variables)
         torch.bmm(self.product, theta_of(self.level, columns), out=self.units)
 
+    def support(self, evidence: Evidence) -> Tensor | None:
+        """Which categories are possible, (R, B, C) bool; None under hard evidence."""
+        return None if evidence.log_weights is None else (evidence.log_weights[self.variables] > -torch.inf).mT
+
     def count_values(self, gradients: Parameters) -> None:
         """Add d log Z / d table of hard evidence: flow_k / f_k at the observed value, flow_k everywhere if missing."""
         assert self.table_rows is not None
@@ -192,7 +196,7 @@ class SumStep(NamedTuple):
         log_scale.copy_(total)
         self.scale.copy_(lowest)
 
-    def support(self) -> Tensor:
+    def support(self, evidence: Evidence) -> Tensor:
         """Which products are possible, (R, B, M) bool."""
         is_possible = torch.ones_like(self.parts, dtype=torch.bool)
         for place in self.factors:
