@@ -168,9 +168,7 @@ def compile_plan(graph: RegionGraph) -> Plan:
     owned = tuple(place[_owner(graph, i)] for i in range(len(regions)))
     parameters = tuple(_parameter(graph, members) for members in groups.values())
 
-    parents = Counter(c for region in regions for partition in region.partitions for c in partition)
-    inputs = Counter(region.scope[0] for region in regions if region.is_input)
-    levels = []
+    exclusive, levels = _exclusive(graph), []
     for members in stacks:
         first, (parameter, _) = regions[members[0]], owned[members[0]]
         partitions = [partition for i in members for partition in regions[i].partitions]
@@ -191,8 +189,7 @@ def compile_plan(graph: RegionGraph) -> Plan:
                 num_partitions=max(1, len(first.partitions)),
                 child_units=child_units,
                 is_input=first.is_input,
-                exclusive=all(parents[c] == 1 for partition in partitions for c in partition)
-                and all(inputs[regions[i].scope[0]] == 1 for i in members if first.is_input),
+                exclusive=all(exclusive[i] for i in members),
             )
         )
     return Plan(tuple(levels), parameters, num_rows, owned)
@@ -210,6 +207,16 @@ def _ordered_stacks(graph: RegionGraph) -> list[list[int]]:
         for child in chain(*zip_longest(*(p for i in members for p in graph.regions[i].partitions))):
             place.setdefault(child, len(place))
     return list(stacks.values())
+
+
+def _exclusive(graph: RegionGraph) -> list[bool]:
+    """Of each region whether no child of it has another parent; of an input whether its variable has no other."""
+    parents = Counter(c for region in graph.regions for partition in region.partitions for c in partition)
+    inputs = Counter(region.scope[0] for region in graph.regions if region.is_input)
+    return [
+        inputs[r.scope[0]] == 1 if r.is_input else all(parents[c] == 1 for partition in r.partitions for c in partition)
+        for r in graph.regions
+    ]
 
 
 def _owner(graph: RegionGraph, i: int) -> int:
