@@ -54,7 +54,7 @@ class Case:
             start=0,
             parameter=0,
             parameter_rows=torch.zeros(R, dtype=torch.long) if is_shared else None,
-            children=tuple(children),
+            children=children,
             num_partitions=P,
             child_units=J,
             is_input=is_input,

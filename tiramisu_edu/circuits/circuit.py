@@ -75,9 +75,7 @@ class Circuit(Tables):
         Raises:
             EvidenceError: for a wrong shape or type, or a value that is no category.
         """
-        x = checked_values(x, self.num_variables, self.num_categories).to(self.device)
-        tables, is_recorded = self.tables(), torch.is_grad_enabled()
-        log_p = torch.cat([LogPartition.apply(self, is_recorded, rows, None, *tables) for rows in self.chunks(x)])
+        log_p = self._log_z(checked_values(x, self.num_variables, self.num_categories).to(self.device))
         check_possible(log_p.detach(), may_be_zero=True)
         return log_p
 
@@ -98,9 +96,7 @@ class Circuit(Tables):
             EvidenceError: for NaN, +inf, a row of all -inf (names it), or Z = 0 (names the batch rows).
         """
         log_weights, taken_out = self._checked(log_weights)
-        tables, is_recorded = self.tables(), torch.is_grad_enabled()
-        parts = [LogPartition.apply(self, is_recorded, None, rows, *tables) for rows in self.chunks(log_weights)]
-        log_z = (torch.cat(parts) + taken_out).to(self.dtype)
+        log_z = (self._log_z(log_weights) + taken_out).to(self.dtype)
         check_possible(log_z.detach())
         return log_z
 
@@ -118,11 +114,11 @@ class Circuit(Tables):
         Raises:
             EvidenceError: as `log_partition`.
         """
-        out = []
+        engine, tables, out = self.engine, self.tables(), []
         new = torch.empty_like if self.plan.is_tree else torch.zeros_like
-        for evidence, messages in self._queries(log_weights):
+        for evidence, messages in self._queries(log_weights, engine, tables, keep=True):
             marginals = new(evidence.given)
-            self.engine.backward(self.plan, self.tables(), evidence, messages, marginals=marginals)
+            engine.backward(self.plan, tables, evidence, messages, marginals=marginals)
             out.append(marginals.permute(2, 0, 1))
         return out[0] if len(out) == 1 else torch.cat(out)
 
@@ -148,10 +144,8 @@ class Circuit(Tables):
         if log_weights is None:
             nothing_known = torch.zeros(1, self.num_variables, self.num_categories)
             return self.sample(n, nothing_known, generator=generator)[:, 0]
-        out = []
-        for evidence, messages in self._queries(log_weights, copies=n):
-            out.append(self._walk(self.engine, evidence, messages, partial(traceback.draw, generator=generator), n))
-        return torch.cat(out, 1)
+        draw = partial(traceback.draw, generator=generator)
+        return torch.cat(list(self._walks(log_weights, self.engine, draw, copies=n, keep=True)), 1)
 
     @by_work
     @torch.no_grad()
@@ -164,10 +158,8 @@ class Circuit(Tables):
         Args:
             log_weights: (B, D, C); the result is (B, D) long.
         """
-        out = []
-        for evidence, messages in self._queries(log_weights, partial(safe.forward, mix=torch.amax)):
-            out.append(self._walk(safe, evidence, messages, partial(torch.argmax, dim=-1))[0])
-        return torch.cat(out)
+        likeliest = partial(torch.argmax, dim=-1)
+        return torch.cat(list(self._walks(log_weights, safe, likeliest, mix=torch.amax)), 1)[0]
 
     def forward(self, x: Tensor) -> Tensor:
         """As `log_likelihood`, so that `torch.func.functional_call` can put other parameters in."""
@@ -179,8 +171,8 @@ class Circuit(Tables):
         Args:
             half: probabilities in bfloat16, half the bytes; normalised again in float32 when they are read.
         """
-        own = list(self.parameter_list)
-        circuit_file.write(path, self.graph, circuit_file.halved(own, self.families) if half else own, facts)
+        parameters = circuit_file.halved(self) if half else list(self.parameter_list)
+        circuit_file.write(path, self.graph, parameters, facts)
 
     @staticmethod
     def load(path: str | Path) -> Circuit:
@@ -191,10 +183,14 @@ class Circuit(Tables):
         """
         graph, tensors, dtype, facts = circuit_file.read(path)
         circuit = Circuit(graph, generator=torch.Generator(), dtype=dtype)
-        with torch.no_grad():
-            circuit_file.fill(path, list(circuit.parameter_list), circuit.families, tensors)
+        circuit_file.fill(path, circuit, tensors)
         circuit.facts = facts
         return circuit
+
+    def _log_z(self, rows: Tensor) -> Tensor:
+        """log p(x) of values (B, D), log Z(w) of log weights (B, D, C); differentiable."""
+        tables, is_recorded = self.tables(), torch.is_grad_enabled()
+        return torch.cat([LogPartition.apply(self, is_recorded, piece, *tables) for piece in self.chunks(rows)])
 
     def _checked(self, log_weights: Tensor) -> tuple[Tensor, Tensor | float]:
         """The log weights in the circuit's floats, and log of the factor taken out of each row, (B,), on the way."""
@@ -206,28 +202,26 @@ class Circuit(Tables):
         return shifted, largest.sum(-1, dtype=torch.float64).to(self.device)
 
     def _queries(
-        self, log_weights: Tensor, forward: Callable[..., Any] | None = None, copies: int = 1
+        self, log_weights: Tensor, engine: ModuleType, tables: list[Tensor], copies: int = 1, **options: Any
     ) -> Iterator[tuple[Evidence, Any]]:
-        """Pieces of the evidence, checked, each with its messages, kept; none of Z(w) = 0."""
-        forward = forward or partial(self.engine.forward, keep=True, tapes=self.tapes)
-        log_weights, _ = self._checked(log_weights)
+        """Pieces of the evidence, checked, each with its messages; none of Z(w) = 0. The options are of `forward`."""
         first_row = 0
-        for rows in self.chunks(log_weights, copies):
-            evidence = Evidence(log_weights=rows.permute(1, 2, 0))
-            messages = forward(self.plan, self.tables(), evidence)
+        for rows in self.chunks(self._checked(log_weights)[0], copies):
+            evidence = Evidence.of(rows)
+            messages = engine.forward(self.plan, tables, evidence, tapes=self.tapes, **options)
             if messages.may_be_impossible:
                 check_possible(messages.log_root, first_row)
             first_row += len(rows)
             yield evidence, messages
 
-    def _walk(
-        self, engine: ModuleType, evidence: Evidence, messages: Any, pick: Callable[[Tensor], Tensor], copies: int = 1
-    ) -> Tensor:
-        """States (copies, B, D) reached from the root; `pick` chooses an index for each row of odds (n, M)."""
-        odds = partial(engine.odds, self.plan, self.tables(), messages)
-        shape = self.num_variables, evidence.given.shape[-1]
-        values = traceback.walk(self.plan, lambda *reached: pick(odds(*reached)), shape, copies, self.device)
-        return values.T.reshape(copies, -1, self.num_variables)
+    def _walks(
+        self, log_weights: Tensor, engine: ModuleType, pick: Callable[[Tensor], Tensor], copies: int = 1, **options: Any
+    ) -> Iterator[Tensor]:
+        """Pieces of states (copies, B, D), each reached from the root; arguments as in `_queries`, `traceback.walk`."""
+        tables = self.tables()
+        for evidence, messages in self._queries(log_weights, engine, tables, copies, **options):
+            odds = partial(engine.odds, self.plan, tables, messages)
+            yield traceback.walk(self.plan, odds, pick, evidence.given, copies)
 
     def chunks(self, rows: Tensor, copies: int = 1) -> Iterator[Tensor]:
         """Rows in pieces small enough for the messages to stay within MESSAGE_BYTES."""

@@ -11,6 +11,7 @@ from torch import Tensor
 from ..errors import FileError, StructureError
 from ..files import load_safetensors, reading, save_safetensors
 from .regions import RegionGraph
+from .tables import Tables
 
 KIND, VERSION = "circuit", 1
 PROBABILITIES = (None, "categorical")  # sums and inputs whose parameters are probabilities themselves
@@ -25,9 +26,10 @@ def write(path: str | Path, graph: RegionGraph, parameters: list[Tensor], facts:
     save_safetensors(path, tensors, kind=KIND, version=VERSION, metadata=metadata)
 
 
-def halved(parameters: list[Tensor], families: list[str | None]) -> list[Tensor]:
+def halved(tables: Tables) -> list[Tensor]:
     """The parameters with probabilities in bfloat16, half the bytes."""
-    return [own.bfloat16() if family in PROBABILITIES else own for own, family in zip(parameters, families)]
+    own = zip(tables.parameter_list, tables.families)
+    return [theta.bfloat16() if family in PROBABILITIES else theta for theta, family in own]
 
 
 def read(path: str | Path) -> tuple[RegionGraph, dict[str, Tensor], torch.dtype, dict[str, Any]]:
@@ -53,17 +55,18 @@ def read(path: str | Path) -> tuple[RegionGraph, dict[str, Tensor], torch.dtype,
     return graph, tensors, torch.float64 if is_double else torch.float32, facts
 
 
-def fill(path: str | Path, parameters: list[Tensor], families: list[str | None], tensors: dict[str, Tensor]) -> None:
+@torch.no_grad()
+def fill(path: str | Path, tables: Tables, tensors: dict[str, Tensor]) -> None:
     """Copy the tensors of a file to a circuit's parameters; probabilities in half precision are normalised again.
 
     Raises:
         FileError: when they do not fit, or are no probabilities where there should be some.
     """
-    expected = [tuple(theta.shape) for theta in parameters]
+    expected = [tuple(theta.shape) for theta in tables.parameter_list]
     found = [tuple(tensors[f"theta.{i}"].shape) if f"theta.{i}" in tensors else None for i in range(len(tensors))]
     if expected != found:
         raise FileError(f"{path}: its tensors have shapes {found}, its graph needs {expected}")
-    for i, (theta, family) in enumerate(zip(parameters, families)):
+    for i, (theta, family) in enumerate(zip(tables.parameter_list, tables.families)):
         stored = tensors[f"theta.{i}"]
         theta.copy_(stored)
         if stored.dtype == torch.bfloat16:

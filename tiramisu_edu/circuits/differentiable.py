@@ -10,32 +10,29 @@ from .threads import few_threads
 
 
 class LogPartition(torch.autograd.Function):
-    """log Z with the circuit's own backward pass as its gradient; hard evidence or soft, the other one is None.
+    """log Z with the circuit's own backward pass as its gradient, of values (B, D) or log weights (B, D, C).
 
     `is_recorded` is False under `torch.no_grad`, where nothing is kept.
     """
 
     @staticmethod
-    def forward(ctx, circuit, is_recorded, values, log_weights, *parameters):
-        soft = None if log_weights is None else log_weights.permute(1, 2, 0)
-        ctx.evidence = Evidence(log_weights=soft, values=None if values is None else values.T)
-        ctx.engine, ctx.plan, keep = circuit.engine, circuit.plan, is_recorded and any(ctx.needs_input_grad)
+    def forward(ctx, circuit, is_recorded, rows, *parameters):
+        ctx.evidence, ctx.engine, ctx.plan = Evidence.of(rows), circuit.engine, circuit.plan
+        keep = is_recorded and any(ctx.needs_input_grad)
         ctx.messages = ctx.engine.forward(ctx.plan, list(parameters), ctx.evidence, keep=keep, tapes=circuit.tapes)
-        ctx.save_for_backward(log_weights, *parameters)
+        ctx.save_for_backward(rows, *parameters)
         return ctx.engine.log_partition(ctx.plan, ctx.messages).to(circuit.dtype)
 
     @staticmethod
     def backward(ctx, grad):
-        log_weights, *parameters = ctx.saved_tensors
-        is_soft = ctx.evidence.values is None
-        with torch.no_grad(), few_threads(ctx.plan, ctx.evidence.given.shape[-1], is_soft):
-            marginals = torch.zeros_like(ctx.evidence.log_weights) if ctx.needs_input_grad[3] else None
-            gradients = [torch.zeros_like(p) for p in parameters] if any(ctx.needs_input_grad[4:]) else None
+        rows, *parameters = ctx.saved_tensors
+        with torch.no_grad(), few_threads(ctx.plan, len(rows), rows.is_floating_point()):
+            marginals = torch.zeros_like(ctx.evidence.given) if ctx.needs_input_grad[2] else None
+            gradients = [torch.zeros_like(p) for p in parameters] if any(ctx.needs_input_grad[3:]) else None
             asked = {"root_flow": grad, "gradients": gradients, "marginals": marginals}
             ctx.engine.backward(ctx.plan, parameters, ctx.evidence, ctx.messages, **asked)
-        to_weights = None if marginals is None else marginals.permute(2, 0, 1)
-        found = [to_weights, *([None] * len(parameters) if gradients is None else gradients)]
-        return None, None, None, *_Once.apply(grad, log_weights, *parameters, *found)
+        found = [None if marginals is None else marginals.permute(2, 0, 1), *(gradients or (None for _ in parameters))]
+        return None, None, *_Once.apply(grad, rows, *parameters, *found)
 
 
 class _Once(torch.autograd.Function):

@@ -40,15 +40,15 @@ def fit_adam(
         raise TiramisuError("fit_adam learns tables of probabilities: use categorical inputs, or fit_em")
     generator = generator or torch.Generator().manual_seed(0)
     history = History(circuit.num_variables)
-    names = [name for name, theta in circuit.named_parameters() if theta.requires_grad]
-    logits = [circuit.get_parameter(name).detach().log().clamp_min(-50).requires_grad_() for name in names]
-    optimiser = torch.optim.Adam(logits, lr=learning_rate)
+    learned = {name: theta for name, theta in circuit.named_parameters() if theta.requires_grad}
+    logits = {name: theta.detach().log().clamp_min(-50).requires_grad_() for name, theta in learned.items()}
+    optimiser = torch.optim.Adam(logits.values(), lr=learning_rate)
     for _ in tqdm(range(epochs), desc="Adam", unit="epoch", disable=not progress):
         if validation is not None:
             history.validation.append(mean_log_likelihood(circuit, validation))
         total = 0.0
         for rows in torch.randperm(len(train), generator=generator).split(batch_size):
-            theta = {name: torch.softmax(logit, -1) for name, logit in zip(names, logits)}
+            theta = {name: torch.softmax(logit, -1) for name, logit in logits.items()}
             log_p = torch.func.functional_call(circuit, theta, (train[rows],))
             optimiser.zero_grad()
             (-log_p.mean()).backward()
@@ -56,6 +56,6 @@ def fit_adam(
             total += float(log_p.detach().sum())
         history.train.append(total / len(train))
         with torch.no_grad():
-            for name, logit in zip(names, logits):
-                circuit.get_parameter(name).copy_(torch.softmax(logit, -1))
+            for name, logit in logits.items():
+                learned[name].copy_(torch.softmax(logit, -1))
     return history

@@ -21,36 +21,15 @@ class Tables(nn.Module):
             raise StructureError(f"a circuit is made from a RegionGraph, not from {type(graph).__name__}")
         if dtype not in (torch.float32, torch.float64):
             raise StructureError(f"a circuit computes in torch.float32 or torch.float64, not in {dtype}")
-        self.graph = graph
+        self.graph, self.num_variables, self.num_categories = graph, graph.num_variables, graph.num_categories
         self.plan = compile_plan(graph)
+        self.families = [parameter.family for parameter in self.plan.parameters]  # of input regions, None for sums
         self.parameter_list = nn.ParameterList()
         for parameter in self.plan.parameters:
             family = get_family(parameter.family or "categorical")  # sum weights are categorical over their products
             start = family.start(parameter.shape, generator, dtype)
-            if parameter.family is not None:
-                start = laid_out(start)
             self.parameter_list.append(nn.Parameter(start, requires_grad=family.is_learned))
-
-    @property
-    def num_variables(self) -> int:
-        return self.graph.num_variables
-
-    @property
-    def num_categories(self) -> int:
-        return self.graph.num_categories
-
-    @property
-    def families(self) -> list[str | None]:
-        """Per parameter the family of its input regions, None for sums."""
-        return [parameter.family for parameter in self.plan.parameters]
-
-    @property
-    def device(self) -> torch.device:
-        return self.parameter_list[0].device
-
-    @property
-    def dtype(self) -> torch.dtype:
-        return self.parameter_list[0].dtype
+        self._follow_parameters()
 
     def extra_repr(self) -> str:
         return (
@@ -60,12 +39,17 @@ class Tables(nn.Module):
         )
 
     def _apply(self, fn, recurse=True):
-        super()._apply(fn, recurse)  # moves and casts the parameters: the plan's indices follow them
-        self.plan = self.plan.to(self.device)
-        for own, parameter in zip(self.parameter_list, self.plan.parameters):
-            if parameter.family is not None:
-                own.data = laid_out(own.data)
+        super()._apply(fn, recurse)
+        self._follow_parameters()
         return self
+
+    def _follow_parameters(self) -> None:
+        """Where the parameters are now: the plan's indices follow them, and tables have units innermost in memory."""
+        self.device, self.dtype = self.parameter_list[0].device, self.parameter_list[0].dtype
+        self.plan = self.plan.to(self.device)
+        for own, family in zip(self.parameter_list, self.families):
+            if family is not None:
+                own.data = laid_out(own.data)
 
     def tables(self) -> list[Tensor]:
         """theta (R, K_out, M) of every level, probabilities that sum to one over M; differentiable."""
@@ -90,7 +74,7 @@ class Tables(nn.Module):
         """
         parameter, row = self._owner(index)
         check_tensor("table", table)
-        family, own = self.plan.parameters[parameter].family, self.parameter_list[parameter]
+        family, own = self.families[parameter], self.parameter_list[parameter]
         if family not in (None, "categorical"):
             raise StructureError(f"region {index} holds the parameters of its family {family!r}, not a table")
         if table.shape != own.shape[1:]:

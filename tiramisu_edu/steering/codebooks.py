@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from ..files import load_safetensors, reading
-from .evidence import Moments, Observation
+from .evidence import Codebook, Moments, Observation
 from .low_rank import LowRankCodebook
 from .mixture import gaussian_geometric_mean
 from .patches import KIND, VARIANCE_FLOOR, VERSION, PatchCodebook
@@ -30,23 +29,17 @@ class PooledCodebook(LowRankCodebook):
         whole: one Gaussian, see `LowRankCodebook.one_gaussian`.
     """
 
-    whole: LowRankCodebook
+    whole: PatchCodebook
 
-    def mean(self, marginals: Tensor, seen: Observation) -> Tensor:
-        return self.moments(marginals, seen).mean
+    mean = Codebook.mean
 
     def moments(self, marginals: Tensor, seen: Observation) -> Moments:
         whole = self.whole.moments(marginals.new_ones(len(marginals), 1, 1), seen)
-        mean, variance = gaussian_geometric_mean(super().moments(marginals, seen), whole, 0.5)
-        return Moments(torch.where(seen.known, seen.image, mean), variance.masked_fill(seen.known, 0.0))
+        return gaussian_geometric_mean(super().moments(marginals, seen), whole, 0.5).given(seen)
 
     def tensors(self) -> dict[str, Tensor]:
         whole = {f"whole.{name}": tensor for name, tensor in self.whole.tensors().items()}
         return super().tensors() | whole
-
-    def to(self, device: torch.device) -> PooledCodebook:
-        patches: dict[str, Any] = {name: tensor.to(device) for name, tensor in super().tensors().items()}
-        return replace(self, whole=self.whole.to(device), **patches)
 
 
 def load_codebook(path: str | Path) -> PatchCodebook:
@@ -58,14 +51,13 @@ def load_codebook(path: str | Path) -> PatchCodebook:
     tensors, metadata = load_safetensors(path, kind=KIND, version=VERSION)
     with reading(path):
         channels, height, width = metadata["shape"]
-        shape, lowest = (channels, height, width), {"variances": VARIANCE_FLOOR}
-        floats = {n: x.float().clamp_min(lowest.get(n.split(".")[-1], -torch.inf)) for n, x in tensors.items()}
-        patches = floats["means"], floats["variances"], metadata["patch"], shape
-        if "factors" not in floats:
-            return PatchCodebook(*patches)
-        if "whole.means" not in floats:
-            return LowRankCodebook(*patches, floats["factors"])
-        whole = LowRankCodebook(
-            floats["whole.means"], floats["whole.variances"], height, shape, floats["whole.factors"]
-        )
-        return PooledCodebook(*patches, floats["factors"], whole)
+        return _codebook(tensors, metadata["patch"], (channels, height, width))
+
+
+def _codebook(tensors: dict[str, Tensor], patch: int, shape: tuple[int, int, int]) -> PatchCodebook:
+    """The kind of codebook that has these tensors; a name "whole.means" is of the Gaussian of whole pictures."""
+    own: dict[str, Any] = {name: tensor.float() for name, tensor in tensors.items() if "." not in name}
+    own["variances"] = own["variances"].clamp_min(VARIANCE_FLOOR)
+    if whole := {name.removeprefix("whole."): tensor for name, tensor in tensors.items() if "." in name}:
+        return PooledCodebook(patch=patch, shape=shape, whole=_codebook(whole, shape[1], shape), **own)
+    return (LowRankCodebook if "factors" in own else PatchCodebook)(patch=patch, shape=shape, **own)

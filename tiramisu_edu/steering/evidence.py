@@ -32,6 +32,23 @@ class Observation(NamedTuple):
     image: Tensor
     known: Tensor
 
+    @classmethod
+    def of_known(cls, image: Tensor, known: Tensor) -> Observation:
+        """The known pixels alone: a noisy copy at a = 0 carries no signal."""
+        return cls(torch.zeros_like(image), 0.0, image, known.expand_as(image))
+
+    @property
+    def visible(self) -> Tensor:
+        """The known pixels, (B, C, H, W), and 0 in place of the others.
+
+        Raises:
+            EvidenceError: when a known pixel is not a number.
+        """
+        visible = torch.where(self.known, self.image, 0.0)
+        if not visible.isfinite().all():
+            raise EvidenceError("a known pixel is not a number")
+        return visible
+
     def without_known(self) -> Observation:
         """The noisy copy alone."""
         return self._replace(known=torch.zeros_like(self.known))
@@ -47,6 +64,10 @@ class Moments(NamedTuple):
 
     mean: Tensor
     variance: Tensor
+
+    def given(self, seen: Observation) -> Moments:
+        """The same with the known pixels exactly as they are."""
+        return Moments(torch.where(seen.known, seen.image, self.mean), self.variance.masked_fill(seen.known, 0.0))
 
 
 class Codebook(ABC):
@@ -68,9 +89,9 @@ class Codebook(ABC):
             EvidenceError: when a known pixel is not a number.
         """
 
-    @abstractmethod
     def mean(self, marginals: Tensor, seen: Observation) -> Tensor:
         """E[x_0 | seen] of each pixel, (B, C, H, W), from the marginals q (B, D, C) under `log_weights(seen)`."""
+        return self.moments(marginals, seen).mean
 
     @abstractmethod
     def moments(self, marginals: Tensor, seen: Observation) -> Moments:
@@ -104,9 +125,7 @@ class PixelCodebook(Codebook):
         return (soft - soft.amax(-1, keepdim=True)).masked_fill(known, 0.0)
 
     def log_known(self, seen: Observation) -> Tensor:
-        known, visible = seen.known.expand_as(seen.image).flatten(1), torch.where(seen.known, seen.image, 0.0)
-        if not visible.isfinite().all():
-            raise EvidenceError("a known pixel is not a number")
+        known, visible = seen.known.expand_as(seen.image).flatten(1), seen.visible
         hard = visible.new_full((*known.shape, len(self.levels)), -torch.inf)
         return hard.scatter_(-1, self.categories(visible)[..., None], 0.0).masked_fill(~known[..., None], 0.0)
 

@@ -85,9 +85,6 @@ class GaussianField(Codebook):
     def log_scale(self, seen: Observation) -> Tensor:
         return log_known_copies(seen)
 
-    def mean(self, marginals: Tensor, seen: Observation) -> Tensor:
-        return self.moments(marginals, seen).mean
-
     def moments(self, marginals: Tensor, seen: Observation) -> Moments:
         mean, variance = torch.empty_like(seen.x_t), torch.empty_like(seen.x_t)
         for part in self._parts(seen):
@@ -96,7 +93,7 @@ class GaussianField(Codebook):
             mean[part.rows] = coloured.reshape(shape).to(mean)
             spread = torch.einsum("dp,cd->cp", part.variance, self.colours**2).reshape(shape[1:])
             variance[part.rows] = spread.to(variance)
-        return Moments(torch.where(seen.known, seen.image, mean), variance.masked_fill(seen.known, 0.0))
+        return Moments(mean, variance).given(seen)
 
     def _parts(self, seen: Observation) -> Iterator[_Part]:
         """Exact conditioning, first on noisy copies of all pixels, then on the known ones, which overrule theirs."""

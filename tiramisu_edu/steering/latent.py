@@ -16,7 +16,7 @@ from ..errors import TiramisuError
 from ..tokenizer import Tokenizer
 from .evidence import Moments
 from .guide import Guide, check_size
-from .mixture import ONE_LEVEL, AlphaSchedule, gaussian_geometric_mean, gaussian_of, value_of
+from .mixture import ONE_LEVEL, AlphaSchedule, gaussian_mixture
 
 
 @dataclass
@@ -100,7 +100,7 @@ class LatentGuide(Guide):
 
     def mix(self, step: Step, painted: Moments, alpha: float) -> Tensor:
         """x_0 (B, C, H, W) from the geometric mean of p_DM and the Gaussian of the decoded pictures."""
-        return value_of(gaussian_geometric_mean(gaussian_of(step), painted, alpha), self.draw, self.generator)
+        return gaussian_mixture(step, painted, alpha, self.draw, self.generator)
 
 
 def covered_fraction(region: Tensor, num_patches: int) -> Tensor:

@@ -28,6 +28,8 @@ from ..ranks import share, summed
 from .evidence import Moments, Observation
 from .patches import VARIANCE_FLOOR, PatchCodebook
 
+ROUNDS = 8  # of factors and diagonal, each found given the other
+
 
 @dataclass(frozen=True)
 class LowRankCodebook(PatchCodebook):
@@ -43,9 +45,7 @@ class LowRankCodebook(PatchCodebook):
     @classmethod
     def of(cls, book: PatchCodebook, rank: int) -> LowRankCodebook:
         """A diagonal codebook with R = `rank` factors of 0, for `maximise` to fill."""
-        return cls(
-            book.means, book.variances, book.patch, book.shape, torch.zeros(*book.means.shape, rank).to(book.means)
-        )
+        return cls(**vars(book), factors=torch.zeros(*book.means.shape, rank).to(book.means))
 
     @classmethod
     def one_gaussian(cls, images: Tensor, rank: int) -> LowRankCodebook:
@@ -56,9 +56,6 @@ class LowRankCodebook(PatchCodebook):
         start = start.to(images.device)
         parts = ((images[rows], images.new_ones(len(rows), 1, 1)) for rows in own)
         return cls.of(start, rank).maximise(parts, prior_weight=0.0)
-
-    def tensors(self) -> dict[str, Tensor]:
-        return {**super().tensors(), "factors": self.factors}
 
     def log_noisy(self, seen: Observation) -> Tensor:
         """log p(noisy copies | v, known): with `log_known` the chain rule gives log p of all that is seen."""
@@ -82,9 +79,7 @@ class LowRankCodebook(PatchCodebook):
     def moments(self, marginals: Tensor, seen: Observation) -> Moments:
         """E[x_0 | seen] and Var[x_0 | seen]; of a code the variance has the share of f beside that of the diagonal."""
         q, (gain, offset) = marginals.to(seen.x_t).transpose(0, 1), self._gain(seen)
-        noise, variances, x_t = 1 - seen.alpha_bar, self.variances.to(seen.x_t), self._cut(seen.x_t)
-        own = variances * noise / (seen.alpha_bar * variances + noise)
-        loadings = self._loadings(seen, gain)
+        own, x_t, loadings = self._spread(seen), self._cut(seen.x_t), self._loadings(seen, gain)
         mean, square = torch.empty_like(x_t), torch.empty_like(x_t)  # (D, B, P)
         for rows, factor, h in self._factors_of(seen):
             f = torch.cholesky_solve(h, factor).mT.to(q)  # (D, V, n, R)
@@ -92,8 +87,7 @@ class LowRankCodebook(PatchCodebook):
             of_code = (f @ loadings.mT).transpose(1, 2) + offset[:, None] + gain[:, None] * x_t[:, rows, None]
             mean[:, rows] = torch.einsum("dnv,dnvp->dnp", q[:, rows], of_code)
             square[:, rows] = torch.einsum("dnv,dnvp->dnp", q[:, rows], of_code**2) + q[:, rows] @ (own + spread)
-        variance = self._join((square - mean**2).clamp_min(0)).masked_fill(seen.known, 0.0)
-        return Moments(torch.where(seen.known, seen.image, self._join(mean)), variance)
+        return Moments(self._join(mean), self._join((square - mean**2).clamp_min(0))).given(seen)
 
     def image(
         self, categories: Tensor, shape: torch.Size | None = None, *, generator: torch.Generator | None = None
@@ -122,17 +116,16 @@ class LowRankCodebook(PatchCodebook):
                 total += (q[:, None] * x.T) @ x
         summed([count, first, second])
         means = torch.where(count > 1e-6, first / count.clamp_min(1e-6), self.means)
-        factors, variances = [], []
+        found = []
         for n, s1, s2, m in zip(count[..., :1, None], first, second, means):
             mean = s1.sum(0) / n.sum()
             own = s2.sum(0) / n.sum() - mean[:, None] * mean
             cross = s1[:, :, None] * m[:, None, :]
             scatter = s2 - cross - cross.mT + n * m[:, :, None] * m[:, None, :]
-            of_codes = principal_factors((scatter + prior_weight * own) / (n + prior_weight), self.factors.shape[-1])
-            factors.append(of_codes[0])
-            variances.append(of_codes[1])
-        found = means.to(self.means), torch.stack(variances).to(self.means), torch.stack(factors).to(self.means)
-        return replace(self, means=found[0], variances=found[1], factors=found[2])
+            covariance = (scatter + prior_weight * own) / (n + prior_weight)
+            found.append(principal_factors(covariance, self.factors.shape[-1]))
+        factors, variances = (torch.stack(of_positions).to(self.means) for of_positions in zip(*found))
+        return replace(self, means=means.to(self.means), variances=variances, factors=factors)
 
     def _loadings(self, seen: Observation, gain: Tensor) -> Tensor:
         """(D, V, P, R): how the posterior mean of a hidden pixel changes with f."""
@@ -164,11 +157,11 @@ class LowRankCodebook(PatchCodebook):
             yield rows, torch.linalg.cholesky(M), h
 
 
-def principal_factors(covariance: Tensor, rank: int, rounds: int = 8) -> tuple[Tensor, Tensor]:
+def principal_factors(covariance: Tensor, rank: int) -> tuple[Tensor, Tensor]:
     """F (V, P, rank) and s2 (V, P) with F F^T + diag s2 close to covariances (V, P, P) and equal on the diagonal."""
     diagonal = covariance.diagonal(dim1=-2, dim2=-1)
     variances = diagonal.clamp_min(VARIANCE_FLOOR)
-    for _ in range(rounds):
+    for _ in range(ROUNDS):
         scale = variances.sqrt()[..., None]
         values, axes = torch.linalg.eigh(covariance / (scale * scale.mT))
         factors = scale * axes[..., -rank:] * (values[..., None, -rank:] - 1).clamp_min(0).sqrt()

@@ -67,16 +67,11 @@ class MixtureGuide(CircuitGuide):
         if isinstance(self.codebook, PixelCodebook):
             levels = self.codebook.levels.to(step.x_t)
             log_dm = gaussian_on_grid(x_dm.flatten(1), calibrated_variance(step), levels)
-            mixed = geometric_mean(log_dm, marginals.log(), alpha).exp()
+            mixed = geometric_mean(log_dm, marginals.log(), alpha)
             x_0 = level_of(mixed, levels, self.draw, self.generator).view_as(x_dm)
         else:
-            x_0 = value_of(gaussian_geometric_mean(gaussian_of(step), pc, alpha), self.draw, self.generator)
+            x_0 = gaussian_mixture(step, pc, alpha, self.draw, self.generator)
         return torch.where(step.known, step.image, x_0.to(step.x_t))
-
-
-def gaussian_of(step: Step) -> Moments:
-    """p_DM: the denoiser's prediction and its calibrated variance."""
-    return Moments(step.prediction.x_0, torch.full_like(step.prediction.x_0, calibrated_variance(step)))
 
 
 def gaussian_on_grid(mean: Tensor, variance: float | Tensor, levels: Tensor, *, truncation: float = math.inf) -> Tensor:
@@ -121,16 +116,18 @@ def gaussian_geometric_mean(a: Moments, b: Moments, alpha: float) -> Moments:
     return Moments(variance * (of_a * a.mean + of_b * b.mean), variance)
 
 
-def value_of(gaussian: Moments, draw: bool, generator: Generators | None) -> Tensor:
-    """A draw from a Gaussian of each pixel, or its mean; clipped to [-1, 1]."""
-    mean, variance = gaussian
-    if not draw:
-        return mean.clamp(-1, 1)
-    return (mean + variance.sqrt() * standard_normal(mean, generator)).clamp(-1, 1)
+def gaussian_mixture(step: Step, pc: Moments, alpha: float, draw: bool, generator: Generators | None) -> Tensor:
+    """x_0 from p_DM^alpha p_PC^(1 - alpha), both Gaussians: a draw of each pixel, or its mean; clipped to [-1, 1].
+
+    p_DM is the denoiser's prediction with its calibrated variance.
+    """
+    x_dm = step.prediction.x_0
+    dm = Moments(x_dm, torch.full_like(x_dm, calibrated_variance(step)))
+    mean, variance = gaussian_geometric_mean(dm, pc, alpha)
+    return (mean + variance.sqrt() * standard_normal(mean, generator) if draw else mean).clamp(-1, 1)
 
 
-def level_of(probabilities: Tensor, levels: Tensor, draw: bool, generator: Generators | None) -> Tensor:
-    """A draw from a table (B, D, C) of each pixel's levels (C,), or its mean: (B, D)."""
-    if not draw:
-        return probabilities @ levels.to(probabilities)
-    return levels[categorical(probabilities, generator)]
+def level_of(log_p: Tensor, levels: Tensor, draw: bool, generator: Generators | None) -> Tensor:
+    """A draw of each pixel from log probabilities (B, D, C) of the levels (C,), or its mean: (B, D)."""
+    p = log_p.exp()
+    return levels[categorical(p, generator)] if draw else p @ levels.to(p)

@@ -22,7 +22,7 @@ from torch import Tensor
 from ..checks import check_images, instance, is_generator, positive_integer
 from ..circuits.clustering import kmeans
 from ..diffusion.noise import standard_normal
-from ..errors import EvidenceError, ImageError
+from ..errors import ImageError
 from ..files import save_safetensors
 from ..ranks import share, summed
 from .evidence import Codebook, Moments, Observation
@@ -115,10 +115,7 @@ class PatchCodebook(Codebook):
         return self._log_density(seen.x_t, hidden, math.sqrt(a) * means, a * variances + (1 - a))
 
     def log_known(self, seen: Observation) -> Tensor:
-        visible = torch.where(seen.known, seen.image, 0.0)
-        if not visible.isfinite().all():
-            raise EvidenceError("a known pixel is not a number")
-        return self.log_likelihoods(visible, seen.known)
+        return self.log_likelihoods(seen.visible, seen.known)
 
     def log_scale(self, seen: Observation) -> Tensor:
         """(B,): log p(x_t, known) - log Z."""
@@ -146,17 +143,13 @@ class PatchCodebook(Codebook):
     def moments(self, marginals: Tensor, seen: Observation) -> Moments:
         """E[x_0 | seen] and Var[x_0 | seen], 0 for known pixels.
 
-        The variance of a code is s2 (1 - a) / (a s2 + 1 - a). E[x_0^2] = sum_v q (variance + (offset + gain x_t)^2) is
-        a polynomial in x_t with coefficients summed over v.
+        E[x_0^2] = sum_v q (spread + (offset + gain x_t)^2) is a polynomial in x_t with coefficients summed over v.
         """
         gain, offset = self._gain(seen)
         q, x_t = marginals.to(seen.x_t).transpose(0, 1), self._cut(seen.x_t)
-        noise, variances = 1 - seen.alpha_bar, self.variances.to(seen.x_t)
-        variance = variances * noise / (seen.alpha_bar * variances + noise)
         mean = q @ offset + (q @ gain) * x_t
-        square = q @ (variance + offset**2) + 2 * x_t * (q @ (offset * gain)) + x_t**2 * (q @ gain**2)
-        variance = self._join((square - mean**2).clamp_min(0))
-        return Moments(torch.where(seen.known, seen.image, self._join(mean)), variance.masked_fill(seen.known, 0.0))
+        square = q @ (self._spread(seen) + offset**2) + 2 * x_t * (q @ (offset * gain)) + x_t**2 * (q @ gain**2)
+        return Moments(self._join(mean), self._join((square - mean**2).clamp_min(0))).given(seen)
 
     def categories(self, image: Tensor) -> Tensor:
         """The likeliest code of each patch of clean images, (B, D) long."""
@@ -177,10 +170,10 @@ class PatchCodebook(Codebook):
 
     def tensors(self) -> dict[str, Tensor]:
         """Field -> the tensor that a file keeps."""
-        return {"means": self.means, "variances": self.variances}
+        return {name: x for name, x in vars(self).items() if isinstance(x, Tensor)}
 
     def to(self, device: torch.device) -> Self:
-        moved: dict[str, Any] = {name: tensor.to(device) for name, tensor in self.tensors().items()}
+        moved: dict[str, Any] = {name: x.to(device) for name, x in vars(self).items() if hasattr(x, "to")}
         return replace(self, **moved)
 
     def save(self, path: str | Path, *, half: bool = False, **facts: object) -> None:
@@ -199,6 +192,11 @@ class PatchCodebook(Codebook):
         root, means, variances = math.sqrt(seen.alpha_bar), self.means.to(seen.x_t), self.variances.to(seen.x_t)
         gain = root * variances / (root**2 * variances + (1 - seen.alpha_bar))
         return gain, means * (1 - gain * root)
+
+    def _spread(self, seen: Observation) -> Tensor:
+        """(D, V, P): the posterior variance of a hidden pixel under a code, s2 (1 - a) / (a s2 + 1 - a)."""
+        noise, variances = 1 - seen.alpha_bar, self.variances.to(seen.x_t)
+        return variances * noise / (seen.alpha_bar * variances + noise)
 
     def _log_density(self, images: Tensor, used: Tensor, means: Tensor, variances: Tensor) -> Tensor:
         """sum over the used pixels of log N(x; mu, s2), (B, D, V), with mu and s2 (D, V, P).

@@ -29,9 +29,9 @@ from torch import Tensor
 
 from . import safe
 from .messages import Evidence, Parameters
-from .plan import Plan, level_weight, unit_weight
-from .steps import add_product, count_values, look_up, multiply, weights_of, whole, write_marginals
-from .tape import InputStep, SumStep, Tape, Tapes
+from .plan import Plan, unit_weight
+from .steps import theta_of
+from .tape import Tape, Tapes
 
 LOWEST = 0.75  # the smallest unit that is trusted, as a power of the smallest normal number: 4e-29 in float32
 
@@ -48,16 +48,14 @@ class Rest(NamedTuple):
 
 @dataclass(frozen=True)
 class LinearMessages:
-    """What a forward pass leaves: the tape with the messages, the evidence, and the samples computed again.
+    """What a forward pass leaves: the tape with the messages, and the samples computed again.
 
-    `may_be_impossible`: Z(w) can be 0 for some sample. `weights` are the soft evidence `log_weights` (D, C, B) as
-    weights (D, B, C), each row summing to one. The tape goes back to `tapes` when the messages are gone.
+    `may_be_impossible`: Z(w) can be 0 for some sample. The tape goes back to `tapes` when the messages are gone.
     """
 
     tapes: Tapes
     tape: Tape
-    log_weights: Tensor | None
-    weights: Tensor | None
+    evidence: Evidence
     may_be_impossible: bool
     rest: Rest | None
 
@@ -84,34 +82,26 @@ def forward(
         keep: what the backward pass needs.
         tapes: where to take a tape from, and to put it back when the messages are gone; a new tape if None.
     """
-    tapes, columns = tapes or Tapes(), [table.mT for table in parameters]  # (R, M, K)
-    tape = tapes.take(plan, evidence.given.shape[-1], parameters[0], keep, evidence.values is not None)
-    weights = None if evidence.log_weights is None else _normalised(evidence.log_weights, tape)
-    for inputs in tape.inputs:
-        if weights is None:
-            look_up(inputs, columns[inputs.level.parameter], evidence.given[inputs.variables])
-        else:
-            torch.bmm(weights_of(inputs, weights), level_weight(inputs.level, columns), out=inputs.units)
-    for step in tape.sums:
-        multiply(step)
-        torch.bmm(step.product, level_weight(step.level, columns), out=step.units)
-    lowest, rest = torch.finfo(tape.dtype).tiny ** LOWEST, None
-    is_low = evidence.given.shape[-1] > 0 and not tape.is_above(lowest)
-    if is_low and (is_low := bool((~(tape.lowest() > lowest)).any())):
-        _mark_impossible(tape, columns, evidence)
-        samples = (~(tape.lowest().amin(0) > lowest)).nonzero()[:, 0]
+    tapes, batch = tapes or Tapes(), evidence.given.shape[-1]
+    tape = tapes.take(plan, batch, parameters[0], keep, evidence.values is not None)
+    tape.up(parameters, evidence)
+    bound, rest = torch.finfo(parameters[0].dtype).tiny ** LOWEST, None
+    is_low = batch > 0 and not tape.is_above(bound) and bool((~(tape.lowest() > bound)).any())
+    if is_low:
+        _mark_impossible(tape, parameters, evidence)
+        samples = (~(tape.lowest() > bound)).nonzero()[:, 0]
         if len(samples):
             rest = _computed_again(plan, parameters, evidence, samples, keep)
             tape.forget(samples)
-    return LinearMessages(tapes, tape, evidence.log_weights, weights, is_low, rest)
+    return LinearMessages(tapes, tape, evidence, is_low, rest)
 
 
 def log_partition(plan: Plan, messages: LinearMessages) -> Tensor:
     """log Z(w) of each sample, (B,) in float64."""
     log_z = messages.log_root
-    if messages.log_weights is not None and messages.weights is not None:  # add log sum_v w_v of all variables
-        log_z = log_z + messages.log_weights.amax(1).sum(0, dtype=torch.float64)
-        log_z -= messages.weights.amax(-1).log().sum(0, dtype=torch.float64)
+    if messages.evidence.log_weights is not None:  # add log sum_v w_v of all variables
+        log_z = log_z + messages.evidence.log_weights.amax(1).sum(0, dtype=torch.float64)
+        log_z -= messages.tape.weights.amax(-1).log().sum(1, dtype=torch.float64)
     if rest := messages.rest:
         log_z[rest.samples] = rest.engine.log_partition(plan, rest.messages)
     return log_z
@@ -138,27 +128,11 @@ def backward(
     tape = messages.tape
     for flows in [] if plan.is_tree else tape.flows.values():
         flows.zero_()
-    own_flow = tape.flows[1][plan.levels[-1].start, :, 0]
+    own_flow = tape.sums[-1].flow[0, :, 0]
     own_flow.copy_(torch.ones_like(own_flow) if root_flow is None else root_flow)
     if messages.rest:
         own_flow[messages.rest.samples] = 0.0
-    for step in reversed(tape.sums):
-        ratio = step.flow.div_(step.units)  # (R, B, K)
-        torch.bmm(ratio, level_weight(step.level, parameters), out=step.product_flow).mul_(step.product)
-        for place in step.targets:
-            place.write(step.part_flow)
-        if gradients is not None:
-            add_product(step, gradients, ratio, step.product)
-    for inputs in tape.inputs:
-        if messages.weights is None:
-            if gradients is not None:
-                count_values(inputs, gradients)
-        elif gradients is not None or marginals is not None:
-            weights, ratio = weights_of(inputs, messages.weights), inputs.flow.div_(inputs.units)
-            if marginals is not None:
-                write_marginals(inputs, weights, ratio, level_weight(inputs.level, parameters), marginals)
-            if gradients is not None:
-                add_product(inputs, gradients, ratio, weights)
+    tape.down(parameters, gradients, marginals)
     if messages.rest:
         _add_rest(plan, messages.rest, root_flow, gradients, marginals)
 
@@ -168,13 +142,8 @@ def odds(
 ) -> Tensor:
     """theta_km p_m up to a factor, (n, M): how likely each product below a unit is; arguments as in `safe`."""
     region, sample, unit = reached
-    step = messages.tape.steps[number]
-    if isinstance(step, InputStep):
-        assert messages.weights is not None
-        product = weights_of(step, messages.weights)
-    else:
-        product = step.product
-    found = unit_weight(step.level, parameters, region, unit).mul_(product[region, sample])
+    product = messages.tape.steps[number].product
+    found = unit_weight(plan.levels[number], parameters, region, unit).mul_(product[region, sample])
     if rest := messages.rest:
         place = torch.full((product.shape[1],), -1, device=region.device)
         place[rest.samples] = torch.arange(len(rest.samples), device=region.device)
@@ -185,30 +154,18 @@ def odds(
     return found
 
 
-def _mark_impossible(tape: Tape, columns: list[Tensor], evidence: Evidence) -> None:
+def _mark_impossible(tape: Tape, parameters: Parameters, evidence: Evidence) -> None:
     """Set units to infinity that are 0 because no product supports them: their flows become zero."""
     found = []
     for step in tape.steps:
         is_zero = step.units == 0
         if is_zero.any():
-            if (support := _support(step, evidence)) is not None:
-                theta = (level_weight(step.level, columns) > 0).to(support)
-                is_zero &= torch.bmm(support, theta) == 0
+            if (support := step.support(evidence)) is not None:
+                theta = theta_of(step.level, parameters) > 0
+                is_zero &= torch.bmm(support.to(step.units), theta.mT.to(step.units)) == 0
             found.append((step.units, is_zero))
     for units, is_impossible in found:
         units.masked_fill_(is_impossible, torch.inf)
-
-
-def _support(step: InputStep | SumStep, evidence: Evidence) -> Tensor | None:
-    """Which products of a level are possible, (R, B, M) of zeros and ones; None at inputs under hard evidence."""
-    if isinstance(step, SumStep):
-        is_possible = torch.ones_like(step.parts, dtype=torch.bool)
-        for place in step.factors:
-            is_possible &= place.read() > 0
-        return whole(is_possible, step).to(step.product)
-    if evidence.log_weights is None:
-        return None
-    return (evidence.log_weights[step.variables] > -torch.inf).mT.to(step.units)
 
 
 def _computed_again(plan: Plan, parameters: Parameters, evidence: Evidence, samples: Tensor, keep: bool) -> Rest:
@@ -232,11 +189,3 @@ def _add_rest(
         total += made.masked_fill_(table == 0, 0.0)  # as in `safe`: beyond the floats, and no flow passes there
     if marginals is not None and found is not None:
         marginals[..., rest.samples] = found.to(marginals)
-
-
-def _normalised(log_weights: Tensor, tape: Tape) -> Tensor:
-    """w / sum_v w_v of soft evidence (D, C, B), as (D, B, C); one call that reads and writes memory once."""
-    rows = log_weights.permute(2, 0, 1)
-    if tape.weights is None:
-        tape.weights = torch.empty_like(rows)
-    return torch.softmax(rows, -1, out=tape.weights).transpose(0, 1)

@@ -17,6 +17,11 @@ class Evidence:
     log_weights: Tensor | None = None
     values: Tensor | None = None
 
+    @classmethod
+    def of(cls, rows: Tensor) -> Evidence:
+        """Soft evidence from log weights (B, D, C), hard evidence from values (B, D)."""
+        return cls(log_weights=rows.permute(1, 2, 0)) if rows.is_floating_point() else cls(values=rows.T)
+
     @property
     def given(self) -> Tensor:
         """The one that is given; samples are its last dimension."""

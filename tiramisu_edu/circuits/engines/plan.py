@@ -7,17 +7,20 @@ Rows are ordered so that, wherever possible, the s-th children of a level lie si
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import chain, zip_longest
 
 import torch
 from torch import Tensor
 
 from ..regions import RegionGraph
+from ..regions import num_products as products_of
 
-Rows = slice | Tensor  # a run of rows, or their indices (n,) long
 WIDEST = 8  # factors that are multiplied in the engine's own floats; products of more are made in float64
+SMALL = 0.45  # a product that no level has scaled, as a power of the smallest normal number: 9e-18 in float32
 
 
 @dataclass(frozen=True)
@@ -34,7 +37,7 @@ class Level:
     parameter: int  # index into `Plan.parameters`
     parameter_rows: Tensor | None  # (R,) long, None: all rows in order (nothing is tied)
     shared_row: int | None  # the one row that all regions of a tied level share, if so
-    children: tuple[Rows, ...]
+    children: Tensor  # (S, R P) long
     num_partitions: int  # P, of each region
     child_units: int  # K_in; C for an input level
     is_input: bool
@@ -47,9 +50,8 @@ class Level:
 
     def to(self, device: torch.device) -> Level:
         """The same level with its indices on a device."""
-        children = tuple(rows.to(device) if isinstance(rows, Tensor) else rows for rows in self.children)
         own = None if self.parameter_rows is None else self.parameter_rows.to(device)
-        return replace(self, children=children, parameter_rows=own)
+        return replace(self, children=self.children.to(device), parameter_rows=own)
 
     @property
     def rows(self) -> slice:
@@ -80,8 +82,45 @@ class Plan:
 
     @cached_property
     def is_simple(self) -> bool:
-        """Whether this is a tree and each region has one partition."""
-        return self.is_tree and all(level.num_partitions == 1 for level in self.levels)
+        """Whether this is a tree, and each region has one partition into a few."""
+        return self.is_tree and all(x.num_partitions == 1 and len(x.children) <= WIDEST for x in self.levels)
+
+    def by_use(self) -> Plan:
+        """The same tree with its input regions in the order in which their parents list them: more children are runs.
+
+        For hard evidence. A copy of soft evidence in any other order than by variable costs more than it saves.
+        """
+        place = {k: torch.arange(n + 1) for k, n in self.num_rows.items()}
+        for level in self.levels:
+            if level.is_input:
+                parents = [x for x in self.levels if not x.is_input and x.child_units == level.num_units]
+                used = torch.cat([x.children.flatten() for x in parents])
+                own = torch.arange(level.num_regions) + level.start
+                place[level.num_units][used[(used >= own[0]) & (used <= own[-1])]] = own
+        return replace(self, levels=tuple(_moved(level, place) for level in self.levels))
+
+    def scaled_levels(self, dtype: torch.dtype) -> set[int]:
+        """Which sum levels divide their products by a scale: where those of their parents would else become too small.
+
+        Each variable is taken to make the messages above it smaller by 1 / C, and units of scaled products to be 1 / M.
+        `SMALL` says how small is too small.
+        """
+        most = SMALL * -math.log(torch.finfo(dtype).tiny)
+        num_factors = {k: torch.ones(n + 1) for k, n in self.num_rows.items()}  # by row, of the products above it
+        lost = {k: torch.zeros(n + 1) for k, n in self.num_rows.items()}  # nats, by row
+        for level in (level for level in self.levels if not level.is_input):
+            num_factors[level.child_units][level.children] = len(level.children)
+        scaled = set()
+        for number, level in enumerate(self.levels):
+            nats = torch.full((level.num_regions,), math.log(level.num_products))
+            if not level.is_input:
+                below = lost[level.child_units][level.children].sum(0).view(level.num_regions, -1).amax(1)
+                if (below * num_factors[level.num_units][level.rows]).amax() > most:
+                    scaled.add(number)
+                else:
+                    nats = below
+            lost[level.num_units][level.rows] = nats
+        return scaled
 
     @cached_property
     def floats_per_sample(self) -> int:
@@ -94,12 +133,13 @@ class Plan:
         return replace(self, levels=tuple(level.to(device) for level in self.levels))
 
 
-def level_weight(level: Level, parameters: list[Tensor]) -> Tensor:
-    """(R, K_out, M): the parameters of a level's regions; a copy only where several are tied to several."""
-    parameter = parameters[level.parameter]
-    if level.shared_row is not None:
-        return parameter[level.shared_row].expand(level.num_regions, -1, -1)
-    return parameter if level.parameter_rows is None else parameter[level.parameter_rows]
+def _moved(level: Level, place: dict[int, Tensor]) -> Level:
+    """A level after rows have moved: of an input level its variables, of a sum level its children."""
+    if not level.is_input:
+        return replace(level, children=place[level.child_units][level.children])
+    order = place[level.num_units][level.rows].argsort()
+    rows = torch.arange(level.num_regions) if level.parameter_rows is None else level.parameter_rows
+    return replace(level, children=level.children[:, order], parameter_rows=rows[order])
 
 
 def unit_weight(level: Level, parameters: list[Tensor], region: Tensor, unit: Tensor) -> Tensor:
@@ -115,110 +155,86 @@ def laid_out(table: Tensor) -> Tensor:
 
 def compile_plan(graph: RegionGraph) -> Plan:
     """Group the regions of a graph into levels, children before parents."""
-    stacks = _ordered_stacks(graph)
-    groups: dict[tuple[object, ...], list[int]] = {}
-    for i in (i for members in stacks for i in members):
-        if graph.regions[i].tied_to is None:
-            groups.setdefault(_shape_key(graph, i), []).append(i)
-    owner = {i: (g, row) for g, members in enumerate(groups.values()) for row, i in enumerate(members)}
-    parameter = [owner[i if r.tied_to is None else r.tied_to] for i, r in enumerate(graph.regions)]
-
+    regions, stacks = graph.regions, _ordered_stacks(graph)
+    groups: dict[tuple[object, ...], list[int]] = {}  # regions whose parameters lie in one tensor
     row: dict[int, int] = {}
     num_rows: dict[int, int] = {}
-    for i in (i for members in stacks for i in members):
-        units = graph.regions[i].num_units
-        row[i] = num_rows.get(units, 0)
-        num_rows[units] = row[i] + 1
+    for i in chain(*stacks):
+        row[i] = num_rows.get(regions[i].num_units, 0)
+        num_rows[regions[i].num_units] = row[i] + 1
+        if regions[i].tied_to is None:
+            groups.setdefault(_shape_key(graph, i), []).append(i)
+    place = {i: (g, n) for g, members in enumerate(groups.values()) for n, i in enumerate(members)}
+    owned = tuple(place[_owner(graph, i)] for i in range(len(regions)))
+    parameters = tuple(_parameter(graph, members) for members in groups.values())
 
-    num_parents, num_inputs = _uses(graph)
-    sizes = [len(members) for members in groups.values()]
-    levels = []
+    exclusive, levels = _exclusive(graph), []
     for members in stacks:
-        first, rows = graph.regions[members[0]], [parameter[i][1] for i in members]
-        partitions = [p for i in members for p in graph.regions[i].partitions]
-        g = parameter[members[0]][0]
-        child_units = graph.num_categories if first.is_input else graph.regions[partitions[0][0]].num_units
+        first, (parameter, _) = regions[members[0]], owned[members[0]]
+        partitions = [partition for i in members for partition in regions[i].partitions]
+        child_units = regions[partitions[0][0]].num_units if partitions else graph.num_categories
+        children = [tuple(row[c] for c in partition) for partition in partitions]
+        slots = zip_longest(*(children or [regions[i].scope for i in members]), fillvalue=num_rows.get(child_units))
+        rows = [owned[i][1] for i in members]
+        is_tied = rows != list(range(parameters[parameter].shape[0]))
         levels.append(
             Level(
                 num_units=first.num_units,
                 num_regions=len(members),
                 start=row[members[0]],
-                parameter=g,
-                shared_row=rows[0] if len(set(rows)) == 1 and rows != list(range(sizes[g])) else None,
-                parameter_rows=None if rows == list(range(sizes[g])) else torch.tensor(rows),
-                children=_children(graph, members, partitions, row, num_rows.get(child_units, 0)),
+                parameter=parameter,
+                parameter_rows=torch.tensor(rows) if is_tied else None,
+                shared_row=rows[0] if is_tied and len(set(rows)) == 1 else None,
+                children=torch.tensor(list(slots)),
                 num_partitions=max(1, len(first.partitions)),
                 child_units=child_units,
                 is_input=first.is_input,
-                exclusive=all(num_parents[c] == 1 for partition in partitions for c in partition)
-                and (not first.is_input or all(num_inputs[graph.regions[i].scope[0]] == 1 for i in members)),
+                exclusive=all(exclusive[i] for i in members),
             )
         )
-    parameters = tuple(_parameter(graph, members) for members in groups.values())
-    return Plan(tuple(levels), parameters, num_rows, tuple(parameter))
-
-
-def _uses(graph: RegionGraph) -> tuple[Counter[int], Counter[int]]:
-    """How many parents each region has, and how many input regions each variable."""
-    num_parents = Counter(c for region in graph.regions for partition in region.partitions for c in partition)
-    return num_parents, Counter(region.scope[0] for region in graph.regions if region.is_input)
+    return Plan(tuple(levels), parameters, num_rows, owned)
 
 
 def _ordered_stacks(graph: RegionGraph) -> list[list[int]]:
     """The members of each level, bottom-up; inputs by variable, sums as their parents' partitions list them."""
     stacks: dict[tuple[object, ...], list[int]] = {}
     for i in sorted(range(len(graph.regions)), key=lambda i: (graph.heights[i], graph.regions[i].scope[0], i)):
-        region = graph.regions[i]
-        owner = i if region.tied_to is None else region.tied_to
-        stacks.setdefault((graph.heights[i], *_shape_key(graph, owner)), []).append(i)
-    place: dict[int, int] = {}
+        stacks.setdefault((graph.heights[i], *_shape_key(graph, _owner(graph, i))), []).append(i)
+    place: dict[int | None, int] = {}
     for members in reversed(stacks.values()):
         if not graph.regions[members[0]].is_input:
             members.sort(key=lambda i: place.get(i, -1))
-        partitions = [p for i in members for p in graph.regions[i].partitions]
-        for slot in range(max(map(len, partitions), default=0)):
-            for partition in partitions:
-                if slot < len(partition):
-                    place.setdefault(partition[slot], len(place))
+        for child in chain(*zip_longest(*(p for i in members for p in graph.regions[i].partitions))):
+            place.setdefault(child, len(place))
     return list(stacks.values())
 
 
+def _exclusive(graph: RegionGraph) -> list[bool]:
+    """Of each region whether no child of it has another parent; of an input whether its variable has no other."""
+    parents = Counter(c for region in graph.regions for partition in region.partitions for c in partition)
+    inputs = Counter(region.scope[0] for region in graph.regions if region.is_input)
+    return [
+        inputs[r.scope[0]] == 1 if r.is_input else all(parents[c] == 1 for partition in r.partitions for c in partition)
+        for r in graph.regions
+    ]
+
+
+def _owner(graph: RegionGraph, i: int) -> int:
+    """The region whose parameters region i uses."""
+    tied_to = graph.regions[i].tied_to
+    return i if tied_to is None else tied_to
+
+
 def _shape_key(graph: RegionGraph, i: int) -> tuple[object, ...]:
+    """Equal for regions whose parameters lie in one tensor."""
     region = graph.regions[i]
     if region.is_input:
         return (0, region.num_units, region.family)
-    return (
-        graph.heights[i],
-        region.num_units,
-        len(region.partitions),
-        graph.regions[region.partitions[0][0]].num_units,
-    )
+    num_partitions, child_units = len(region.partitions), graph.regions[region.partitions[0][0]].num_units
+    return (graph.heights[i], region.num_units, num_partitions, child_units)
 
 
 def _parameter(graph: RegionGraph, members: list[int]) -> Parameter:
     first = graph.regions[members[0]]
-    if first.is_input:
-        return Parameter((len(members), first.num_units, graph.num_categories), first.family)
-    num_products = len(first.partitions) * graph.regions[first.partitions[0][0]].num_units
-    return Parameter((len(members), first.num_units, num_products), None)
-
-
-def _children(
-    graph: RegionGraph, members: list[int], partitions: list[tuple[int, ...]], row: dict[int, int], constant: int
-) -> tuple[Rows, ...]:
-    """Per slot the rows of all partitions' children, the constant row where a partition has fewer."""
-    if graph.regions[members[0]].is_input:
-        return (as_rows([graph.regions[i].scope[0] for i in members]),)
-    width = max(map(len, partitions))
-    return tuple(as_rows([row[p[slot]] if slot < len(p) else constant for p in partitions]) for slot in range(width))
-
-
-def as_rows(rows: list[int]) -> Rows:
-    """A slice where the rows follow one another, else a tensor of them."""
-    is_run = rows == list(range(rows[0], rows[0] + len(rows)))
-    return slice(rows[0], rows[0] + len(rows)) if is_run else torch.tensor(rows)
-
-
-def indices(rows: Rows) -> Tensor:
-    """The rows one by one, on the CPU."""
-    return torch.arange(rows.start, rows.stop) if isinstance(rows, slice) else rows.cpu()
+    num_products = graph.num_categories if first.is_input else products_of(graph, first)
+    return Parameter((len(members), first.num_units, num_products), first.family if first.is_input else None)

@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from .messages import Evidence, Parameters
-from .plan import Plan, indices, level_weight, unit_weight
+from .plan import Plan, unit_weight
 
 NEVER = -1e30  # log 0, finite so that no gradient is inf - inf
 TERMS = 2**16  # of a level that are held at once: they stay in the cache
@@ -33,7 +33,7 @@ class LogMessages:
     log_root: Tensor
     constants: Tensor
     root: Tensor  # log_root as autograd recorded it, NEVER for -inf
-    products: list[Tensor]  # x of each level, (R, M, B); of an input level under hard evidence empty
+    products: list[Tensor]  # x of each level, (R, M, B)
     log_theta: list[Tensor]
     log_weights: Tensor
     may_be_impossible = True
@@ -56,26 +56,20 @@ def forward(
         mix: how a sum reduces its terms.
     """
     log_theta = [_finite(theta.detach().double().log()).requires_grad_(keep) for theta in parameters]
-    constants = log_weights = torch.zeros(evidence.given.shape[-1], dtype=torch.float64, device=evidence.given.device)
-    if evidence.log_weights is not None:
-        log_weights, constants = Evidence(evidence.log_weights.detach().double()).without_maxima()
-        log_weights = _finite(log_weights).requires_grad_(keep)
+    log_weights, constants = _log_weights(evidence, plan.levels[0].child_units)
+    log_weights = _finite(log_weights).requires_grad_(keep)
     products = []
     with torch.set_grad_enabled(keep):
         one = torch.zeros_like(constants)
         log_u = {k: [one.expand(k, -1)] * (rows + 1) for k, rows in plan.num_rows.items()}  # (K, B) by row
         for level in plan.levels:
-            theta = level_weight(level, log_theta)  # (R, K, M)
-            if level.is_input and evidence.values is not None:
-                x = theta.new_empty(0)
-                units = _look_up(theta, evidence.values[level.children[0]])
-            else:
-                below = list(log_weights) if level.is_input else log_u[level.child_units]
-                slots = [torch.stack([below[i] for i in indices(rows).tolist()]) for rows in level.children]
-                x = torch.stack(slots).sum(0).view(level.num_regions, level.num_products, -1)
-                units = _mixed(theta, x, mix)
+            below = list(log_weights) if level.is_input else log_u[level.child_units]
+            slots = [torch.stack([below[i] for i in rows]) for rows in level.children.tolist()]
+            x = torch.stack(slots).sum(0).view(level.num_regions, level.num_products, -1)
+            theta = log_theta[level.parameter]  # (R, K, M)
+            theta = theta if level.parameter_rows is None else theta[level.parameter_rows]
+            log_u[level.num_units][level.rows] = _mixed(theta, x, mix).unbind(0)
             products.append(x)
-            log_u[level.num_units][level.rows] = units.unbind(0)
         root = log_u[1][plan.levels[-1].start][0]
     log_root = root.detach().masked_fill(root < NEVER / 2, -torch.inf)
     return LogMessages(log_root, constants, root, products, log_theta, log_weights)
@@ -132,6 +126,15 @@ def odds(
     return (log_odds - log_odds.amax(-1, keepdim=True)).exp()
 
 
+def _log_weights(evidence: Evidence, num_categories: int) -> tuple[Tensor, Tensor]:
+    """Any evidence as log weights (D, C, B) with maximum 0, and the sum of the maxima taken out, (B,)."""
+    if evidence.log_weights is not None:
+        return Evidence(evidence.log_weights.detach().double()).without_maxima()
+    values = evidence.given[:, None]
+    allowed = (values < 0) | (values == torch.arange(num_categories, device=values.device)[:, None])
+    return torch.where(allowed, 0.0, NEVER).double(), values.new_zeros(values.shape[-1], dtype=torch.float64)
+
+
 def _finite(log_x: Tensor) -> Tensor:
     return log_x.clamp_min(NEVER)
 
@@ -148,9 +151,3 @@ def _mixed(log_theta: Tensor, x: Tensor, mix: Callable[[Tensor, int], Tensor]) -
     by_region = zip(*(tensor.split(max(1, TERMS // (of_unit * log_theta.shape[1]))) for tensor in (log_theta, x)))
     pieces = ((theta.split(max(1, TERMS // of_unit), 1), x) for theta, x in by_region)
     return torch.cat([torch.cat([run(theta, x) for theta in some], 1) for some, x in pieces])
-
-
-def _look_up(log_table: Tensor, values: Tensor) -> Tensor:
-    """log f_k(x_i), (R, K, B), for values (R, B); a missing value is summed out."""
-    log_f = log_table.gather(2, values.clamp_min(0)[:, None].expand(-1, log_table.shape[1], -1))
-    return torch.where(values[:, None] < 0, log_table.logsumexp(2, keepdim=True), log_f)

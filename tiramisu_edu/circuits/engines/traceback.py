@@ -7,23 +7,27 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from .plan import Level, Plan
+from .plan import Plan
 
 Reached = tuple[Tensor, Tensor, Tensor]  # region within the level, sample of the evidence, unit; (n,) each
 
 
 def walk(
-    plan: Plan, choose: Callable[[int, Reached], Tensor], shape: tuple[int, int], copies: int, device: torch.device
+    plan: Plan,
+    odds: Callable[[int, Reached], Tensor],
+    pick: Callable[[Tensor], Tensor],
+    given: Tensor,
+    copies: int = 1,
 ) -> Tensor:
-    """States (D, copies * B), column s * B + b being copy s of the walk given evidence b.
+    """States (copies, B, D) that the walk reaches.
 
     Args:
-        choose: per number of a level and the units reached there, which product m of each goes on, or which category
-            of an input, (n,) long.
-        shape: (D, B).
+        odds: number of a level and the units reached there -> (n, M), how likely each product below a unit is.
+        pick: odds -> which product, or which category of an input, is taken, (n,) long.
+        given: the evidence, (D, C, B).
     """
-    num_variables, batch = shape
-    num_columns = copies * batch
+    (num_variables, _, batch), device = given.shape, given.device
+    num_columns = copies * batch  # column s * B + b: copy s given evidence b
     unit = {k: torch.full((n + 1, num_columns), -1, device=device) for k, n in plan.num_rows.items()}  # -1: not reached
     unit[1][plan.levels[-1].start] = 0
     values = torch.full((num_variables, num_columns), -1, device=device)
@@ -32,14 +36,13 @@ def walk(
         region, column = (chosen_unit >= 0).nonzero(as_tuple=True)
         if len(region) == 0:
             continue
-        chosen = choose(number, (region, column % batch, chosen_unit[region, column]))
+        chosen = pick(odds(number, (region, column % batch, chosen_unit[region, column])))
         if level.is_input:
-            values[_row(level, 0, region), column] = chosen
+            values[level.children[0, region], column] = chosen
             continue
         partition = region * level.num_partitions + chosen // level.child_units
-        for slot in range(len(level.children)):
-            unit[level.child_units][_row(level, slot, partition), column] = chosen % level.child_units
-    return values
+        unit[level.child_units][level.children[:, partition], column] = chosen % level.child_units
+    return values.T.reshape(copies, batch, num_variables)
 
 
 def draw(odds: Tensor, generator: torch.Generator | None) -> Tensor:
@@ -50,8 +53,3 @@ def draw(odds: Tensor, generator: torch.Generator | None) -> Tensor:
     uniform = torch.rand(total.shape, generator=generator, dtype=odds.dtype, device=place).to(odds.device)
     below_total = torch.nextafter(total, torch.zeros_like(total))
     return torch.searchsorted(sums, torch.minimum(uniform * total, below_total), right=True)[:, 0]
-
-
-def _row(level: Level, slot: int, partition: Tensor) -> Tensor:
-    rows = level.children[slot]
-    return rows.start + partition if isinstance(rows, slice) else rows[partition]

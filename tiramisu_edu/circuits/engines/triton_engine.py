@@ -26,7 +26,6 @@ from triton import cdiv, next_power_of_2
 from . import triton_kernels as kernels
 from .messages import Evidence, Parameters
 from .plan import Level, Plan, unit_weight
-from .plan import indices as rows_of
 from .triton_tiles import How, Own, Sizes, Source, Target, Values, Weights
 
 
@@ -249,9 +248,7 @@ def _indices(plan: Plan, device: torch.device) -> list[Indices]:
 
 def level_indices(level: Level, constant: int, device: torch.device) -> Indices:
     """The rows that a level's kernels read; `constant` is the row of log 1 among the children's messages."""
-    children = torch.stack([rows_of(rows) for rows in level.children])
-    if not level.is_input:
-        children = children.masked_fill(children == constant, -1)
+    children = level.children if level.is_input else level.children.masked_fill(level.children == constant, -1)
     rows = level.parameter_rows
     theta_rows = torch.arange(level.num_regions) if rows is None else rows
     return Indices(theta_rows.to(device, torch.int32), children.to(device, torch.int32))

@@ -54,9 +54,8 @@ def circuit_start(
         timesteps=schedule.timesteps[:steps],
         residual_variance=None if variance is None else variance[:steps],
     )
-    visible = torch.where(known, image, 0.0)
-    seen = Observation(torch.zeros_like(image), 0.0, visible, known.expand_as(image))  # no signal: a = 0
+    seen = Observation.of_known(torch.where(known, image, 0.0), known)
     log_weights = codebook.log_weights(seen)
     check_size(image, log_weights, circuit)
-    mean = codebook.moments(circuit.posterior_marginals(log_weights), seen).mean
+    mean = codebook.mean(circuit.posterior_marginals(log_weights), seen)
     return shorter, shorter.add_noise(mean.to(image), steps - 1, standard_normal(image, generator))

@@ -48,8 +48,7 @@ class KernelCodebook(Codebook):
         return self._log_density(seen.x_t, hidden, math.sqrt(a), a * self.variance + 1 - a)
 
     def log_known(self, seen: Observation) -> Tensor:
-        known = seen.known.expand_as(seen.image)
-        return self._log_density(torch.where(known, seen.image, 0.0), known, 1.0, self.variance)
+        return self._log_density(seen.visible, seen.known.expand_as(seen.image), 1.0, self.variance)
 
     def mean(self, marginals: Tensor, seen: Observation) -> Tensor:
         """sum_n p(n | seen) (x_n + k (x_t - sqrt(a) x_n)),   k = sqrt(a) h^2 / (a h^2 + 1 - a)."""
@@ -59,12 +58,10 @@ class KernelCodebook(Codebook):
         return torch.where(seen.known, seen.image, (1 - gain * root) * average.view_as(seen.x_t) + gain * seen.x_t)
 
     def moments(self, marginals: Tensor, seen: Observation) -> Moments:
-        a, mean = seen.alpha_bar, self.mean(marginals, seen)
-        spread = a * self.variance + 1 - a
-        share, x_n = (1 - a) / spread, self.images.flatten(1).to(seen.x_t)
-        q = marginals[:, 0].to(seen.x_t)
-        variance = self.variance * share + share**2 * (q @ x_n**2 - (q @ x_n) ** 2).view_as(mean)
-        return Moments(mean, variance.masked_fill(seen.known, 0.0))
+        share = (1 - seen.alpha_bar) / (seen.alpha_bar * self.variance + 1 - seen.alpha_bar)
+        x_n, q = self.images.flatten(1).to(seen.x_t), marginals[:, 0].to(seen.x_t)
+        variance = self.variance * share + share**2 * (q @ x_n**2 - (q @ x_n) ** 2).view_as(seen.x_t)
+        return Moments(self.mean(marginals, seen), variance).given(seen)
 
     def _log_density(self, images: Tensor, used: Tensor, scale: float, variance: float) -> Tensor:
         """sum over the used pixels of log N(x; scale x_n, variance) up to a constant per row, (B, 1, N).

@@ -54,7 +54,7 @@ class PublishedLatentGuide(LatentGuide):
         log_dm = gaussian_on_grid(x_dm, step.step_variance, levels, truncation=2.0)
         pc = gaussian_on_grid(mean, variance, levels).exp()
         log_pc = ((1 - SPREAD) * pc + SPREAD / len(levels)).log()
-        mixed = geometric_mean(log_dm, log_pc, alpha).exp()
+        mixed = geometric_mean(log_dm, log_pc, alpha)
         return level_of(mixed, levels, self.draw, self.generator).view_as(step.x_t)
 
     @cached_property
