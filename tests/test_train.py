@@ -9,15 +9,16 @@ from tiramisu_edu.lab import zoo
 from tiramisu_edu.lab.cli import main
 from tiramisu_edu.lab.commands.train import Options
 from tiramisu_edu.lab.recipes import denoiser
-from tiramisu_edu.lab.recipes.parts import checkpoint_of, plan
+from tiramisu_edu.lab.recipes.parts import plan
+from tiramisu_edu.lab.recipes.training import checkpoint_of
 
 
 @pytest.mark.parametrize("name", list(zoo.WORLDS))
 def test_every_part_of_a_world_can_be_made(name, tmp_path):
-    folder, makers = plan(Options(name, out=tmp_path))
-    assert folder == tmp_path / name
+    planned = plan(Options(name, out=tmp_path))
+    assert planned.folder == tmp_path / name
     with_circuit = {"codebook"} if "codebook" in zoo.load(name).parts else set()  # one command makes both
-    assert set(makers) | with_circuit == set(zoo.load(name).parts)
+    assert set(planned.parts) | with_circuit == set(zoo.load(name).parts)
 
 
 def test_the_same_seed_makes_the_same_models(tmp_path):
