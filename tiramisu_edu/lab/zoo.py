@@ -53,9 +53,7 @@ class DigitsWorld(JudgedWorld):
         return independent_pixels().to(self.device)
 
     def images(self, split: str, count: int | None = None) -> tuple[Tensor, Tensor]:
-        images, states = digits.images(split)
-        count = None if count is None else positive_integer("count", count)
-        return images[:count], states[:count]
+        return digits.images(split, count)
 
 
 class SceneWorld(JudgedWorld):

@@ -22,6 +22,7 @@ from .training import Job
 
 STRUCTURES = ("hclt", "quad_tree")
 STRUCTURE_IMAGES = 4_096  # for the mutual information of a Chow-Liu tree, which costs (64 x 256)^2 per image
+ENCODED = 256  # pictures at once
 RECIPE: dict[str, Any] = {"batch_size": 256, "pseudocount": 0.2}  # of EM
 
 
@@ -89,12 +90,13 @@ def code_graph(structure: str, codes: Tensor, num_codes: int, num_latents: int) 
 def encode(tokenizer: Tokenizer, images: Pictures) -> Tensor:
     """Codes (N, D) long of images (N, C, H, W), batch by batch."""
     device = tokenizer.codebook.device
-    return torch.cat([tokenizer.encode(part.to(device)).cpu() for part in images.split(256)])
+    return torch.cat([tokenizer.encode(part.to(device)).cpu() for part in images.split(ENCODED)])
 
 
 def code_memory(settings: CodeSettings, count: int, size: int) -> float:
-    """About how many bytes `train_code_circuit` takes for `count` pictures of size x size."""
-    s, D = settings, (size // PATCH) ** 2
-    of_pictures = min(count, s.images) * (2 * 8 * D + 4 * 300 * 3)
-    of_parameters = 6 * 4 * D * s.num_latents * (s.num_latents + s.num_codes)
-    return PROGRAM + of_pictures + of_parameters + 4 * 4 * D * READ * s.num_latents + 8 * 3 * s.num_codes**2
+    """About how many bytes `train_code_circuit` takes for `count` pictures of size x size, as measured."""
+    s, D, N = settings, (size // PATCH) ** 2, min(count, settings.images)
+    of_pictures = N * (2 * 8 * D + 4 * 300 * 3)
+    of_parameters = 16 * 4 * D * s.num_latents * (s.num_latents + s.num_codes)
+    of_batches = 4 * D * (4 * min(N, READ) * s.num_latents + ENCODED * (600 + 8 * s.num_codes))
+    return PROGRAM + of_pictures + of_parameters + of_batches + 8 * 3 * s.num_codes**2

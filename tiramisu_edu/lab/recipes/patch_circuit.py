@@ -246,13 +246,15 @@ def refit(circuit: Circuit, codebook: PatchCodebook, images: Pictures) -> PatchC
 
 
 def patch_memory(settings: PatchSettings, count: int, size: int) -> float:
-    """About how many bytes `train_patch_circuit` takes for `count` pictures of size x size."""
-    s = settings
-    D, P, N = (size // s.patch) ** 2, 3 * s.patch**2, min(count, s.images)
-    of_pictures = (
-        4 * N * (300 * 3 + 2 * P + 2 * s.num_codes) + 2 * 8 * N * D
-    )  # of one position; codes and states of all
-    of_parameters = 6 * 4 * D * s.num_latents * (s.num_latents + s.num_codes) + 8 * 8 * D * s.num_codes * P
-    of_batches = 3 * 4 * min(NUMBERS, READ * D * s.num_codes)
-    of_batches += 4 * 4 * D * max(BATCH, s.batch_size) * (s.num_codes + s.num_latents)
-    return PROGRAM + of_pictures + of_parameters + of_batches
+    """About how many bytes `train_patch_circuit` takes for `count` pictures of size x size, as measured.
+
+    Most of it is the soft evidence of as many pictures as are read at once.
+    """
+    s, D, P = settings, (size // settings.patch) ** 2, 3 * settings.patch**2
+    N, V, K = min(count, s.images), s.num_codes, s.num_latents
+    of_pictures = N * (4 * (300 * 3 + 2 * P + 2 * V) + 2 * 8 * D)  # of one position; codes and states of all
+    of_parameters = 4 * D * (16 * K * (K + V) + 16 * V * P)
+    rows = min(N, READ, NUMBERS // (D * V) + 1)
+    of_batches = 4 * D * (rows * (9 * V + 13 * P) + 4 * max(BATCH, s.batch_size) * (V + K))
+    of_factors = 8 * 3 * s.rank * (D * V * P + 3 * 256 * D * V) + 8 * 3 * s.whole * 3 * size**2
+    return PROGRAM + of_pictures + of_parameters + of_batches + of_factors

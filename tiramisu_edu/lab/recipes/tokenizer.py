@@ -24,6 +24,8 @@ from ..memory import PROGRAM
 from ..worlds.stored import Pictures, pictures_digest
 from .training import Clock, Job, Source, Training, adamw, own_rows, seeded
 
+HELD_OUT = 2048  # pictures on which a trained tokenizer is measured
+
 
 @dataclass(frozen=True)
 class TokenizerSettings:
@@ -104,7 +106,7 @@ def train_tokenizer(
     request = {"settings": asdict(s), "images": pictures_digest(images)}
     training = Training(tokenizer, rate, generator, clock, {"codebook": codebook})
     training.run("tokenizer", loss, Checkpoint(checkpoint, request))
-    _measure_spread(tokenizer, images[:2048].to(device))
+    _measure_spread(tokenizer, images[:HELD_OUT].to(device))
     return tokenizer.eval().requires_grad_(False).cpu()
 
 
@@ -180,9 +182,14 @@ def _measure_spread(tokenizer: Tokenizer, images: Tensor) -> None:
 
 
 def tokenizer_memory(settings: TokenizerSettings, count: int, size: int) -> float:
-    """About how many bytes `train_tokenizer` takes for `count` pictures of size x size."""
-    places = settings.batch_size * (size // PATCH) ** 2
-    return PROGRAM + 4 * places * (40 * settings.width + 3 * settings.num_codes) + 3 * 2048 * 4 * 3 * size**2
+    """About how many bytes `train_tokenizer` takes for `count` pictures of size x size, as measured.
+
+    Steps need activations and gradients; the measures at the end encode `HELD_OUT` pictures at once.
+    """
+    s, places = settings, (size // PATCH) ** 2
+    of_steps = s.batch_size * places * (40 * s.width + 3 * s.num_codes)
+    of_measures = min(HELD_OUT, count) * (places * (4 * s.width + s.num_codes) + 2 * 3 * size**2)
+    return PROGRAM + 4 * (of_steps + of_measures)
 
 
 def train_world_tokenizer(job: Job, settings: TokenizerSettings) -> dict[str, float]:
@@ -193,7 +200,7 @@ def train_world_tokenizer(job: Job, settings: TokenizerSettings) -> dict[str, fl
     settings = replace(settings, seed=job.seed)
     images = job.source.images("train", settings.images)[0]
     tokenizer = train_tokenizer(images, settings, device=job.device, checkpoint=job.checkpoint)
-    report = tokenizer_report(tokenizer.half().float(), job.source, min(settings.images, 2048))
+    report = tokenizer_report(tokenizer.half().float(), job.source, min(settings.images, HELD_OUT))
     tokenizer.save(job.path, {"settings": asdict(settings), "images": len(images), **report})
     return report
 

@@ -37,7 +37,7 @@ from torch import Tensor
 from ...checks import positive_integer
 from ...circuits.circuit import Circuit
 from ...diffusion.denoiser import Denoiser
-from ...errors import FileError, ImageError, TiramisuError
+from ...errors import FileError, ImageError, unknown_name
 from ...names import FOLDER
 from ...pictures import load_image
 from ...steering.codebooks import load_codebook
@@ -100,7 +100,7 @@ class PictureFolder:
             ImageError: where no picture of it can be read.
         """
         if split not in SPLITS:
-            raise TiramisuError(f"unknown split {split!r}; choose one of {', '.join(SPLITS)}")
+            raise unknown_name("split", split, SPLITS)
         count = None if count is None else positive_integer("count", count)
         files, known = self.files[split], len(self.skipped)
         wanted = len(files) if count is None else min(count, len(files))

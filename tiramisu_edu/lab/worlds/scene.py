@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from ...checks import positive_integer
-from ...errors import ImageError, StructureError, TiramisuError
+from ...errors import ImageError, StructureError, unknown_name
 from ...masks import mask
 from .drawing import UNITS, rgb
 from .factors import FactorModel
@@ -113,8 +113,7 @@ class Scene:
         if size < UNITS or size % UNITS:
             raise ImageError(f"size {size} is no multiple of {UNITS}; use {UNITS}, {2 * UNITS}, ...")
         self.model.violations(states)  # refuses states that do not exist
-        pictures = [self.draw(chunk, size, generator) for chunk in states.split(CHUNK)]
-        return torch.cat(pictures)
+        return torch.cat([self.draw(chunk, size, generator) for chunk in states.split(CHUNK)])
 
     def sample(
         self, count: int, *, generator: torch.Generator, size: int = UNITS, independent: bool = False
@@ -124,10 +123,8 @@ class Scene:
         `independent` draws every factor by itself, rules or not: what a judge is trained on, so that it reads what is
         there and not what would match.
         """
-        if independent:
-            states = self.canonical(self.model.sample_independent(count, generator))
-        else:
-            states = self.model.sample(count, generator)
+        draw = self.model.sample_independent if independent else self.model.sample
+        states = self.canonical(draw(count, generator))
         return self.render(states, size=size, generator=generator), states
 
     def images(self, split: str, count: int | None = None, *, size: int = UNITS) -> tuple[Tensor, Tensor]:
@@ -145,12 +142,10 @@ class Scene:
             TiramisuError: for an unknown split or a count below 1.
         """
         if split not in SPLITS:
-            raise TiramisuError(f"unknown split {split!r}; choose one of {', '.join(SPLITS)}")
-        count = SPLITS[split] if count is None else count
-        positive_integer("count", count)
-        parts = [
-            self._block(split, start // BLOCK, min(BLOCK, count - start), size) for start in range(0, count, BLOCK)
-        ]
+            raise unknown_name("split", split, SPLITS)
+        count = positive_integer("count", SPLITS[split] if count is None else count)
+        starts = range(0, count, BLOCK)
+        parts = [self._block(split, start // BLOCK, min(BLOCK, count - start), size) for start in starts]
         pictures, states = (torch.cat(column) for column in zip(*parts))
         return pictures, states
 
