@@ -1,4 +1,4 @@
-"""Memory: what a job needs is said before it begins, and refused where the machine has less."""
+"""Memory: what a job needs is printed before it begins, and the job is refused where the machine has less."""
 
 from __future__ import annotations
 

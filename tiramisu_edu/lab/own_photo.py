@@ -73,7 +73,7 @@ def _notices(photo: Photo, hidden: np.ndarray, size: tuple[int, int], channels: 
     if path.suffix.lower() not in LOSSLESS:
         found.append(f"{path}: the completion is written as PNG, since {path.suffix} would change every pixel")
     if channels == 1 and photo.upright.shape[2] == 3:
-        found.append(f"{path}: this world knows grey pictures only, so that holes become grey")
+        found.append(f"{path}: this world has grey pictures only, so that holes become grey")
     return found
 
 

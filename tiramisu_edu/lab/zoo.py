@@ -3,7 +3,7 @@
     world = load("faces")
     world.denoiser, world.schedule, world.circuit, world.codebook, world.judge, world.images("test")
 
-A model is read when it is first asked for, and checked against its SHA-256, so a world costs nothing until then.
+A model is read at its first use and checked against its SHA-256; until then a world costs nothing.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ class SceneWorld(JudgedWorld):
     def images(self, split: str, count: int | None = None) -> tuple[Tensor, Tensor]:
         if count is not None or split == "train":
             return self.scene.images(split, count)
-        if split not in self._drawn:  # a second to draw, and evaluations ask again for every cell
+        if split not in self._drawn:  # a second to draw, and every cell of an evaluation needs it
             self._drawn[split] = self.scene.images(split)
         return self._drawn[split]
 
@@ -143,5 +143,5 @@ def worlds_of(options: Any, names: Sequence[str]) -> dict[str, World]:
 
 
 def world_of(options: Any) -> World:
-    """The world of a command about one, on the device that is asked for; see `worlds_of`."""
+    """The world of a command about one, on the device of the options; see `worlds_of`."""
     return worlds_of(options, [options.world])[options.world].to(chosen_device(options.device))

@@ -21,7 +21,7 @@ class Options(WorldOptions):
     num_inference_steps: int = option(25, "denoising steps", metavar="T")
     guided_fraction: float | None = option(
         None,
-        "share of the steps, from the noisiest on, that ask the circuit; None: mixture 0.2, difference 1",
+        "share of the steps, from the noisiest on, that are guided; None: mixture 0.2, difference 1",
         metavar="F",
     )
     eta: float | None = option(None, "0: deterministic, 1: the noise of DDPM; None: the sampler's own")

@@ -1,13 +1,13 @@
 """The recipes of the denoisers: of the digits, and of colour pictures (faces, rooms, folders of photographs).
 
-1297 digits are few. Dropout and a moving average hold the network back from learning them by heart, and the held-out
-images decide when to stop. Larger pictures are cut into blocks:
+1297 digits are few. Dropout and a moving average of the weights reduce overfitting, and the weights that did best on
+held-out images are kept. Larger pictures are cut into blocks:
 
     picture (C, S, S) -> blocks of 2 x 2 pixels (4 C, S/2, S/2) -> UNet -> blocks -> v (C, S, S)
 
-A UNet at full resolution spends nearly all of its time on the outermost level, where there is least to decide. On
-blocks of 2 x 2 pixels it works on a quarter of the places; attention on the two coarsest grids, 8 x 8 and 4 x 4,
-carries the rules that tie distant parts together. Sizes are set in `SCALES` and `DIGITS` and nowhere else.
+A UNet at full resolution spends nearly all of its time on the finest grid. On blocks of 2 x 2 pixels it works on a
+quarter of the places. Attention on the two coarsest grids, 8 x 8 and 4 x 4, relates distant parts of a picture. Sizes
+are set in `SCALES` and `DIGITS` and nowhere else.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ DIGITS = Recipe("laptop", (32, 64), 1, 16, None, None, DIGITS_SETTINGS, attentio
 
 
 def _settings(**changes: Any) -> TrainingSettings:
-    """A level rate with a fall at the end: what is learnt before the fall does not depend on how long training is."""
+    """A constant learning rate that falls at the end: weights before the fall do not depend on the steps' number."""
     common = TrainingSettings(patch=PATCH, learning_rate=1e-3, decay=0.4, average_decay=0.998, validate_every=500)
     return replace(common, **changes)
 

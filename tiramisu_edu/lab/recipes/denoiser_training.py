@@ -1,7 +1,7 @@
 """Training a denoiser, and measuring how far off its clean predictions are.
 
 The loss is the mean squared error of whatever the network predicts at a random time of the schedule. What is kept is a
-moving average of the weights, as it was when it did best on held-out images: a small data set is soon learnt by heart.
+moving average of the weights, as it was when it did best on held-out images: on a small data set later weights overfit.
 A killed run goes on from its last checkpoint and ends with the same weights as a run that was never killed.
 """
 

@@ -1,4 +1,4 @@
-"""How far to trust the circuit, learned: least squares on validation images, one weight per noise level and variance.
+"""The circuit's weight in a guide: least squares on validation images, one weight per noise level and variance.
 
 python -m tiramisu_edu.lab.recipes.guide_weights digits                  # of the learned guide
 python -m tiramisu_edu.lab.recipes.guide_weights digits --of difference  # of the calibrated difference guide
@@ -64,7 +64,7 @@ def fit_weights(
         w = sum d (x_0 - x_DM) / sum d^2      over the hidden pixels of a bin, clipped to [0, 1]
 
     where x_DM + w d is the guided image: d = x_PC - x_DM, or d = E_PC[x_0 | x_t, known] - E_PC[x_0 | x_t]. The noisy
-    images are the forward process's own, so w is the best for a sampler that has made no mistakes yet.
+    images are the forward process's own, so w is optimal at the first guided step only.
     Bins end at quantiles of the circuit's variance. A bin of few pixels is drawn to its level's common weight.
 
     Args:

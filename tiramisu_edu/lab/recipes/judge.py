@@ -1,7 +1,7 @@
 """The recipes of the judges: which digit does a completed picture show, which value has each factor of a scene?
 
-A scene's training pictures have factors that are all independent, hats that do not match shirts and glasses with one
-frame: a judge that had seen only coherent pictures would fill in what it cannot see, and find every rule kept.
+A scene's training pictures have factors that are all independent: hats that do not match shirts, glasses with one
+frame. A judge trained on coherent pictures would predict hidden factors from the visible ones and find no rule broken.
 """
 
 from __future__ import annotations

@@ -90,7 +90,7 @@ def make(request: Options) -> None:
 
 
 def plan(request: Options) -> Plan:
-    """What a world is made of, with the settings that are asked for."""
+    """What a world is made of, with the settings of the request."""
     name = request.world
     if name.startswith(FOLDER):
         if request.out is not None:
@@ -147,7 +147,7 @@ def _of_pictures(request: Options, leaves: dict[str, int] | None = None, steps: 
     Args:
         request: the options.
         leaves: rank and whole of `PatchSettings`.
-        steps: of the denoiser where the request has none; None: as its scale says.
+        steps: of the denoiser where the request has none; None: those of the scale.
     """
     toy = request.scale == "toy"
     small = {"images": 256, "num_codes": 8, "num_latents": 4, "rounds": 1, "epochs": 1} if toy else {}

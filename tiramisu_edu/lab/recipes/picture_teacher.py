@@ -47,7 +47,7 @@ def teach(
 
 
 class Surroundings(Mapping[int, Tensor]):
-    """Region -> its features (N, 48), made when they are asked for: those of all regions may not fit into memory."""
+    """Region -> its features (N, 48), made at each access: those of all regions may not fit into memory."""
 
     def __init__(self, circuit: Circuit, images: Pictures) -> None:
         self.images, self.device, self.grid = images, circuit.device, round(circuit.num_variables**0.5)

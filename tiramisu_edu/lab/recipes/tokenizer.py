@@ -160,7 +160,7 @@ class Codebook:
         if len(dead) == 0:
             return
         chosen = features[torch.randint(len(features), (len(dead),), generator=self.generator)]
-        fresh = len(features) / len(self.count)  # the count of an average code: time to prove itself
+        fresh = len(features) / len(self.count)  # the count of an average code, so that it is not moved again at once
         self.tokenizer.codebook[dead] = chosen
         self.count[dead] = fresh
         self.total[dead] = chosen * fresh

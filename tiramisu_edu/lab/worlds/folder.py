@@ -11,12 +11,12 @@ paper are laid out:
                     mkdir imagenet-100 && ls val | head -100 | xargs -I{} ln -s "$PWD/val/{}" imagenet-100/
 
 Splits are drawn by a hash of each file's path below the folder: 90 % train, 5 % validation, 5 % test. They do not
-depend on the machine, on other files or on the order of a listing. Pieces of one photograph go to one split together,
-where names tell: what stands before a word for a piece, or before two underscores, is the photograph.
+depend on the machine, on other files or on the order of a listing. Pieces of one photograph go to one split together.
+They are found by their names: what precedes a word for a piece, or two underscores, is the photograph.
 
     harbour_crop3.png   harbour-tile-2-0.png   harbour__7.png   walk_frame0012.jpg   harbour_crops/3.png
 
-Folders that are called train and test (and validation or val) are taken as the splits that they say.
+Folders that are called train and test (and validation or val) are taken as these splits.
 """
 
 import hashlib

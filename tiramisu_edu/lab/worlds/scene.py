@@ -1,8 +1,8 @@
 """What the procedural worlds share: a factor model, a way to draw its states, and where each factor shows.
 
 A generator gives what photographs cannot: rules that a completion keeps or breaks, the exact posterior of the hidden
-factors, and fresh images without end. `Scene.seen` decides for a mask which factors are evidence for that posterior
-and which are to be guessed.
+factors, and any number of fresh images. `Scene.seen` tells apart, for a mask, the factors that are evidence for that
+posterior and those that are hidden.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ class Scene:
         boxes: for each factor the boxes in which it shows, jitter included; each is enough to read it. A shape has one
             box, a colour may have small ones too, where a narrow mask would show it.
         draw: (states (N, F) long, size, generator) -> images (N, 3, size, size) in [-1, 1].
-        canonical: states (N, F) -> states that say what their pictures show, where independent factors ask for what
+        canonical: states (N, F) -> states that agree with their pictures, where independent factors combine what
             cannot be (a red hat, and no hat). Coherent states stay as they are.
 
     Raises:
@@ -135,7 +135,7 @@ class Scene:
 
         Args:
             split: "train", "validation" or "test".
-            count: 65 536, 2 048 and 2 048 where None; more may be asked for.
+            count: 65 536, 2 048 and 2 048 where None; more are possible.
 
         Returns: images (count, 3, size, size) float32 in [-1, 1], states (count, F) long.
         Raises:
