@@ -77,7 +77,7 @@ MODEL = FactorModel(
     )
 )
 
-# Jitter included, but for a pixel of bridge. Half of any one box suffices to read its factor; together they show it all.
+# Jitter included, but for a pixel of bridge. Half of any one box suffices to read its factor; all of them hold it.
 _HAT_BOXES = (Box(6, 2, 16, 11.5), Box(16, 2, 29, 11.5))
 _BROW_BOXES = (Box(8, 9, 15.5, 14.5), Box(16.5, 9, 24, 14.5))
 BOXES = {
