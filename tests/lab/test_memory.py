@@ -23,7 +23,6 @@ CASES = [
     ("tokenizer", 32, 1500, {"steps": 2}, {"num_codes": 1024, "width": 32}),
     ("tokenizer", 64, 100, {"steps": 2}, {"num_codes": 64, "batch_size": 128}),
     ("denoiser", 32, 200, {"steps": 1}, {"batch_size": 24}),
-    ("denoiser", 64, 100, {"steps": 1}, {"batch_size": 1}),
     ("denoiser", 32, 100, {"steps": 1, "scale": "gpu"}, {"batch_size": 8}),
     ("circuit", 32, 300, {"num_latents": 4}, {"rounds": 1, "epochs": 1, "num_codes": 64}),
     ("circuit_independent", 64, 400, {}, {}),

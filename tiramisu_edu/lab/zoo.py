@@ -24,7 +24,7 @@ from .common import chosen_device
 from .recipes.pixel_circuit import independent_pixels
 from .worlds import digits
 from .worlds.clothes import Clothes
-from .worlds.folder import FolderWorld
+from .worlds.folder import PARTS, FolderWorld
 from .worlds.judge import Judge
 from .worlds.scene import Scene
 from .worlds.scenes import SCENES
@@ -59,17 +59,7 @@ class DigitsWorld(JudgedWorld):
 class SceneWorld(JudgedWorld):
     """A procedural world: as many fresh images as wanted, with the factors behind them."""
 
-    parts = (
-        "denoiser",
-        "denoiser_weak",
-        "codebook",
-        "circuit",
-        "circuit_independent",
-        "tokenizer",
-        "codes_hclt",
-        "codes_quad_tree",
-        "judge",
-    )
+    parts = (*PARTS, "judge")
 
     @property
     def scene(self) -> Scene:

@@ -23,11 +23,7 @@ COARSE_WEIGHT = 0.5  # of the whole picture against the window
 
 
 def teach(
-    circuit: Circuit,
-    codes: Tensor,
-    images: Pictures,
-    generator: torch.Generator,
-    checkpoint: str | Path | None = None,
+    circuit: Circuit, codes: Tensor, images: Pictures, generator: torch.Generator, checkpoint: str | Path | None = None
 ) -> None:
     """Start every latent as a cluster of surroundings, and all parameters as counts of these, in place.
 

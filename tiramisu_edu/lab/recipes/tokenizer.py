@@ -63,11 +63,7 @@ class TokenizerSettings:
 
 
 def train_tokenizer(
-    images: Pictures,
-    settings: TokenizerSettings,
-    *,
-    device: str = "cpu",
-    checkpoint: str | Path | None = None,
+    images: Pictures, settings: TokenizerSettings, *, device: str = "cpu", checkpoint: str | Path | None = None
 ) -> Tokenizer:
     """Train a tokenizer on images.
 

@@ -117,6 +117,11 @@ class Canvas:
         return images.clamp_(0.0, 1.0).mul_(2.0).sub_(1.0)
 
 
+def jitter(number: int, count: int, generator: torch.Generator) -> Tensor:
+    """(number, count) uniform in [-1, 1], in float32 whatever torch's default is."""
+    return 2 * torch.rand(number, count, generator=generator, dtype=torch.float32) - 1
+
+
 def rgb(colours: Sequence[float] | Sequence[Sequence[float]]) -> Tensor:
     """One colour (3,) or several (n, 3), in float32 whatever torch's default is."""
     return torch.tensor(colours, dtype=torch.float32)
