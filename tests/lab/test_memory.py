@@ -27,6 +27,7 @@ CASES = [
     ("circuit", 32, 300, {"num_latents": 4}, {"rounds": 1, "epochs": 1, "num_codes": 64}),
     ("circuit_independent", 64, 400, {}, {}),
     ("circuit_independent", 64, 800, {"patch": 8}, {"num_codes": 16}),
+    ("judge", 32, 300, {"scale": "toy"}, {"num_test": 1024}),
     ("codes_hclt", 32, 600, {"num_latents": 8}, {"epochs": 1}),
     ("codes_quad_tree", 32, 1000, {"num_latents": 96}, {"epochs": 1}),
 ]
@@ -35,18 +36,15 @@ CASES = [
 LATE = 0.1 * GB  # of the program's own share: what is loaded while it works
 
 
-def pictures(count, size):
-    """Coarse noise in a file, as pictures of a folder are kept; few are held out."""
+def pictures(count, size, held_out):
+    """Coarse noise in a file, as pictures of a folder are kept, and labels."""
 
     def images(split, wanted=None):
-        most = count if split == "train" else 64
-        generator = torch.Generator().manual_seed(len(split))
-        noise = (
-            torch.rand(1, 3, size // 4, size // 4, generator=generator) * 2 - 1
-            for _ in range(min(wanted or most, most))
-        )
+        most = count if split == "train" else held_out
+        number, generator = min(wanted or most, most), torch.Generator().manual_seed(len(split))
+        noise = (torch.rand(1, 3, size // 4, size // 4, generator=generator) * 2 - 1 for _ in range(number))
         large = (each.repeat_interleave(4, 2).repeat_interleave(4, 3) for each in noise)
-        return Stored.write(large, min(wanted or most, most), parts.Path("nowhere")), torch.zeros(0)
+        return Stored.write(large, number, parts.Path("nowhere")), torch.arange(number) % 10
 
     return SimpleNamespace(name="noise", images=images)
 
@@ -71,7 +69,11 @@ def measure(case, folder, found):
         settings = replace(settings, settings=replace(settings.settings, **more))
     else:
         settings = replace(settings, **more)
-    job = Job(pictures(count, size), folder / f"{name}.safetensors", checkpoint=folder / "kept")
+    job = Job(
+        pictures(count, size, 1024 if name == "judge" else 64),
+        folder / f"{name}.safetensors",
+        checkpoint=folder / "kept",
+    )
     Tokenizer(num_codes=getattr(settings, "num_codes", 1)).save(job.beside("tokenizer"), {})
     if name == "circuit_independent":
         patch, channels = settings.patch, 3 * settings.patch**2

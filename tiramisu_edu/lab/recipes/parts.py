@@ -15,7 +15,7 @@ from ...errors import TiramisuError, unknown_name
 from ...names import FOLDER
 from ..common import check_place
 from ..memory import reserve
-from ..worlds import clothes, digits
+from ..worlds import clothes, digits, scene
 from ..worlds.drawing import UNITS
 from ..worlds.folder import FolderWorld
 from ..worlds.scenes import SCENES
@@ -23,7 +23,7 @@ from ..zoo import DigitsWorld
 from . import denoiser, judge, pixel_circuit
 from .code_circuit import CodeSettings, code_memory, train_code_circuit
 from .denoiser import Recipe, denoiser_memory, train_world_denoiser
-from .judge import JudgeSettings, train_judge
+from .judge import JudgeSettings, judge_memory, train_judge
 from .patch_circuit import PatchSettings, patch_memory, train_independent_circuit, train_patch_circuit
 from .request import Options
 from .tokenizer import TokenizerSettings, tokenizer_memory, train_world_tokenizer
@@ -38,7 +38,8 @@ class Part(NamedTuple):
     Attributes:
         train: the recipe.
         settings: its second argument.
-        memory: (settings, number of training pictures, their side) -> the bytes that it needs; None: next to nothing.
+        memory: (settings, number of training pictures, their side) -> the bytes that it needs besides the pictures;
+            None: next to nothing.
     """
 
     train: Callable[[Job, Any], object]
@@ -55,13 +56,22 @@ class Plan(NamedTuple):
         size: their side in pixels.
         parts: the name of each file, in the order in which all are made.
         most: how many pictures there are to train on.
+        channels: of those pictures that are held in memory; 0 where they are read from a file.
     """
 
     folder: Path
     source: Source
     size: int
     parts: dict[str, Part]
-    most: int = 2**30
+    most: int
+    channels: int
+
+    def memory(self, part: Part) -> float:
+        """About how many bytes a recipe needs; pictures are drawn or unpacked in pieces, which are then joined."""
+        assert part.memory is not None
+        wanted = getattr(part.settings, "images", None)
+        count = self.most if wanted is None else min(wanted, self.most)
+        return part.memory(part.settings, count, self.size) + 2 * 4 * count * self.channels * self.size**2
 
 
 def make(request: Options) -> None:
@@ -70,7 +80,8 @@ def make(request: Options) -> None:
     Raises:
         TiramisuError: for an unknown world, a part or scale that the world does not have, or too little memory.
     """
-    folder, source, size, parts, most = plan(request)
+    planned = plan(request)
+    parts, folder = planned.parts, planned.folder
     check_place(folder, "folder")
     asked = list(parts) if request.part == "all" else TOGETHER.get(request.part, (request.part,))
     names = [name for name in asked if name in parts]
@@ -80,9 +91,9 @@ def make(request: Options) -> None:
         start, part, path = time.perf_counter(), parts[name], folder / f"{name}.safetensors"
         print(f"{name}: {path}", flush=True)
         if part.memory is not None:
-            reserve(name, part.memory(part.settings, most, size), request.device)
+            reserve(name, planned.memory(part), request.device)
         kept = checkpoint_of(path)
-        part.train(Job(source, path, request.seed, request.device, kept, _command(request)), part.settings)
+        part.train(Job(planned.source, path, request.seed, request.device, kept, _command(request)), part.settings)
         Checkpoint(kept, {}).remove()
         print(f"{name}: done in {time.perf_counter() - start:.1f} s", flush=True)
         if request.out is None and not request.world.startswith(FOLDER):
@@ -99,7 +110,7 @@ def plan(request: Options) -> Plan:
         world.models.mkdir(parents=True, exist_ok=True)
         pictures = world.pictures
         print(f"{pictures.folder}: {pictures}", flush=True)
-        return Plan(world.models, pictures, pictures.size, _of_pictures(request), len(pictures.files["train"]))
+        return Plan(world.models, pictures, pictures.size, _of_pictures(request), len(pictures.files["train"]), 0)
     if request.size is not None or request.models is not None:
         raise TiramisuError(f"--size and --models are for folders, such as {FOLDER}PATH; {name} has its own")
     if request.source is not None and name != "clothes":
@@ -110,35 +121,36 @@ def plan(request: Options) -> Plan:
     return Plan((request.out or data_root()) / name, *kinds[name](request))
 
 
-def _of_digits(request: Options) -> tuple[Source, int, dict[str, Part]]:
+def _of_digits(request: Options) -> tuple[Source, int, dict[str, Part], int, int]:
     if request.scale != "laptop":
         raise TiramisuError(f"digits come in one scale, laptop; there is no {request.scale}")
     parts = {
         "images": Part(lambda job, _: digits.build_images(job.path)),
         "circuit": Part(pixel_circuit.train_digits_circuit, pixel_circuit.RECIPE),
         "denoiser": _denoiser(denoiser.DIGITS, request),
-        "judge": Part(train_judge, judge.DIGITS),
+        "judge": Part(train_judge, judge.DIGITS, judge_memory),
     }
-    return DigitsWorld("digits"), digits.WIDTH, parts
+    return DigitsWorld("digits"), digits.WIDTH, parts, digits.SPLITS["train"], 1
 
 
-def _of_clothes(request: Options) -> tuple[Source, int, dict[str, Part]]:
+def _of_clothes(request: Options) -> tuple[Source, int, dict[str, Part], int, int]:
     """Of clothes: all pictures of the folder `source`, or those that ship."""
     toy = request.scale == "toy"
     made = _of_pictures(request, {"rank": 4, "whole": 256}, None if request.scale != "laptop" else 3_000)
     parts = {
         "images": Part(lambda job, _: clothes.build_images(job.path, request.source or clothes.DEBIAN)),
-        "judge": Part(train_judge, replace(judge.CLOTHES, epochs=1) if toy else judge.CLOTHES),
+        "judge": Part(train_judge, replace(judge.CLOTHES, epochs=1) if toy else judge.CLOTHES, judge_memory),
         **{name: made[name] for name in ("circuit", "circuit_independent", "tokenizer", "codes_hclt", "denoiser")},
     }
-    return clothes.Clothes(request.source), clothes.SIZE, parts
+    return clothes.Clothes(request.source), clothes.SIZE, parts, 5_500 if request.source is None else 59_500, 1
 
 
-def _of_scene(request: Options) -> tuple[Source, int, dict[str, Part]]:
+def _of_scene(request: Options) -> tuple[Source, int, dict[str, Part], int, int]:
     """Of a procedural world. Only the denoisers grow beyond the scale laptop."""
     toy: JudgeSettings = replace(judge.SCENE, images=256, epochs=1, num_test=64)
     settings = toy if request.scale == "toy" else judge.SCENE
-    return SCENES[request.world], UNITS, {"judge": Part(train_judge, settings)} | _of_pictures(request)
+    parts = {"judge": Part(train_judge, settings, judge_memory)} | _of_pictures(request)
+    return SCENES[request.world], UNITS, parts, max(scene.SPLITS["train"], request.images or 0), 3
 
 
 def _of_pictures(request: Options, leaves: dict[str, int] | None = None, steps: int | None = None) -> dict[str, Part]:

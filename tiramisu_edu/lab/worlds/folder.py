@@ -51,8 +51,10 @@ SPLITS = {"train": 0.9, "validation": 0.95, "test": 1.0}  # where each one's sha
 NAMED = {"train": "train", "val": "validation", "valid": "validation", "validation": "validation", "test": "test"}
 PIECE = re.compile(r"(?i)(__|[ _.-](crop|tile|patch|piece|frame|view|copy)s?(?![a-z])).*")
 AT_ONCE = 256  # files handed to the threads together
-PARTS = ("denoiser", "denoiser_weak", "codebook", "circuit", "circuit_independent")  # of a world of pictures
-PARTS += ("tokenizer", "codes_hclt", "codes_quad_tree")
+PARTS = (  # of a world of pictures
+    *("denoiser", "denoiser_weak", "codebook", "circuit", "circuit_independent"),
+    *("tokenizer", "codes_hclt", "codes_quad_tree"),
+)
 
 
 class PictureFolder:

@@ -18,7 +18,7 @@ from ...errors import ImageError
 from ...files import load_safetensors, reading, save_safetensors, with_weights
 
 KIND, VERSION = "judge", 1
-_CHUNK = 1024  # images per call when reading many
+READ = 1024  # images per call when reading many
 
 
 class Judge(nn.Module):
@@ -90,7 +90,7 @@ class Judge(nn.Module):
     @torch.no_grad()
     def read(self, images: Tensor) -> Tensor:
         """The likeliest value of every factor: (N, C, H, W) -> (N, F) long, in chunks, without gradients."""
-        parts = [torch.stack([head.argmax(1) for head in self(chunk)], dim=1) for chunk in images.split(_CHUNK)]
+        parts = [torch.stack([head.argmax(1) for head in self(chunk)], dim=1) for chunk in images.split(READ)]
         return torch.cat(parts)
 
     def save(self, path: str | Path, **facts: object) -> None:
