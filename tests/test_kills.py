@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import signal
 import sys
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -14,6 +15,7 @@ from tiramisu_edu import Circuit, fit_em, load, structures
 from tiramisu_edu.checkpoint import Checkpoint
 from tiramisu_edu.lab.recipes import code_circuit, denoiser, guide_weights, judge, patch_circuit
 from tiramisu_edu.lab.recipes.tokenizer import TokenizerSettings, train_tokenizer
+from tiramisu_edu.lab.recipes.training import Job
 from tiramisu_edu.masks import mask_batch
 from tiramisu_edu.tokenizer import Tokenizer
 
@@ -24,6 +26,9 @@ def seeded(seed=0):
 
 def pictures(split="train", count=None, size=8):
     return torch.rand(count or 24, 3, size, size, generator=seeded(len(split))) * 2 - 1, torch.zeros(count or 24, 0)
+
+
+NOISE = SimpleNamespace(name="noise", images=pictures)
 
 
 def em(path, kept):
@@ -40,34 +45,31 @@ def codebook(path, kept):
 
 def the_patch_circuit(path, kept):
     settings = patch_circuit.PatchSettings(24, 4, 4, 3, rounds=2, epochs=1, batch_size=12)
-    files = path, path.with_name("codebook")
-    noise = SimpleNamespace(name="noise", images=pictures)
-    patch_circuit.train_patch_circuit(noise, *files, settings=settings, checkpoint=kept)
+    patch_circuit.train_patch_circuit(Job(NOISE, path, checkpoint=kept), settings)
 
 
 def the_code_circuit(path, kept):
-    tokenizer = path.with_name("tokenizer")
+    job = Job(NOISE, path, checkpoint=kept)
     torch.manual_seed(0)
-    Tokenizer(num_codes=4, code_size=2, width=4).save(tokenizer, {})
-    noise, sizes = SimpleNamespace(name="noise", images=pictures), {"num_images": 24, "num_latents": 3, "epochs": 2}
-    code_circuit.train_code_circuit(noise, path, tokenizer, "hclt", **sizes, checkpoint=kept)
+    Tokenizer(num_codes=4, code_size=2, width=4).save(job.beside("tokenizer"), {})
+    code_circuit.train_code_circuit(job, code_circuit.CodeSettings(images=24, num_latents=3, epochs=2))
 
 
 def the_denoiser(path, kept):
     denoiser.CALIBRATION, denoiser.Report.draw = {"points": 4, "repeats": 1}, lambda *_: None
-    images = lambda split, count: pictures(split, count, size=32)  # noqa: E731
-    denoiser.train_scene_denoiser("noise", images, path, scale="toy", checkpoint=kept)
+    larger = SimpleNamespace(name="noise", images=lambda split, count: pictures(split, count, size=32))
+    denoiser.train_world_denoiser(Job(larger, path, checkpoint=kept), denoiser.SCALES["toy"])
 
 
 def weights(path, kept):
     world = load("digits")
     images, known = world.images("validation", 6)[0], mask_batch("wide", 6, 8, 8, generator=seeded())
-    models, options = (world.denoiser, world.circuit, world.codebook), {"num_levels": 4, "num_bins": 2}
-    guide_weights.fit_weights(*models, images, known, generator=seeded(), checkpoint=kept, **options).save(path)
+    fit = guide_weights.Fit(num_levels=4, num_bins=2)
+    guide_weights.fit_weights(world, images, known, fit, seeded(), kept).save(path)
 
 
 def the_judge(path, kept):
-    judge.train_digits_judge(path, epochs=1, checkpoint=kept)
+    judge.train_judge(Job(load("digits"), path, checkpoint=kept), replace(judge.DIGITS, epochs=1))
 
 
 def the_tokenizer(path, kept):

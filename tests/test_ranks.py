@@ -44,7 +44,7 @@ def found(checkpoint):
     blocks = {"down_block_types": ("DownBlock2D",), "up_block_types": ("UpBlock2D",), "block_out_channels": (8,)}
     network = UNet2DModel(sample_size=8, in_channels=3, out_channels=3, norm_num_groups=4, layers_per_block=1, **blocks)
     settings = TrainingSettings(steps=6, batch_size=10, warmup=2, validate_every=3)
-    more = {"validation": images[:7], "checkpoint": checkpoint, "progress": False}
+    more = {"validation": images[:7], "checkpoint": checkpoint}
     denoiser = train_denoiser(network, images, Schedule.cosine(50), settings, **more).denoiser
 
     sizes = {"num_codes": 5, "code_size": 3, "width": 8, "steps": 8, "unquantised_steps": 2, "batch_size": 6}

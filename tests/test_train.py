@@ -1,5 +1,7 @@
 """`tiramisu-edu train` knows every file that a world is made of, and refuses what does not exist."""
 
+import shlex
+
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -9,15 +11,16 @@ from tiramisu_edu.lab import zoo
 from tiramisu_edu.lab.cli import main
 from tiramisu_edu.lab.commands.train import Options
 from tiramisu_edu.lab.recipes import denoiser
-from tiramisu_edu.lab.recipes.parts import checkpoint_of, plan
+from tiramisu_edu.lab.recipes.parts import plan
+from tiramisu_edu.lab.recipes.training import checkpoint_of
 
 
 @pytest.mark.parametrize("name", list(zoo.WORLDS))
 def test_every_part_of_a_world_can_be_made(name, tmp_path):
-    folder, makers = plan(Options(name, out=tmp_path))
-    assert folder == tmp_path / name
+    planned = plan(Options(name, out=tmp_path))
+    assert planned.folder == tmp_path / name
     with_circuit = {"codebook"} if "codebook" in zoo.load(name).parts else set()  # one command makes both
-    assert set(makers) | with_circuit == set(zoo.load(name).parts)
+    assert set(planned.parts) | with_circuit == set(zoo.load(name).parts)
 
 
 def test_the_same_seed_makes_the_same_models(tmp_path):
@@ -40,6 +43,28 @@ def test_a_toy_denoiser_from_the_command_line(tmp_path, monkeypatch, capsys):
     assert made.facts["settings"]["seed"] == 5 and made.facts["data"].startswith("rooms, 32 images")
     assert not checkpoint_of(tmp_path / "rooms" / "denoiser_weak.safetensors").exists()
     assert "step 1 of 1: loss" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("part", "missing"), [("codes", "tokenizer"), ("circuit_independent", "codebook")])
+def test_what_is_not_made_yet_is_made_by_the_same_command(part, missing, tmp_path, capsys):
+    """All options that were given are repeated, and can be pasted into a shell."""
+    given = [
+        "--scale",
+        "toy",
+        "--seed",
+        "3",
+        "--num-latents",
+        "5",
+        "--source",
+        "my pictures",
+        "--out",
+        f"{tmp_path}/a b",
+    ]
+    assert main(["train", "clothes", *given, "--part", part]) == 2
+    words = shlex.split(capsys.readouterr().err.split("make it with: ")[1])
+    assert words[:3] == ["tiramisu-edu", "train", "clothes"] and words[-2:] == ["--part", missing]
+    pairs = lambda found: set(zip(found[::2], found[1::2]))  # noqa: E731
+    assert pairs(words[3:-2]) == pairs(given)
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,10 @@ from tiramisu_edu.diffusion.calibration import calibrate_residual_variance
 from tiramisu_edu.diffusion.denoiser import Denoiser
 from tiramisu_edu.diffusion.samplers import ddim
 from tiramisu_edu.lab.recipes import denoiser as recipe
-from tiramisu_edu.lab.recipes.denoiser import DIGITS_SETTINGS, train_digits_denoiser
+from tiramisu_edu.lab.recipes.denoiser import DIGITS, train_world_denoiser
+from tiramisu_edu.lab.recipes.training import Job
 from tiramisu_edu.lab.worlds import digits
+from tiramisu_edu.lab.zoo import load
 
 FILE = "digits/denoiser.safetensors"
 
@@ -27,14 +29,12 @@ def seeded(seed=0):
 
 
 def test_the_recipe_runs_and_can_be_resumed(tmp_path, monkeypatch):
-    few = {split: [part[:16] for part in digits.images(split)] for split in ("train", "validation")}
-    monkeypatch.setattr(digits, "images", few.get)
     quick = functools.partial(calibrate_residual_variance, points=4, repeats=1)
     monkeypatch.setattr(recipe, "calibrate_residual_variance", quick)
-    settings = dataclasses.replace(DIGITS_SETTINGS, steps=2, batch_size=4, validate_every=2)
-    arguments = {"seed": 3, "settings": settings}
-    first = train_digits_denoiser(tmp_path / "a", checkpoint=tmp_path / "run", **arguments)
-    again = train_digits_denoiser(tmp_path / "b", checkpoint=tmp_path / "run", **arguments)
+    settings = dataclasses.replace(DIGITS.settings, steps=2, batch_size=4, validate_every=2)
+    few = dataclasses.replace(DIGITS, images=16, held_out=16, settings=settings)
+    jobs = (Job(load("digits"), tmp_path / name, seed=3, checkpoint=tmp_path / "run") for name in "ab")
+    first, again = (train_world_denoiser(job, few) for job in jobs)
     assert first.history == again.history and first.denoiser.facts["settings"]["seed"] == 3
     a, b = Denoiser.load(tmp_path / "a"), Denoiser.load(tmp_path / "b")
     assert torch.equal(a.schedule.residual_variance, b.schedule.residual_variance)

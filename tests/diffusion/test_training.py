@@ -33,7 +33,7 @@ def images():
 @pytest.fixture
 def train(tiny_unet, images):
     def run(settings=SETTINGS, network=None, **changes):
-        arguments = {"validation": images[:5] * 0.9, "progress": False} | changes
+        arguments = {"validation": images[:5] * 0.9} | changes
         network = network or tiny_unet(dropout=0.2)
         return train_denoiser(network, images, SCHEDULE, settings, **arguments)
 

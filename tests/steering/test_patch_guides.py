@@ -12,7 +12,7 @@ from tiramisu_edu.diffusion.denoiser import Prediction
 from tiramisu_edu.diffusion.samplers import get_sampler
 from tiramisu_edu.diffusion.step import Step
 from tiramisu_edu.errors import FileError, TiramisuError
-from tiramisu_edu.lab.recipes.guide_weights import fit_weights
+from tiramisu_edu.lab.recipes.guide_weights import Fit, fit_weights
 from tiramisu_edu.methods import make_guide
 from tiramisu_edu.steering.beyond.difference import DifferenceGuide, WeightTable
 from tiramisu_edu.steering.beyond.twisted import twist
@@ -141,9 +141,8 @@ def test_the_strength_is_one_where_the_circuit_is_right_and_less_where_it_is_not
     known = torch.rand(2000, 1, 2, 4, generator=torch.Generator().manual_seed(0)) < 0.4
 
     def fitted(circuit):
-        models, generator = (world.denoiser, circuit, world.codebook), torch.Generator().manual_seed(1)
-        fit = {"difference": True, "num_levels": 4, "num_bins": 1}
-        return fit_weights(*models, images, known, generator=generator, **fit).weights[:, 0]
+        given, generator = toy_world(circuit=circuit), torch.Generator().manual_seed(1)
+        return fit_weights(given, images, known, Fit(True, 4, 1), generator).weights[:, 0]
 
     right = fitted(world.circuit)
     wrong = fitted(Circuit(world.circuit.graph, generator=torch.Generator().manual_seed(3)))  # not trained
@@ -168,14 +167,12 @@ def test_fitted_weights_beat_both_sides(tmp_path):
             return 0.5 * self.inner(x, t)
 
     denoiser = type(world.denoiser)(Shy(world.denoiser.network), world.schedule, "sample")
-    models = denoiser, world.circuit, world.codebook
-    table = fit_weights(*models, images, known, generator=torch.Generator().manual_seed(1), num_levels=4, num_bins=3)
+    half = toy_world(denoiser=denoiser)
+    table = fit_weights(half, images, known, Fit(False, 4, 3), torch.Generator().manual_seed(1))
     assert table.weights.shape == (4, 3) and ((table.weights >= 0) & (table.weights <= 1)).all()
     assert table.log_snr.diff().min() > 0 and table.weights.min() > 0.9  # the exact circuit deserves all the trust
 
-    cold = fit_weights(
-        world.denoiser, *models[1:], images, torch.zeros_like(known), generator=torch.Generator().manual_seed(1)
-    )
+    cold = fit_weights(world, images, torch.zeros_like(known), Fit(), torch.Generator().manual_seed(1))
     assert cold.weights.max() < 1e-3  # nothing known, the exact denoiser: the circuit has nothing to add
 
     path = tmp_path / "weights.safetensors"

@@ -1,4 +1,4 @@
-"""What several commands need: the device asked for, numbers and texts as files, facts of the machine."""
+"""What several commands need: the device, checks of output paths, files of numbers and texts, facts of the machine."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def completed_paths(options: Any, names: Iterable[str]) -> list[Path]:
 
 
 def save_completed(paths: Sequence[Path], images: Iterable[Tensor]) -> str:
-    """Write each completed picture in the world's size; returns a line that says where they are."""
+    """Write each completed picture in the world's size; returns a line with their paths."""
     for path, image in zip(paths, images, strict=True):
         save_image(image, path)
     return "completed: " + (f"{paths[0]} ... {paths[-1]}" if len(paths) > 4 else ", ".join(map(str, paths)))
@@ -122,7 +122,7 @@ def write_text(path: str | Path, text: str) -> None:
 
 
 def write_json(path: Path | None, report: dict) -> None:
-    """Write the report, where one was asked for, atomically."""
+    """Write the report, atomically; nothing where `path` is None."""
     if path is not None:
         write_text(path, json.dumps(report, indent=2) + "\n")
 

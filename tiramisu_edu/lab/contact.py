@@ -1,4 +1,4 @@
-"""Contact sheets: what a world's pictures look like, what each of its models draws, and what masks show of them."""
+"""Contact sheets: pictures of a world, samples of each of its models, and which factors masks leave visible."""
 
 from __future__ import annotations
 

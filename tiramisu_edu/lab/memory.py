@@ -1,4 +1,4 @@
-"""Memory: what a job needs is said before it begins, and refused where the machine has less."""
+"""Memory: what a job needs is printed before it begins, and the job is refused where the machine has less."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 from ..errors import TiramisuError
 
 GB = 1e9
-PROGRAM = 0.8 * GB  # PyTorch and the package, before anything is done
+PROGRAM = 0.9 * GB  # PyTorch and the package: 0.8 before anything is done, the rest while they work
 
 
 def free_memory(device: str = "cpu") -> float:

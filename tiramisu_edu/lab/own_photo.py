@@ -13,14 +13,14 @@ from torch import Tensor
 from torch.nn.functional import interpolate, pad
 from tqdm.auto import tqdm
 
-from ..errors import unknown_name
 from ..inpainting import inpaint
-from ..masks import MASKS, load_mask, mask
+from ..masks import load_mask, mask
 from ..photo import LOSSLESS, Photo, complete_photo, open_photo, save_photo, windows
 from ..pictures import save_image
 from ..world import World
 from .common import completed_paths
 from .evaluation.sheet import damaged
+from .repair import is_layout
 
 MOST, SHOWN, GAP = 12, 512, 8  # completions; in the sheet: pixels along a photograph's longer side, and between two
 
@@ -61,12 +61,8 @@ def complete_own(world: World, options: Any) -> int:
 
 def _hidden(name: str, shape: tuple[int, ...], seed: int) -> np.ndarray:
     """(H, W) bool, from a layout or a file."""
-    if name in MASKS:
-        known = mask(name, shape[0], shape[1], generator=torch.Generator().manual_seed(seed))
-    elif Path(name).exists():
-        known = load_mask(name, shape[0], shape[1])
-    else:
-        raise unknown_name("mask", name, [*MASKS, "a picture file"])
+    generator, size = torch.Generator().manual_seed(seed), (shape[0], shape[1])
+    known = mask(name, *size, generator=generator) if is_layout(name) else load_mask(name, *size)
     return ~known[0].numpy()
 
 
@@ -77,7 +73,7 @@ def _notices(photo: Photo, hidden: np.ndarray, size: tuple[int, int], channels: 
     if path.suffix.lower() not in LOSSLESS:
         found.append(f"{path}: the completion is written as PNG, since {path.suffix} would change every pixel")
     if channels == 1 and photo.upright.shape[2] == 3:
-        found.append(f"{path}: this world knows grey pictures only, so that holes become grey")
+        found.append(f"{path}: this world has grey pictures only, so that holes become grey")
     return found
 
 

@@ -27,14 +27,21 @@ def repair_cases(world: World, mask: str, batch: int, *, seed: int) -> Cases:
         batch: how many.
         seed: of image choice and random masks.
     """
-    is_layout = mask in MASKS
-    if not is_layout and not Path(mask).exists():
+    if is_layout(mask):
+        return make_cases(world, [mask], batch, seed=seed)
+    cases = make_cases(world, ["left"], batch, seed=seed)
+    return cases._replace(known=load_mask(mask, *cases.images.shape[-2:]).expand_as(cases.known))
+
+
+def is_layout(mask: str) -> bool:
+    """Whether a mask is a layout; else it is a file.
+
+    Raises:
+        TiramisuError: it is neither.
+    """
+    if mask not in MASKS and not Path(mask).exists():
         raise unknown_name("mask", mask, [*MASKS, "a picture file"])
-    cases = make_cases(world, [mask if is_layout else "left"], batch, seed=seed)
-    if is_layout:
-        return cases
-    height, width = cases.images.shape[-2:]
-    return cases._replace(known=load_mask(mask, height, width).expand_as(cases.known))
+    return mask in MASKS
 
 
 def sheet_rows(

@@ -3,7 +3,7 @@
     world = load("faces")
     world.denoiser, world.schedule, world.circuit, world.codebook, world.judge, world.images("test")
 
-A model is read when it is first asked for, and checked against its SHA-256, so a world costs nothing until then.
+A model is read at its first use and checked against its SHA-256; until then a world costs nothing.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from .common import chosen_device
 from .recipes.pixel_circuit import independent_pixels
 from .worlds import digits
 from .worlds.clothes import Clothes
-from .worlds.folder import FolderWorld
+from .worlds.folder import PARTS, FolderWorld
 from .worlds.judge import Judge
 from .worlds.scene import Scene
 from .worlds.scenes import SCENES
@@ -53,25 +53,13 @@ class DigitsWorld(JudgedWorld):
         return independent_pixels().to(self.device)
 
     def images(self, split: str, count: int | None = None) -> tuple[Tensor, Tensor]:
-        images, states = digits.images(split)
-        count = None if count is None else positive_integer("count", count)
-        return images[:count], states[:count]
+        return digits.images(split, count)
 
 
 class SceneWorld(JudgedWorld):
     """A procedural world: as many fresh images as wanted, with the factors behind them."""
 
-    parts = (
-        "denoiser",
-        "denoiser_weak",
-        "codebook",
-        "circuit",
-        "circuit_independent",
-        "tokenizer",
-        "codes_hclt",
-        "codes_quad_tree",
-        "judge",
-    )
+    parts = (*PARTS, "judge")
 
     @property
     def scene(self) -> Scene:
@@ -80,7 +68,7 @@ class SceneWorld(JudgedWorld):
     def images(self, split: str, count: int | None = None) -> tuple[Tensor, Tensor]:
         if count is not None or split == "train":
             return self.scene.images(split, count)
-        if split not in self._drawn:  # a second to draw, and evaluations ask again for every cell
+        if split not in self._drawn:  # a second to draw, and every cell of an evaluation needs it
             self._drawn[split] = self.scene.images(split)
         return self._drawn[split]
 
@@ -145,5 +133,5 @@ def worlds_of(options: Any, names: Sequence[str]) -> dict[str, World]:
 
 
 def world_of(options: Any) -> World:
-    """The world of a command about one, on the device that is asked for; see `worlds_of`."""
+    """The world of a command about one, on the device of the options; see `worlds_of`."""
     return worlds_of(options, [options.world])[options.world].to(chosen_device(options.device))

@@ -38,7 +38,7 @@ def test_splits_of_a_folder_begin_with_what_ships(tmp_path, monkeypatch):
 def test_wrong_requests(tmp_path):
     with pytest.raises(FileError, match=r"train-images-idx3-ubyte.gz is missing; Debian's package dataset-fashion"):
         Clothes(tmp_path).images("train")
-    with pytest.raises(TiramisuError, match="unknown split 'valid'; choose one of train, validation, test"):
+    with pytest.raises(TiramisuError, match="unknown split 'valid': did you mean 'validation'"):
         Clothes().images("valid")
 
 

@@ -48,5 +48,5 @@ def test_file_is_what_scikit_learn_ships(tmp_path):
 
 
 def test_unknown_split_is_refused():
-    with pytest.raises(TiramisuError, match="unknown split 'valid'; choose one of train, validation, test"):
+    with pytest.raises(TiramisuError, match="unknown split 'valid': did you mean 'validation'"):
         digits.images("valid")

@@ -1,5 +1,7 @@
 """Judges: one head per factor, files that say what they hold, and the digits' judge as shipped."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -7,9 +9,11 @@ from tiramisu_edu.checkpoint import Checkpoint
 from tiramisu_edu.datafiles import data_path, verified
 from tiramisu_edu.errors import FileError, ImageError
 from tiramisu_edu.files import save_safetensors
-from tiramisu_edu.lab.recipes.judge import fit_judge, train_digits_judge
+from tiramisu_edu.lab.recipes.judge import DIGITS, JudgeSettings, fit_judge, train_judge
+from tiramisu_edu.lab.recipes.training import Job
 from tiramisu_edu.lab.worlds import digits
 from tiramisu_edu.lab.worlds.judge import Judge, accuracy
+from tiramisu_edu.lab.zoo import load
 
 FILE = "digits/judge.safetensors"
 
@@ -30,6 +34,10 @@ def seeded(seed: int = 0) -> torch.Generator:
 def small_judge() -> Judge:
     torch.manual_seed(0)
     return Judge([2, 3], size=8, channels=3, patch=2, widths=(8, 16), num_features=12).eval()
+
+
+def of_corners(epochs, augment, **changes):
+    return JudgeSettings(2, (8, 16), 12, epochs, augment=augment, bfloat16=False, **changes)
 
 
 def corners(count: int):
@@ -67,16 +75,8 @@ def test_every_head_gives_log_probabilities_and_gradients_reach_the_image():
 
 def test_a_judge_learns_every_factor():
     images, states = corners(600)
-    judge = fit_judge(
-        small_judge(),
-        images[:400],
-        states[:400],
-        lambda batch, generator: batch,
-        seeded(),
-        epochs=6,
-        batch_size=32,
-        learning_rate=1e-2,
-    )
+    settings = of_corners(6, lambda batch, generator: batch, batch_size=32, learning_rate=1e-2)
+    judge = fit_judge(small_judge(), images[:400], states[:400], settings, seeded())
     assert accuracy(judge, images[400:], states[400:]).min() >= 0.95
 
 
@@ -109,10 +109,11 @@ def test_images_of_another_shape_are_refused():
 
 def test_training_learns_is_reproducible_and_leaves_global_randomness_alone(tmp_path):
     state = torch.random.get_rng_state()
-    reached = train_digits_judge(tmp_path / "a.safetensors", seed=1, epochs=2)
+    first, second = (Job(load("digits"), tmp_path / f"{name}.safetensors", seed=1) for name in "ab")
+    report = train_judge(first, replace(DIGITS, epochs=2))
     assert torch.equal(torch.random.get_rng_state(), state)
-    assert reached > 0.8
-    train_digits_judge(tmp_path / "b.safetensors", seed=1, epochs=2)
+    assert report["accuracy"] > 0.8
+    train_judge(second, replace(DIGITS, epochs=2))
     assert (tmp_path / "a.safetensors").read_bytes() == (tmp_path / "b.safetensors").read_bytes()
 
 
@@ -130,7 +131,7 @@ def test_a_killed_judge_goes_on_in_the_middle_of_a_pass(tmp_path, monkeypatch):
             return batch + 0.01 * torch.randn(batch.shape, generator=generator)
 
         with torch.random.fork_rng():
-            return fit_judge(small_judge(), images, states, augment, seeded(), epochs=3, checkpoint=checkpoint)
+            return fit_judge(small_judge(), images, states, of_corners(3, augment), seeded(), checkpoint)
 
     whole, kept = train(), Checkpoint(tmp_path / "run", {})
     with pytest.raises(KeyboardInterrupt):

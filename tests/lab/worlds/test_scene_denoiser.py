@@ -1,13 +1,16 @@
 """The recipe for colour pictures, at toy scale: it runs, it can be repeated and resumed, sizes are what is said."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 
 from tiramisu_edu.checkpoint import Checkpoint
 from tiramisu_edu.diffusion.denoiser import Denoiser
-from tiramisu_edu.errors import ImageError, TiramisuError
+from tiramisu_edu.errors import ImageError
 from tiramisu_edu.lab.recipes import denoiser
-from tiramisu_edu.lab.recipes.denoiser import SCALES, scene_network, train_scene_denoiser
+from tiramisu_edu.lab.recipes.denoiser import SCALES, build_unet, train_world_denoiser, weak
+from tiramisu_edu.lab.recipes.training import Job
 
 
 def grey(split, count, size=32):
@@ -20,9 +23,9 @@ def grey(split, count, size=32):
 def train(tmp_path, monkeypatch):
     monkeypatch.setattr(denoiser, "CALIBRATION", {"points": 3, "repeats": 1})
 
-    def run(name, **options):
-        options = {"scale": "toy", "seed": 3} | options
-        result = train_scene_denoiser("grey", options.pop("images", grey), tmp_path / name, **options)
+    def run(name, images=grey, recipe=SCALES["toy"], **options):
+        source = SimpleNamespace(name="grey", images=images)
+        result = train_world_denoiser(Job(source, tmp_path / name, **({"seed": 3} | options)), recipe)
         return result, Denoiser.load(tmp_path / name)
 
     return run
@@ -63,25 +66,23 @@ def test_a_killed_run_goes_on(train, tmp_path, monkeypatch):
 
 
 def test_the_weak_one_stops_after_a_tenth(train, capsys):
-    result, weak = train("weak.safetensors", weak=True)
-    assert [row["step"] for row in result.history] == [1] and weak.facts["settings"]["steps"] == 1
+    result, made = train("weak.safetensors", recipe=weak(SCALES["toy"]))
+    assert [row["step"] for row in result.history] == [1] and made.facts["settings"]["steps"] == 1
     assert "step 1 of 1: loss" in capsys.readouterr().out
 
 
 def test_what_ships_is_small():
-    network = scene_network(32, SCALES["laptop"], seed=0)
+    network = build_unet(32, SCALES["laptop"], seed=0)
     assert sum(parameter.numel() for parameter in network.parameters()) <= 2.9e6
 
 
 @pytest.mark.parametrize(("size", "grids"), [(32, 3), (64, 4), (256, 6)])
 def test_larger_pictures_get_finer_grids(size, grids):
-    network = scene_network(size, SCALES["toy"], seed=0)
+    network = build_unet(size, SCALES["toy"], seed=0)
     assert len(network.config["block_out_channels"]) == grids
     assert network.config["down_block_types"].count("AttnDownBlock2D") == 2
 
 
 def test_wrong_requests(train):
-    with pytest.raises(TiramisuError, match="unknown scale 'huge': choose one of toy, laptop, gpu, paper"):
-        train("a", scale="huge")
     with pytest.raises(ImageError, match="size 48 does not halve down to 4 x 4"):
         train("a", images=lambda split, count: grey(split, count, 48))

@@ -1,11 +1,14 @@
 """Judge and tokenizer of a scene: the recipes on a toy scene, and the shipped ones of faces and rooms."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from tiramisu_edu.datafiles import data_path, verified
-from tiramisu_edu.lab.recipes.judge import augmented, judge_report, train_scene_judge
-from tiramisu_edu.lab.recipes.tokenizer import TokenizerSettings, tokenizer_report, train_scene_tokenizer
+from tiramisu_edu.lab.recipes.judge import SCENE, augmented, judge_report, train_judge
+from tiramisu_edu.lab.recipes.tokenizer import TokenizerSettings, tokenizer_report, train_world_tokenizer
+from tiramisu_edu.lab.recipes.training import Job
 from tiramisu_edu.lab.worlds.factors import FactorModel, factor
 from tiramisu_edu.lab.worlds.judge import Judge
 from tiramisu_edu.lab.worlds.scene import Box, Scene
@@ -34,7 +37,7 @@ TOY = Scene(
 
 def test_a_scenes_judge_reads_what_is_there_and_not_what_would_match(tmp_path):
     path = tmp_path / "judge.safetensors"
-    report = train_scene_judge(TOY, path, num_images=768, epochs=3, num_test=128)
+    report = train_judge(Job(TOY, path), replace(SCENE, images=768, epochs=3, num_test=128))
     assert min(report["accuracy"].values()) >= 0.97
     assert report["violations"] <= 0.03
     judge = Judge.load(path)
@@ -63,8 +66,8 @@ def test_augmentation_changes_a_rectangle_or_what_is_around_it_and_leaves_a_thir
 
 def test_a_scenes_tokenizer_reports_what_is_in_the_file(tmp_path):
     path = tmp_path / "tokenizer.safetensors"
-    settings = TokenizerSettings(num_codes=12, code_size=4, width=16, steps=60, unquantised_steps=30)
-    report = train_scene_tokenizer(TOY, path, seed=2, num_images=256, settings=settings)
+    settings = TokenizerSettings(num_codes=12, code_size=4, width=16, images=256, steps=60, unquantised_steps=30)
+    report = train_world_tokenizer(Job(TOY, path, seed=2), settings)
     tokenizer = Tokenizer.load(path)
     assert tokenizer_report(tokenizer, TOY, 256).items() <= report.items()
     assert tokenizer.facts["settings"]["seed"] == 2

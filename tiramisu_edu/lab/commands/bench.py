@@ -24,7 +24,7 @@ class Options:
 
 
 def run(options: Options) -> int:
-    """Measure what was asked for; print the tables, and write them as files."""
+    """Measure engine, limits and peers; print the tables, and write them as files."""
     import importlib
 
     from ...errors import TiramisuError

@@ -20,9 +20,7 @@ class Options(WorldOptions):
     guide: str = option("difference", f"one of {', '.join(GUIDES)}")
     num_inference_steps: int = option(25, "denoising steps", metavar="T")
     guided_fraction: float | None = option(
-        None,
-        "share of the steps, from the noisiest on, that ask the circuit; None: mixture 0.2, difference 1",
-        metavar="F",
+        None, "share of the steps, from the noisiest on, that are guided; None: mixture 0.2, difference 1", metavar="F"
     )
     eta: float | None = option(None, "0: deterministic, 1: the noise of DDPM; None: the sampler's own")
     seed: int = option(0, "of image choice, noise and intervals")

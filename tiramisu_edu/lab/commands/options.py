@@ -34,11 +34,11 @@ BOUNDS: dict[str, tuple[float, float]] = {
     "coherence": (0, 1),
     "temperature": (0.001, 1000),
 }
-OWN = ("writes", "may_be_empty", "at_most")  # what a field says of itself that argparse does not know
+OWN = ("writes", "may_be_empty", "at_most")  # keys of a field's metadata that are not argparse's
 
 
 class Parser(argparse.ArgumentParser):
-    """Mistakes are a TiramisuError, so that all are told in the same way."""
+    """A parser whose errors are `TiramisuError`s, printed like all others."""
 
     def error(self, message: str) -> NoReturn:
         raise TiramisuError(f"{message} ({self.prog} --help lists all options)")

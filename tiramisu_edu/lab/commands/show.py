@@ -25,7 +25,7 @@ class Options(WorldOptions):
 
 
 def run(options: Options) -> int:
-    """Draw one picture for the worlds asked for, and print what it cannot show."""
+    """Draw one picture for the worlds named, and print the numbers that belong to it."""
     from ...errors import TiramisuError
     from .. import contact, strength
     from ..common import check_outputs, chosen_device

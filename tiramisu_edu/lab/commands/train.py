@@ -10,7 +10,7 @@ HELP = "make the models of a world again"
 
 
 def run(options: Options) -> int:
-    """Train the parts asked for, each from its checkpoint where it was stopped, and renew the checksums."""
+    """Train the parts named, each from its checkpoint where it was stopped, and renew the checksums."""
     from ..common import chosen_device, joined
     from ..recipes.parts import make
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -18,65 +18,58 @@ from ...tokenizer import PATCH, Tokenizer
 from ..memory import PROGRAM
 from ..worlds.stored import Pictures
 from .picture_teacher import teach
-from .training import Source
+from .training import Job
 
 STRUCTURES = ("hclt", "quad_tree")
-
-
 STRUCTURE_IMAGES = 4_096  # for the mutual information of a Chow-Liu tree, which costs (64 x 256)^2 per image
+ENCODED = 256  # pictures at once
 RECIPE: dict[str, Any] = {"batch_size": 256, "pseudocount": 0.2}  # of EM
 
 
-def train_code_circuit(
-    scene: Source,
-    path: str | Path,
-    tokenizer_path: str | Path,
-    structure: str,
-    *,
-    seed: int = 0,
-    num_images: int = 16_384,
-    num_latents: int = 32,
-    epochs: int = 12,
-    device: str = "cpu",
-    checkpoint: str | Path | None = None,
-) -> Circuit:
-    """Learn a circuit over a tokenizer's codes of the training split, and write it.
+@dataclass(frozen=True)
+class CodeSettings:
+    """Sizes of a circuit over codes.
 
-    Args:
-        scene: whose pictures.
-        path: the file to write, atomically.
-        tokenizer_path: the tokenizer whose codes are the variables.
-        structure: "hclt" or "quad_tree".
-        seed: of distillation and of the mini-batches.
-        num_images: of the training split.
+    Attributes:
+        structure: one of `STRUCTURES`.
+        num_codes: of the tokenizer, for what is known of the memory before it is read.
+        images: of the training split.
         num_latents: K, states per latent.
         epochs: passes of EM over the codes.
-        device: where to learn.
-        checkpoint: file to resume EM from.
+    """
+
+    structure: str = "hclt"
+    num_codes: int = 256
+    images: int = 16_384
+    num_latents: int = 32
+    epochs: int = 12
+
+
+def train_code_circuit(job: Job, settings: CodeSettings) -> Circuit:
+    """Learn a circuit over the codes of the training split by the tokenizer beside it, and write it.
 
     Returns:
         The circuit; `facts` holds the held-out bits per code.
     """
-    tokenizer = Tokenizer.load(tokenizer_path).to(device)
-    train = scene.images("train", num_images)[0]
-    codes, validation, test = (
-        encode(tokenizer, images) for images in (train, *(scene.images(split)[0] for split in ("validation", "test")))
-    )
-    generator = torch.Generator().manual_seed(seed)
-    graph = code_graph(structure, codes[:STRUCTURE_IMAGES], tokenizer.num_codes, num_latents)
-    circuit = Circuit(graph, generator=generator).to(device)
+    s, generator, made_of = settings, job.generator(), job.made("tokenizer")
+    tokenizer = Tokenizer.load(made_of).to(job.device)
+    train = job.source.images("train", s.images)[0]
+    held_out = (job.source.images(split)[0] for split in ("validation", "test"))
+    codes, validation, test = (encode(tokenizer, images) for images in (train, *held_out))
+    graph = code_graph(s.structure, codes[:STRUCTURE_IMAGES], tokenizer.num_codes, s.num_latents)
+    circuit = Circuit(graph, generator=generator).to(job.device)
     teach(circuit, codes, train, generator)
-    more: dict[str, Any] = {"validation": validation, "checkpoint": checkpoint, "generator": generator}
-    fit_em(circuit, codes, epochs=epochs, **RECIPE, **more)
-    nats = mean_log_likelihood(circuit, test)
+    more: dict[str, Any] = {"validation": validation, "checkpoint": job.checkpoint, "generator": generator}
+    fit_em(circuit, codes, epochs=s.epochs, **RECIPE, **more)
+    bits = bits_per_dimension(mean_log_likelihood(circuit, test), circuit.num_variables)
     circuit.facts = {
-        "data": f"{scene.name}, VQ codes of {len(train)} training images of {train.shape[2]} x {train.shape[3]}",
-        "structure": f"{structure}, K = {num_latents}",
-        "seed": seed,
-        "test_bits_per_code": round(bits_per_dimension(nats, circuit.num_variables), 4),
-        "made_from": {"tokenizer": digest_of(Path(tokenizer_path))},
+        "data": f"{job.source.name}, VQ codes of {len(train)} training images of {train.shape[2]} x {train.shape[3]}",
+        "structure": f"{s.structure}, K = {s.num_latents}",
+        "seed": job.seed,
+        "test_bits_per_code": round(bits, 4),
+        "made_from": {"tokenizer": digest_of(made_of)},
     }
-    circuit.save(path, half=True, **circuit.facts)
+    circuit.save(job.path, half=True, **circuit.facts)
     return circuit
 
 
@@ -94,15 +87,16 @@ def code_graph(structure: str, codes: Tensor, num_codes: int, num_latents: int) 
     raise TiramisuError(f"unknown structure {structure!r}: choose one of {', '.join(STRUCTURES)}")
 
 
-def encode(tokenizer: Tokenizer, images: Pictures, batch: int = 256) -> Tensor:
+def encode(tokenizer: Tokenizer, images: Pictures) -> Tensor:
     """Codes (N, D) long of images (N, C, H, W), batch by batch."""
     device = tokenizer.codebook.device
-    return torch.cat([tokenizer.encode(part.to(device)).cpu() for part in images.split(batch)])
+    return torch.cat([tokenizer.encode(part.to(device)).cpu() for part in images.split(ENCODED)])
 
 
-def code_memory(num_codes: int, num_latents: int, count: int, size: int) -> float:
-    """About how many bytes `train_code_circuit` takes for `count` pictures of size x size."""
-    D = (size // PATCH) ** 2
-    of_pictures = count * (2 * 8 * D + 4 * 300 * 3)
-    of_parameters = 6 * 4 * D * num_latents * (num_latents + num_codes)
-    return PROGRAM + of_pictures + of_parameters + 4 * 4 * D * READ * num_latents + 8 * 3 * num_codes**2
+def code_memory(settings: CodeSettings, count: int, size: int) -> float:
+    """About how many bytes `train_code_circuit` takes for `count` pictures of size x size, as measured."""
+    s, D, N = settings, (size // PATCH) ** 2, min(count, settings.images)
+    of_pictures = N * (2 * 8 * D + 4 * 300 * 3)
+    of_parameters = 16 * 4 * D * s.num_latents * (s.num_latents + s.num_codes)
+    of_batches = 4 * D * (4 * min(N, READ) * s.num_latents + ENCODED * (600 + 8 * s.num_codes))
+    return PROGRAM + of_pictures + of_parameters + of_batches + 8 * 3 * s.num_codes**2

@@ -1,19 +1,18 @@
 """The recipes of the denoisers: of the digits, and of colour pictures (faces, rooms, folders of photographs).
 
-1297 digits are few. Dropout and a moving average hold the network back from learning them by heart, and the held-out
-images decide when to stop. Colour pictures are cut into blocks:
+1297 digits are few. Dropout and a moving average of the weights reduce overfitting, and the weights that did best on
+held-out images are kept. Larger pictures are cut into blocks:
 
-    picture (3, S, S) -> blocks of 2 x 2 pixels (12, S/2, S/2) -> UNet -> blocks -> v (3, S, S)
+    picture (C, S, S) -> blocks of 2 x 2 pixels (4 C, S/2, S/2) -> UNet -> blocks -> v (C, S, S)
 
-A UNet at full resolution spends nearly all of its time on the outermost level, where there is least to decide. On
-blocks of 2 x 2 pixels it works on a quarter of the places; attention on the two coarsest grids, 8 x 8 and 4 x 4,
-carries the rules that tie distant parts together. Sizes are set in `SCALES` and nowhere else.
+A UNet at full resolution spends nearly all of its time on the finest grid. On blocks of 2 x 2 pixels it works on a
+quarter of the places. Attention on the two coarsest grids, 8 x 8 and 4 x 4, relates distant parts of a picture. Sizes
+are set in `SCALES` and `DIGITS` and nowhere else.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -28,135 +27,79 @@ from ...diffusion.calibration import calibrate_residual_variance
 from ...diffusion.denoiser import Denoiser, build_network
 from ...diffusion.samplers import ddim
 from ...diffusion.schedule import Schedule
-from ...errors import ImageError, TiramisuError
+from ...errors import ImageError
 from ...pictures import save_image
 from ..memory import PROGRAM
-from ..worlds import digits
 from .denoiser_training import TrainingResult, TrainingSettings, train_denoiser
-from .training import Images
+from .training import Job, seeded
 
-PATCH, COARSEST, ATTENTION = 2, 4, 8  # side of a block of pixels; side of the last grid; largest grid with attention
-CALIBRATION = {"points": 48, "repeats": 2}  # of colour pictures
-
-DIGITS_SETTINGS = TrainingSettings(steps=10_000, batch_size=64, learning_rate=2e-3)
-
-
-def train_digits_denoiser(
-    path: str | Path,
-    seed: int = 0,
-    *,
-    checkpoint: str | Path | None = None,
-    settings: TrainingSettings = DIGITS_SETTINGS,
-) -> TrainingResult:
-    """Train, calibrate and save the denoiser of the digits: a UNet with attention at 4 x 4, 0.7 million weights.
-
-    Args:
-        path: the safetensors file to write, with 16-bit weights.
-        seed: of the initial weights, training and calibration; replaces the one in `settings`.
-        checkpoint: file to go on from where it exists; None trains in one go.
-        settings: of the training.
-    """
-    train, validation = (digits.images(split)[0] for split in ("train", "validation"))
-    what = digits_network(seed), train, Schedule.cosine(), replace(settings, seed=seed)
-    result = train_denoiser(*what, validation=validation, checkpoint=checkpoint)
-    facts = {"data": "digits, train split; calibrated on the validation split"}
-    _calibrate_and_save(result.denoiser, validation, path, facts, Checkpoint(checkpoint, {}).stage("calibration"))
-    return result
-
-
-def digits_network(seed: int) -> nn.Module:
-    """The UNet for 8 x 8 grey pictures, with dropout; see `_unet`."""
-    return _unet((8, 1), (32, 64), (False, True), seed, layers_per_block=1, attention_head_dim=16, dropout=0.15)
-
-
-def _unet(shape: tuple[int, int], widths: Sequence[int], attends: Sequence[bool], seed: int, **sizes: Any) -> nn.Module:
-    """A UNet with the initial weights of a seed; torch's global random state stays as it is.
-
-    Args:
-        shape: side of the pictures, and channels.
-        widths: channels on each grid, from fine to coarse.
-        attends: whether each has attention.
-        seed: of the weights.
-        sizes: the other arguments of diffusers' class.
-    """
-    config = {
-        "sample_size": shape[0],
-        "in_channels": shape[1],
-        "out_channels": shape[1],
-        "block_out_channels": tuple(widths),
-        "down_block_types": tuple("AttnDownBlock2D" if here else "DownBlock2D" for here in attends),
-        "up_block_types": tuple("AttnUpBlock2D" if here else "UpBlock2D" for here in reversed(attends)),
-        "norm_num_groups": 8,
-        **sizes,
-    }
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return build_network({"class": "UNet2DModel", "config": config})
-
-
-def _calibrate_and_save(
-    denoiser: Denoiser, images: Tensor, path: str | Path, facts: dict[str, Any], checkpoint: Path | None, **sizes: int
-) -> None:
-    generator = torch.Generator().manual_seed(denoiser.facts["settings"]["seed"])
-    variance = calibrate_residual_variance(denoiser, images, generator, checkpoint=checkpoint, **sizes)
-    denoiser.schedule = denoiser.schedule.with_residual_variance(variance)
-    denoiser.facts |= facts
-    denoiser.save(path, half=True)
+PATCH, COARSEST = 2, 4  # side of a block of pixels; side of the last grid
+CALIBRATION = {"points": 48, "repeats": 2}  # of all but digits
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """One size of the recipe.
+    """A network and its training.
 
     Attributes:
-        widths: channels on the three coarsest grids, the finest of them first; finer grids repeat the first. Pictures
-            of 28 pixels have two grids.
+        scale: what it is called.
+        widths: channels on the coarsest grids, the finest of them first; finer grids repeat the first. Pictures of 28
+            pixels have two grids.
         layers: residual blocks per grid.
         head: channels per attention head.
-        train: training images, None for all of them.
+        images: of the training split, None for all of them.
         held_out: validation images.
         settings: of the training.
+        attention: side of the largest grid with attention.
+        dropout: share of the features that are left out while training.
     """
 
-    widths: tuple[int, int, int]
+    scale: str
+    widths: tuple[int, ...]
     layers: int
     head: int
-    train: int | None
-    held_out: int
+    images: int | None
+    held_out: int | None
     settings: TrainingSettings
+    attention: int = 8
+    dropout: float = 0.0
+
+
+DIGITS_SETTINGS = TrainingSettings(steps=10_000, batch_size=64, learning_rate=2e-3)
+DIGITS = Recipe("laptop", (32, 64), 1, 16, None, None, DIGITS_SETTINGS, attention=4, dropout=0.15)
 
 
 def _settings(**changes: Any) -> TrainingSettings:
-    """A level rate with a fall at the end: what is learnt before the fall does not depend on how long training is."""
+    """A constant learning rate that falls at the end: weights before the fall do not depend on the steps' number."""
     common = TrainingSettings(patch=PATCH, learning_rate=1e-3, decay=0.4, average_decay=0.998, validate_every=500)
     return replace(common, **changes)
 
 
-SCALES = {
+_PAPER = {"steps": 500_000, "batch_size": 128, "learning_rate": 1e-4, "warmup": 5_000, "average_decay": 0.9999}
+_OF_COLOUR = (
     # Seconds: to see that everything works.
-    "toy": Recipe((8, 8, 16), 1, 8, 32, 16, _settings(steps=10, batch_size=8, warmup=2, validate_every=5)),
+    Recipe("toy", (8, 8, 16), 1, 8, 32, 16, _settings(steps=10, batch_size=8, warmup=2, validate_every=5)),
     # What ships: 2.6 million weights, 5.2 MB, an hour on one core.
-    "laptop": Recipe((64, 80, 96), 1, 40, None, 1024, _settings(steps=6_000, batch_size=64)),
+    Recipe("laptop", (64, 80, 96), 1, 40, None, 1024, _settings(steps=6_000, batch_size=64)),
     # 14 million weights, an hour or two on one GPU.
-    "gpu": Recipe((96, 160, 224), 2, 32, None, 2048, _settings(steps=30_000, batch_size=256, average_decay=0.9995)),
+    Recipe("gpu", (96, 160, 224), 2, 32, None, 2048, _settings(steps=30_000, batch_size=256, average_decay=0.9995)),
     # 90 million weights and as many steps as published models of photographs: days on a GPU.
-    "paper": Recipe(
-        (256, 384, 512),
-        2,
-        64,
-        None,
-        2048,
-        _settings(steps=500_000, batch_size=128, learning_rate=1e-4, warmup=5_000, average_decay=0.9999),
-    ),
-}
+    Recipe("paper", (256, 384, 512), 2, 64, None, 2048, _settings(**_PAPER)),
+)
+SCALES = {recipe.scale: recipe for recipe in _OF_COLOUR}
 WEAK = 10  # the weak denoiser stops after this part of the steps, its learning rate fallen to 0
 
 
-def scene_network(size: int, recipe: Recipe, seed: int, channels: int = 3) -> nn.Module:
+def weak(recipe: Recipe) -> Recipe:
+    """With a tenth of the steps: how much steering helps depends on how good the denoiser is."""
+    return replace(recipe, settings=replace(recipe.settings, steps=max(1, recipe.settings.steps // WEAK)))
+
+
+def build_unet(size: int, recipe: Recipe, seed: int, channels: int = 3) -> nn.Module:
     """The UNet for blocks of pictures of S x S pixels: grids from S/2 down to 4 x 4, of 28 pixels to 7 x 7.
 
     Args:
-        size: S, 28, or 32 or a power of two above it.
+        size: S: 28, or 32 or a power of two above it; of digits 8.
         recipe: its sizes.
         seed: of the initial weights; torch's global random state stays as it is.
         channels: of the pictures.
@@ -164,91 +107,72 @@ def scene_network(size: int, recipe: Recipe, seed: int, channels: int = 3) -> nn
     Raises:
         ImageError: another size.
     """
-    if size != 28 and (size < 32 or size & (size - 1)):
+    patch = recipe.settings.patch
+    if size != 28 and (size // patch < 2 * recipe.attention or size & (size - 1)):
         raise ImageError(f"size {size} does not halve down to {COARSEST} x {COARSEST}: use 32, 64, 128, 256, ...")
-    levels = int(math.log2(size // PATCH // COARSEST)) + 1
+    levels = int(math.log2(size // patch // COARSEST)) + 1
     widths = (recipe.widths[0],) * (levels - len(recipe.widths)) + recipe.widths[:levels]
-    attends = [size // PATCH >> level <= ATTENTION for level in range(len(widths))]
-    sizes = {"layers_per_block": recipe.layers, "attention_head_dim": recipe.head}
-    network = _unet((size // PATCH, channels * PATCH**2), widths, attends, seed, **sizes)
-    for module in network.modules():  # softmax(Q K^T) V written out: of 64 places the fused kernel's gradient is slower
-        if isinstance(module, Attention):
+    attends = [size // patch >> level <= recipe.attention for level in range(len(widths))]
+    config = {
+        "sample_size": size // patch,
+        "in_channels": channels * patch**2,
+        "out_channels": channels * patch**2,
+        "block_out_channels": widths,
+        "down_block_types": tuple("AttnDownBlock2D" if here else "DownBlock2D" for here in attends),
+        "up_block_types": tuple("AttnUpBlock2D" if here else "UpBlock2D" for here in reversed(attends)),
+        "norm_num_groups": 8,
+        "layers_per_block": recipe.layers,
+        "attention_head_dim": recipe.head,
+        "dropout": recipe.dropout,
+    }
+    with seeded(seed):
+        network = build_network({"class": "UNet2DModel", "config": config})
+    for module in network.modules() if patch > 1 else ():
+        if isinstance(module, Attention):  # softmax(Q K^T) V written out: of 64 places the fused kernel is slower
             module.set_processor(AttnProcessor())
     return network
 
 
-def scaled(scale: str, *, num_images: int | None = None, **settings: Any) -> Recipe:
-    """The recipe of a scale, with another number of training images or other settings where they are not None.
+def denoiser_memory(recipe: Recipe, count: int, size: int) -> float:
+    """About how many bytes `train_world_denoiser` takes for pictures of size x size.
 
-    Raises:
-        TiramisuError: an unknown scale.
+    Measured: 20 numbers a place, channel and layer in a step, 3 in a look at 256 held-out images; 26 copies of the
+    weights, most of them while a checkpoint is written.
     """
-    if scale not in SCALES:
-        raise TiramisuError(f"unknown scale {scale!r}: choose one of {', '.join(SCALES)}")
-    recipe, own = SCALES[scale], {name: value for name, value in settings.items() if value is not None}
-    return replace(recipe, train=num_images or recipe.train, settings=replace(recipe.settings, **own))
-
-
-def denoiser_memory(recipe: Recipe, size: int) -> float:
-    """About how many bytes `train_scene_denoiser` takes for pictures of size x size.
-
-    The activations were measured: 20 numbers a place, channel and layer.
-    """
-    network: Any = scene_network(size, recipe, 0)
+    network: Any = build_unet(size, recipe, 0)
     weights = sum(parameter.numel() for parameter in network.parameters())
     widths = network.config["block_out_channels"]
-    places = sum((size // PATCH >> level) ** 2 * width for level, width in enumerate(widths))
-    activations = 20 * recipe.settings.batch_size * places * (2 * recipe.layers + 1)
-    held_out = 3 * max(recipe.held_out, 1024) * 3 * size**2
-    return PROGRAM + 4 * (12 * weights + activations + held_out)
+    places = sum((size // recipe.settings.patch >> level) ** 2 * width for level, width in enumerate(widths))
+    activations = max(20 * recipe.settings.batch_size, 3 * 256) * places * (2 * recipe.layers + 1)
+    held_out = 3 * max(recipe.held_out or 0, 1024) * 3 * size**2
+    return PROGRAM + 4 * (26 * weights + activations + held_out)
 
 
-def train_scene_denoiser(
-    world: str,
-    images: Images,
-    path: str | Path,
-    *,
-    weak: bool = False,
-    scale: str = "laptop",
-    seed: int = 0,
-    device: str = "cpu",
-    checkpoint: str | Path | None = None,
-    **changes: Any,
-) -> TrainingResult:
+def train_world_denoiser(job: Job, recipe: Recipe) -> TrainingResult:
     """Train, calibrate and save a denoiser in 16-bit weights, with a sheet of samples beside it (.png).
 
-    Args:
-        world: its name, for the notes in the file.
-        images: (split, count) -> (pictures (N, C, S, S) in [-1, 1], anything).
-        path: the safetensors file to write.
-        weak: stop after a tenth of the steps. How much steering helps depends on how good the denoiser is.
-        scale: one of `SCALES`.
-        seed: of the initial weights, training, calibration and samples.
-        device: where to train, such as "cuda".
-        checkpoint: file to go on from where it exists; None trains in one go.
-        changes: of the scale, see `scaled`.
-
     Raises:
-        TiramisuError: an unknown scale.
-        ImageError: pictures whose size is not 28, 32, 64, 128, ...
+        ImageError: pictures of a size that `build_unet` does not take.
     """
-    recipe = scaled(scale, **changes)
-    train, held_out = images("train", recipe.train)[0], images("validation", recipe.held_out)[0][:]
-    settings = replace(recipe.settings, seed=seed, bfloat16=fast_bfloat16(device))
-    if weak:
-        settings = replace(settings, steps=max(1, settings.steps // WEAK))
-    network = scene_network(train.shape[-1], recipe, seed, train.shape[1]).to(device)
+    train = job.source.images("train", recipe.images)[0]
+    held_out = job.source.images("validation", recipe.held_out)[0][:]
+    in_blocks = recipe.settings.patch > 1
+    settings = replace(recipe.settings, seed=job.seed, bfloat16=in_blocks and fast_bfloat16(job.device))
+    network = build_unet(train.shape[-1], recipe, job.seed, train.shape[1]).to(job.device)
     weights = sum(parameter.numel() for parameter in network.parameters())
     print(f"{len(train)} images, {weights / 1e6:.2f} million weights, {settings.steps} steps", flush=True)
 
-    report = Report(settings, held_out[:12], Path(path).with_suffix(".png"))
+    report = Report(settings, held_out[:12], job.path.with_suffix(".png"))
     what = network, train, Schedule.cosine(), settings
-    result = train_denoiser(*what, validation=held_out, checkpoint=checkpoint, report=report)
-    data = f"{world}, {len(train)} images of the train split; calibrated on the validation split"
-    facts = {"data": data, "scale": scale, "seconds": round(result.seconds)}
-    kept = Checkpoint(checkpoint, {}).stage("calibration")
-    _calibrate_and_save(result.denoiser, held_out[:256], path, facts, kept, **CALIBRATION)
-    report.draw(result.denoiser)
+    result = train_denoiser(*what, validation=held_out, checkpoint=job.checkpoint, report=report)
+    denoiser, kept = result.denoiser, Checkpoint(job.checkpoint, {}).stage("calibration")
+    sizes = CALIBRATION if in_blocks else {}
+    variance = calibrate_residual_variance(denoiser, held_out[:256], job.generator(), checkpoint=kept, **sizes)
+    denoiser.schedule = denoiser.schedule.with_residual_variance(variance)
+    data = f"{job.source.name}, {len(train)} images of the train split; calibrated on the validation split"
+    denoiser.facts |= {"data": data, "scale": recipe.scale, "seconds": round(result.seconds)}
+    denoiser.save(job.path, half=True)
+    report.draw(denoiser)
     return result
 
 

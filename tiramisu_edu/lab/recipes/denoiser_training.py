@@ -1,7 +1,7 @@
 """Training a denoiser, and measuring how far off its clean predictions are.
 
 The loss is the mean squared error of whatever the network predicts at a random time of the schedule. What is kept is a
-moving average of the weights, as it was when it did best on held-out images: a small data set is soon learnt by heart.
+moving average of the weights, as it was when it did best on held-out images: on a small data set later weights overfit.
 A killed run goes on from its last checkpoint and ends with the same weights as a run that was never killed.
 """
 
@@ -26,7 +26,7 @@ from ...diffusion.schedule import Schedule
 from ...errors import TiramisuError
 from ...ranks import num_ranks, process_rank, summed
 from ..worlds.stored import Pictures, pictures_digest
-from .training import Clock, Training, own_rows
+from .training import Clock, Training, adamw, own_rows
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,6 @@ def train_denoiser(
     validation: Tensor | None = None,
     checkpoint: str | Path | None = None,
     report: Callable[[dict[str, Any], Denoiser], None] | None = None,
-    progress: bool = True,
 ) -> TrainingResult:
     """Train a network to denoise, on the device where its weights are.
 
@@ -106,7 +105,6 @@ def train_denoiser(
         validation: (M', C, H, W) held-out images, always judged at the same times with the same noise.
         checkpoint: file to go on from where it exists, rewritten while training runs.
         report: called at each look with its row of the history and the average as it is then.
-        progress: show a progress bar where the output is a terminal.
 
     Raises:
         ImageError: images of the wrong shape or range.
@@ -121,11 +119,10 @@ def train_denoiser(
     held_out = None if validation is None else _held_out(check_pictures(validation).to(device), schedule)
     student, average = (Denoiser(n, schedule, s.prediction_type, patch=s.patch) for n in (network, _frozen(network)))
     looks = _Looks(average, held_out)
-    optimiser = torch.optim.AdamW(network.parameters(), lr=1.0, weight_decay=s.weight_decay)
     clock = Clock(s.steps, s.minutes)
-    rate = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: learning_rate(s, clock.at(step)))
+    rate = adamw(network, lambda step: learning_rate(s, clock.at(step)), s.weight_decay)
     generator = torch.Generator(device).manual_seed(s.seed)
-    training = Training(network, optimiser, rate, generator, clock, {"looks": looks}, s.gradient_norm)
+    training = Training(network, rate, generator, clock, {"looks": looks}, s.gradient_norm)
 
     def after(step: int, value: Tensor) -> None:
         looks.follow(network, min(s.average_decay, step / (9 + step)), value)
@@ -138,7 +135,7 @@ def train_denoiser(
     request = {"settings": asdict(s), "images": pictures_digest(images), "network": shapes}
     loss = _loss(student, images, s, generator)
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
-        training.run("denoiser", loss, Checkpoint(checkpoint, request), after=after, progress=progress)
+        training.run("denoiser", loss, Checkpoint(checkpoint, request), after=after)
     if looks.best_step == 0:
         raise TiramisuError(f"the loss was never finite in {clock.step} steps: choose a lower learning rate")
     average.network.load_state_dict(looks.best.state_dict())
@@ -226,9 +223,9 @@ def learning_rate(settings: TrainingSettings, step: int) -> float:
     return settings.learning_rate * 0.5 * (1 + math.cos(math.pi * progress))
 
 
-def _held_out(images: Tensor, schedule: Schedule, evaluations: int = 1024) -> list[tuple[Tensor, Tensor, Tensor]]:
-    """Batches of (x_0, noise, i): each image at several times that together cover the schedule evenly."""
-    copies = images.repeat(math.ceil(evaluations / len(images)), 1, 1, 1)
+def _held_out(images: Tensor, schedule: Schedule) -> list[tuple[Tensor, Tensor, Tensor]]:
+    """Batches of (x_0, noise, i), 1024 rows or more: each image at times that together cover the schedule evenly."""
+    copies = images.repeat(math.ceil(1024 / len(images)), 1, 1, 1)
     generator = torch.Generator().manual_seed(0)
     spread = torch.randperm(len(copies), generator=generator) * len(schedule) // len(copies)
     noise = torch.randn(copies.shape, generator=generator, dtype=copies.dtype)

@@ -1,7 +1,7 @@
 """The gate of a circuit: does its mean of the hidden pixels, given the known ones, beat what needs no model?
 
-Held-out pictures under the paper's masks, mean squared error of the hidden pixels. A circuit that loses even to the
-mean colour of the known pixels is written, but its facts say so, and a warning is shown wherever it steers.
+Held-out pictures under the paper's masks, mean squared error of the hidden pixels. A circuit that is worse than
+the mean colour of the known pixels is written all the same. Its facts hold the errors, and loading it gives a warning.
 """
 
 from __future__ import annotations

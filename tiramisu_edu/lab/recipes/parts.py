@@ -5,33 +5,73 @@ from __future__ import annotations
 import shlex
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from ...checkpoint import Checkpoint
 from ...datafiles import data_root, write_checksums
-from ...errors import FileError, TiramisuError, unknown_name
+from ...errors import TiramisuError, unknown_name
 from ...names import FOLDER
 from ..common import check_place
 from ..memory import reserve
-from ..worlds import clothes, digits
+from ..worlds import clothes, digits, scene
 from ..worlds.drawing import UNITS
 from ..worlds.folder import FolderWorld
 from ..worlds.scenes import SCENES
-from .code_circuit import code_memory, train_code_circuit
-from .denoiser import denoiser_memory, scaled, train_digits_denoiser, train_scene_denoiser
-from .judge import train_clothes_judge, train_digits_judge, train_scene_judge
+from ..zoo import DigitsWorld
+from . import denoiser, judge, pixel_circuit
+from .code_circuit import CodeSettings, code_memory, train_code_circuit
+from .denoiser import Recipe, denoiser_memory, train_world_denoiser
+from .judge import JudgeSettings, judge_memory, train_judge
 from .patch_circuit import PatchSettings, patch_memory, train_independent_circuit, train_patch_circuit
-from .pixel_circuit import train_digits_circuit
 from .request import Options
-from .tokenizer import TokenizerSettings, tokenizer_memory, train_scene_tokenizer
-from .training import Source
-
-Maker = Callable[[Path], object]
-
+from .tokenizer import TokenizerSettings, tokenizer_memory, train_world_tokenizer
+from .training import Job, Source, checkpoint_of
 
 TOGETHER = {"codebook": ("circuit",), "codes": ("codes_hclt", "codes_quad_tree")}  # part -> what is made for it
+
+
+class Part(NamedTuple):
+    """How a file is made.
+
+    Attributes:
+        train: the recipe.
+        settings: its second argument.
+        memory: (settings, number of training pictures, their side) -> the bytes that it needs besides the pictures;
+            None: next to nothing.
+    """
+
+    train: Callable[[Job, Any], object]
+    settings: Any = None
+    memory: Callable[[Any, int, int], float] | None = None
+
+
+class Plan(NamedTuple):
+    """All that a world is made of.
+
+    Attributes:
+        folder: of the files.
+        source: the pictures.
+        size: their side in pixels.
+        parts: the name of each file, in the order in which all are made.
+        most: how many pictures there are to train on.
+        channels: of those pictures that are held in memory; 0 where they are read from a file.
+    """
+
+    folder: Path
+    source: Source
+    size: int
+    parts: dict[str, Part]
+    most: int
+    channels: int
+
+    def memory(self, part: Part) -> float:
+        """About how many bytes a recipe needs; pictures are drawn or unpacked in pieces, which are then joined."""
+        assert part.memory is not None
+        wanted = getattr(part.settings, "images", None)
+        count = self.most if wanted is None else min(wanted, self.most)
+        return part.memory(part.settings, count, self.size) + 2 * 4 * count * self.channels * self.size**2
 
 
 def make(request: Options) -> None:
@@ -40,180 +80,126 @@ def make(request: Options) -> None:
     Raises:
         TiramisuError: for an unknown world, a part or scale that the world does not have, or too little memory.
     """
-    folder, makers = plan(request)
+    planned = plan(request)
+    parts, folder = planned.parts, planned.folder
     check_place(folder, "folder")
-    asked = list(makers) if request.part == "all" else TOGETHER.get(request.part, (request.part,))
-    names = [name for name in asked if name in makers]
+    asked = list(parts) if request.part == "all" else TOGETHER.get(request.part, (request.part,))
+    names = [name for name in asked if name in parts]
     if not names:
-        raise unknown_name(f"part of {request.world}", request.part, [*makers, "all"])
+        raise unknown_name(f"part of {request.world}", request.part, [*parts, "all"])
     for name in names:
-        start = time.perf_counter()
-        path = folder / f"{name}.safetensors"
+        start, part, path = time.perf_counter(), parts[name], folder / f"{name}.safetensors"
         print(f"{name}: {path}", flush=True)
-        makers[name](path)
-        Checkpoint(checkpoint_of(path), {}).remove()
+        if part.memory is not None:
+            reserve(name, planned.memory(part), request.device)
+        kept = checkpoint_of(path)
+        part.train(Job(planned.source, path, request.seed, request.device, kept, _command(request)), part.settings)
+        Checkpoint(kept, {}).remove()
         print(f"{name}: done in {time.perf_counter() - start:.1f} s", flush=True)
         if request.out is None and not request.world.startswith(FOLDER):
             write_checksums()  # after each part: the next one reads the files made before it
 
 
-def plan(request: Options) -> tuple[Path, dict[str, Maker]]:
-    """The folder to write to, and part -> what writes its file, in the order in which all are made."""
-    if request.world.startswith(FOLDER):
+def plan(request: Options) -> Plan:
+    """What a world is made of, with the settings of the request."""
+    name = request.world
+    if name.startswith(FOLDER):
         if request.out is not None:
             raise TiramisuError("--out is for the worlds that ship; say --models for the models of a folder")
-        world = FolderWorld(request.world, size=request.size, models=request.models)
+        world = FolderWorld(name, size=request.size, models=request.models)
         world.models.mkdir(parents=True, exist_ok=True)
-        print(f"{world.pictures.folder}: {world.pictures}", flush=True)
-        source = Sized(world.pictures, world.pictures.size, len(world.pictures.files["train"]))
-        return world.models, _of_pictures(source, request) | _of_codes(source, request)
+        pictures = world.pictures
+        print(f"{pictures.folder}: {pictures}", flush=True)
+        return Plan(world.models, pictures, pictures.size, _of_pictures(request), len(pictures.files["train"]), 0)
     if request.size is not None or request.models is not None:
-        raise TiramisuError(f"--size and --models are for folders, such as {FOLDER}PATH; {request.world} has its own")
-    if request.source is not None and request.world != "clothes":
-        raise TiramisuError(f"--source is for clothes; {request.world} has its own pictures")
+        raise TiramisuError(f"--size and --models are for folders, such as {FOLDER}PATH; {name} has its own")
+    if request.source is not None and name != "clothes":
+        raise TiramisuError(f"--source is for clothes; {name} has its own pictures")
     kinds = {"digits": _of_digits, "clothes": _of_clothes} | dict.fromkeys(SCENES, _of_scene)
-    if request.world not in kinds:
-        raise unknown_name("world", request.world, [*kinds, f"{FOLDER}PATH"])
-    makers = kinds[request.world](request)
-    return (request.out or data_root()) / request.world, makers
+    if name not in kinds:
+        raise unknown_name("world", name, [*kinds, f"{FOLDER}PATH"])
+    return Plan((request.out or data_root()) / name, *kinds[name](request))
 
 
-def checkpoint_of(path: Path) -> Path:
-    """Where an unfinished run keeps its state, beside the file it will write."""
-    return path.with_name(f".{path.stem}.checkpoint")
-
-
-def _of_digits(request: Options) -> dict[str, Maker]:
+def _of_digits(request: Options) -> tuple[Source, int, dict[str, Part], int, int]:
     if request.scale != "laptop":
         raise TiramisuError(f"digits come in one scale, laptop; there is no {request.scale}")
-    recipes: dict[str, Callable[..., object]] = {
-        "circuit": train_digits_circuit,
-        "denoiser": train_digits_denoiser,
-        "judge": train_digits_judge,
+    parts = {
+        "images": Part(lambda job, _: digits.build_images(job.path)),
+        "circuit": Part(pixel_circuit.train_digits_circuit, pixel_circuit.RECIPE),
+        "denoiser": _denoiser(denoiser.DIGITS, request),
+        "judge": Part(train_judge, judge.DIGITS, judge_memory),
+    }
+    return DigitsWorld("digits"), digits.WIDTH, parts, digits.SPLITS["train"], 1
+
+
+def _of_clothes(request: Options) -> tuple[Source, int, dict[str, Part], int, int]:
+    """Of clothes: all pictures of the folder `source`, or those that ship."""
+    toy = request.scale == "toy"
+    made = _of_pictures(request, {"rank": 4, "whole": 256}, None if request.scale != "laptop" else 3_000)
+    parts = {
+        "images": Part(lambda job, _: clothes.build_images(job.path, request.source or clothes.DEBIAN)),
+        "judge": Part(train_judge, replace(judge.CLOTHES, epochs=1) if toy else judge.CLOTHES, judge_memory),
+        **{name: made[name] for name in ("circuit", "circuit_independent", "tokenizer", "codes_hclt", "denoiser")},
+    }
+    return clothes.Clothes(request.source), clothes.SIZE, parts, 5_500 if request.source is None else 59_500, 1
+
+
+def _of_scene(request: Options) -> tuple[Source, int, dict[str, Part], int, int]:
+    """Of a procedural world. Only the denoisers grow beyond the scale laptop."""
+    toy: JudgeSettings = replace(judge.SCENE, images=256, epochs=1, num_test=64)
+    settings = toy if request.scale == "toy" else judge.SCENE
+    parts = {"judge": Part(train_judge, settings, judge_memory)} | _of_pictures(request)
+    return SCENES[request.world], UNITS, parts, max(scene.SPLITS["train"], request.images or 0), 3
+
+
+def _of_pictures(request: Options, leaves: dict[str, int] | None = None, steps: int | None = None) -> dict[str, Part]:
+    """Of any world of pictures in patches; the circuit's recipe writes the codebook too.
+
+    Args:
+        request: the options.
+        leaves: rank and whole of `PatchSettings`.
+        steps: of the denoiser where the request has none; None: those of the scale.
+    """
+    toy = request.scale == "toy"
+    small = {"images": 256, "num_codes": 8, "num_latents": 4, "rounds": 1, "epochs": 1} if toy else {}
+    patches = _changed(PatchSettings(**(leaves or {}), **small), request, "images", "num_latents", "patch", "minutes")
+    sizes = {"images": 256, "num_codes": 16, "width": 16, "steps": 20, "unquantised_steps": 5} if toy else {}
+    tokens = _changed(TokenizerSettings(**sizes), request, "images", "steps", "minutes")
+    tokens = replace(tokens, unquantised_steps=min(tokens.unquantised_steps, tokens.steps // 4))
+    codes = CodeSettings("hclt", tokens.num_codes, tokens.images, *((4, 1) if toy else ()))
+    codes = _changed(codes, request, "num_latents")
+    recipe = denoiser.SCALES[request.scale]
+    if steps is not None:
+        recipe = replace(recipe, settings=replace(recipe.settings, steps=steps))
+    full = _denoiser(recipe, request)
+    return {
+        "circuit": Part(train_patch_circuit, patches, patch_memory),
+        "circuit_independent": Part(train_independent_circuit, replace(patches, num_latents=1), patch_memory),
+        "tokenizer": Part(train_world_tokenizer, tokens, tokenizer_memory),
+        "codes_hclt": Part(train_code_circuit, codes, code_memory),
+        "codes_quad_tree": Part(train_code_circuit, replace(codes, structure="quad_tree"), code_memory),
+        "denoiser": full,
+        "denoiser_weak": full._replace(settings=denoiser.weak(full.settings)),
     }
 
-    def maker(recipe: Callable[..., object]) -> Maker:
-        return lambda path: recipe(path, seed=request.seed, checkpoint=checkpoint_of(path))
 
-    return {"images": digits.build_images} | {part: maker(recipe) for part, recipe in recipes.items()}
-
-
-def _of_clothes(request: Options) -> dict[str, Maker]:
-    """Of clothes: all pictures of the folder `source`, or those that ship."""
-    pictures, toy = clothes.Clothes(request.source), request.scale == "toy"
-
-    def images(path: Path) -> None:
-        clothes.build_images(path, request.source or clothes.DEBIAN)
-
-    def judge(path: Path) -> None:
-        sizes: dict[str, Any] = {"epochs": 1} if toy else {}
-        train_clothes_judge(pictures, path, request.seed, checkpoint=checkpoint_of(path), **sizes)
-
-    source = Sized(pictures, clothes.SIZE)
-    found = _of_pictures(source, request) | _of_codes(source, request)
-    return {"images": images, "judge": judge} | {part: found[part] for part in CLOTHES}
+def _denoiser(recipe: Recipe, request: Options) -> Part:
+    settings = _changed(recipe.settings, request, "steps", "minutes")
+    return Part(train_world_denoiser, replace(_changed(recipe, request, "images"), settings=settings), denoiser_memory)
 
 
-CLOTHES_STEPS = 3_000  # of the denoiser
-CLOTHES = ("circuit", "circuit_independent", "tokenizer", "codes_hclt", "denoiser")
+def _changed(settings: Any, request: Options, *names: str) -> Any:
+    """Settings with those of the named options that were given."""
+    given = {name: getattr(request, name) for name in names}
+    return replace(settings, **{name: value for name, value in given.items() if value is not None})
 
 
-def _of_scene(request: Options) -> dict[str, Maker]:
-    """Of a procedural world. Files made earlier lie in the same folder.
-
-    Only the denoisers grow beyond the scale laptop: the other parts have two sizes, toy and what ships.
-    """
-    scene, seed, toy = SCENES[request.world], request.seed, request.scale == "toy"
-
-    def judge(path: Path) -> None:
-        sizes: dict[str, Any] = {"num_images": 256, "epochs": 1, "num_test": 64} if toy else {}
-        train_scene_judge(scene, path, seed, checkpoint=checkpoint_of(path), **sizes)
-
-    source = Sized(scene, UNITS)
-    pictures = _of_pictures(source, request)
-    denoisers = {part: pictures.pop(part) for part in ("denoiser", "denoiser_weak")}
-    return {"judge": judge, **pictures, **_of_codes(source, request), **denoisers}
-
-
-class Sized(NamedTuple):
-    """Where pictures come from, their side in pixels, and how many there are to train on."""
-
-    pictures: Source
-    size: int
-    most: int = 2**30
-
-
-def _of_codes(source: Sized, request: Options) -> dict[str, Maker]:
-    """A tokenizer, and the circuits over its codes."""
-    toy = request.scale == "toy"
-    shared: dict[str, Any] = {"seed": request.seed, "device": request.device}
-    count = request.images or (256 if toy else 16_384)
-    settings = TokenizerSettings(**({"num_codes": 16, "width": 16, "steps": 20, "unquantised_steps": 5} if toy else {}))
-    settings = _changed(settings, steps=request.steps, minutes=request.minutes)
-    settings = replace(settings, unquantised_steps=min(settings.unquantised_steps, settings.steps // 4))
-    latents = request.num_latents or (4 if toy else 32)
-
-    def tokenizer(path: Path) -> None:
-        reserve("tokenizer", tokenizer_memory(settings, source.size), request.device)
-        kept: dict[str, Any] = {"num_images": count, "checkpoint": checkpoint_of(path)}
-        train_scene_tokenizer(source.pictures, path, settings=settings, **(shared | kept))
-
-    def codes(path: Path) -> None:
-        needed = code_memory(settings.num_codes, latents, min(count, source.most), source.size)
-        reserve(path.stem, needed, request.device)
-        inputs = _made(path, "tokenizer", request), path.stem.removeprefix("codes_")
-        sizes: dict[str, Any] = {"num_images": count, "num_latents": latents, "epochs": 1 if toy else 12}
-        train_code_circuit(source.pictures, path, *inputs, checkpoint=checkpoint_of(path), **(shared | sizes))
-
-    return {"tokenizer": tokenizer, "codes_hclt": codes, "codes_quad_tree": codes}
-
-
-def _of_pictures(source: Sized, request: Options) -> dict[str, Maker]:
-    """Of any world of pictures in patches; the circuit's maker writes the codebook too."""
-    toy = {"images": 256, "num_codes": 8, "num_latents": 4, "rounds": 1, "epochs": 1}
-    pictures, is_clothes = source.pictures, source.pictures.name == "clothes"
-    leaves = {"rank": 4, "whole": 256} if is_clothes else {}
-    settings = PatchSettings(**leaves, **(toy if request.scale == "toy" else {}))
-    changes = {name: getattr(request, name) for name in ("images", "num_latents", "patch", "minutes")}
-    settings = _changed(settings, **changes)
-    shared: dict[str, Any] = {"seed": request.seed, "device": request.device}
-
-    def circuit(path: Path) -> None:
-        reserve("circuit", patch_memory(settings, source.most, source.size), request.device)
-        files, kept = (path, _beside(path, "codebook")), checkpoint_of(path)
-        train_patch_circuit(pictures, *files, settings=settings, checkpoint=kept, **shared)
-
-    def circuit_independent(path: Path) -> None:
-        reserve("independent circuit", patch_memory(replace(settings, num_latents=1), 1, source.size), request.device)
-        files, kept = (path, _made(path, "codebook", request)), checkpoint_of(path)
-        train_independent_circuit(pictures, *files, num_images=settings.images, checkpoint=kept, **shared)
-
-    def denoiser(path: Path) -> None:
-        sizes: dict[str, Any] = {"minutes": request.minutes, "num_images": request.images}
-        sizes["steps"] = request.steps or (CLOTHES_STEPS if is_clothes and request.scale == "laptop" else None)
-        reserve("denoiser", denoiser_memory(scaled(request.scale, **sizes), source.size), request.device)
-        kept = checkpoint_of(path)
-        kind: dict[str, Any] = {"weak": path.stem == "denoiser_weak", "scale": request.scale} | shared | sizes
-        train_scene_denoiser(pictures.name, pictures.images, path, checkpoint=kept, **kind)
-
-    circuits: dict[str, Maker] = {"circuit": circuit, "circuit_independent": circuit_independent}
-    return circuits | {"denoiser": denoiser, "denoiser_weak": denoiser}
-
-
-def _changed(settings: Any, **changes: Any) -> Any:
-    """Settings with those changes that are not None."""
-    return replace(settings, **{name: value for name, value in changes.items() if value is not None})
-
-
-def _beside(path: Path, part: str) -> Path:
-    """The file of another part of the same world."""
-    return path.with_name(f"{part}.safetensors")
-
-
-def _made(path: Path, part: str, request: Options) -> Path:
-    """The file of another part of the same world, which was made before."""
-    if not (found := _beside(path, part)).is_file():
-        options = [f"--{name} {value}" for name in ("size", "models", "out") if (value := getattr(request, name))]
-        command = " ".join(["tiramisu-edu train", shlex.quote(request.world), *options, "--part", part])
-        raise FileError(f"{found} is not made yet; make it with: {command}")
-    return found
+def _command(request: Options) -> str:
+    """The command that makes another part with the same options; the part's name is to follow."""
+    given = {f.name.replace("_", "-"): (getattr(request, f.name), f.default) for f in fields(request)}
+    changed = {name: value for name, (value, default) in given.items() if value != default}
+    options = [
+        word for name, value in changed.items() if name not in ("world", "part") for word in (f"--{name}", str(value))
+    ]
+    return shlex.join(["tiramisu-edu", "train", request.world, *options, "--part"])

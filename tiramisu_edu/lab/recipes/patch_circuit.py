@@ -8,7 +8,7 @@ refines circuit and Gaussians together.
 from __future__ import annotations
 
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,10 +28,10 @@ from ...steering.codebooks import PooledCodebook, load_codebook
 from ...steering.low_rank import LowRankCodebook
 from ...steering.patches import PatchCodebook
 from ..memory import PROGRAM
-from ..worlds.stored import Pictures, pictures_digest
+from ..worlds.stored import Pictures
 from .gate import gate, one_gaussian_per_patch
 from .picture_teacher import teach
-from .training import Source
+from .training import Job, Source
 
 BATCH = 256  # pictures at once
 
@@ -82,59 +82,41 @@ class PatchRows:
         return self.codebook.log_likelihoods(image, torch.ones_like(image[:, :1], dtype=torch.bool))
 
 
-def train_patch_circuit(
-    source: Source,
-    circuit_path: str | Path,
-    codebook_path: str | Path,
-    *,
-    seed: int = 0,
-    settings: PatchSettings | None = None,
-    device: str = "cpu",
-    checkpoint: str | Path | None = None,
-) -> Circuit:
-    """Learn codebook and tree from the training split, and write both.
-
-    Args:
-        source: the world's pictures.
-        circuit_path, codebook_path: the files to write, atomically.
-        seed: of k-means and of the mini-batches.
-        settings: see `PatchSettings`; its defaults if None.
-        device: where to learn.
-        checkpoint: file to go on from where it exists.
+def train_patch_circuit(job: Job, settings: PatchSettings) -> Circuit:
+    """Learn codebook and tree from the training split, and write both, side by side.
 
     Returns:
         The circuit; `facts` holds held-out nats per image beside those of independent patches (K = 1 on the same
         codebook) and of one Gaussian per patch, and what `gate` found.
     """
-    s = settings or PatchSettings()
-    generator = torch.Generator().manual_seed(seed)
+    s, source, generator = settings, job.source, job.generator()
     train, validation = source.images("train", s.images)[0], source.images("validation", 1024)[0]
     test = source.images("test")[0]
 
-    request = {"world": source.name, "seed": seed, "settings": asdict(s), "images": pictures_digest(train)}
-    kept = Checkpoint(checkpoint, request)
-    codebook = fit_codebook(train, s, generator, device, Checkpoint(kept.stage("codes"), kept.request))
-    codes = torch.cat([codebook.categories(part.to(device)).cpu() for part in train.split(BATCH)])
+    kept = job.kept(s, train)
+    codebook = fit_codebook(train, s, generator, job.device, Checkpoint(kept.stage("codes"), kept.request))
+    codes = torch.cat([codebook.categories(part.to(job.device)).cpu() for part in train.split(BATCH)])
     graph = structures.hclt(codes, num_categories=s.num_codes, num_latents=s.num_latents)
-    circuit = Circuit(graph, generator=generator).to(device)
+    circuit = Circuit(graph, generator=generator).to(job.device)
     teach(circuit, codes, train, generator, kept.stage("latents"))
 
     codebook = refine(circuit, codebook, train, validation, s, generator, kept)
     codebook = with_factors(circuit, codebook, train, source, s)
     independent = independent_patches(codebook, train, kept.stage("independent"))
     sizes = f"K = {s.num_latents}, V = {s.num_codes} Gaussians of rank {s.rank}"
+    data = f"{source.name}, {len(train)} training images of {train.shape[2]} x {train.shape[3]}"
+    codebook.save(job.beside("codebook"), half=s.rank > 0, data=data, seed=job.seed)
     circuit.facts = {
-        "data": f"{source.name}, {len(train)} training images of {train.shape[2]} x {train.shape[3]}",
+        "data": data,
         "structure": f"HCLT over {s.patch} x {s.patch} patches, {sizes}",
-        "seed": seed,
+        "seed": job.seed,
         "test_nats": round(mean_log_likelihood(circuit, PatchRows(codebook, test)), 2),
         "test_nats_independent_patches": round(mean_log_likelihood(independent, PatchRows(codebook, test)), 2),
         "test_nats_one_gaussian_per_patch": round(one_gaussian_per_patch(train, test, s.patch), 2),
         "gate": gate(circuit, codebook, train, validation[:256]),
+        "made_from": {"codebook": digest_of(job.beside("codebook"))},
     }
-    codebook.save(codebook_path, half=s.rank > 0, data=circuit.facts["data"], seed=seed)
-    circuit.facts["made_from"] = {"codebook": digest_of(Path(codebook_path))}
-    circuit.save(circuit_path, half=True, **circuit.facts)
+    circuit.save(job.path, half=True, **circuit.facts)
     return circuit
 
 
@@ -231,24 +213,16 @@ def em_round(
     )
 
 
-def train_independent_circuit(
-    source: Source,
-    path: str | Path,
-    codebook_path: str | Path,
-    *,
-    seed: int = 0,
-    num_images: int = PatchSettings.images,
-    device: str = "cpu",
-    checkpoint: str | Path | None = None,
-) -> Circuit:
+def train_independent_circuit(job: Job, settings: PatchSettings) -> Circuit:
     """The control with K = 1 on the codebook of the patch circuit: each patch by itself, and no dependence."""
-    codebook = load_codebook(codebook_path).to(torch.device(device))
-    train, test = source.images("train", num_images)[0], source.images("test")[0]
-    circuit = independent_patches(codebook, train, checkpoint)
+    made_of = job.made("codebook")
+    codebook = load_codebook(made_of).to(torch.device(job.device))
+    train, test = job.source.images("train", settings.images)[0], job.source.images("test")[0]
+    circuit = independent_patches(codebook, train, job.checkpoint)
     nats = round(mean_log_likelihood(circuit, PatchRows(codebook, test)), 2)
-    circuit.facts = {"data": source.name, "structure": "independent patches", "seed": seed, "test_nats": nats}
-    circuit.facts["made_from"] = {"codebook": digest_of(Path(codebook_path))}
-    circuit.save(path, half=True, **circuit.facts)
+    circuit.facts = {"data": job.source.name, "structure": "independent patches", "seed": job.seed, "test_nats": nats}
+    circuit.facts["made_from"] = {"codebook": digest_of(made_of)}
+    circuit.save(job.path, half=True, **circuit.facts)
     return circuit
 
 
@@ -272,13 +246,15 @@ def refit(circuit: Circuit, codebook: PatchCodebook, images: Pictures) -> PatchC
 
 
 def patch_memory(settings: PatchSettings, count: int, size: int) -> float:
-    """About how many bytes `train_patch_circuit` takes for `count` pictures of size x size."""
-    s = settings
-    D, P, N = (size // s.patch) ** 2, 3 * s.patch**2, min(count, s.images)
-    of_pictures = (
-        4 * N * (300 * 3 + 2 * P + 2 * s.num_codes) + 2 * 8 * N * D
-    )  # of one position; codes and states of all
-    of_parameters = 6 * 4 * D * s.num_latents * (s.num_latents + s.num_codes) + 8 * 8 * D * s.num_codes * P
-    of_batches = 3 * 4 * min(NUMBERS, READ * D * s.num_codes)
-    of_batches += 4 * 4 * D * max(BATCH, s.batch_size) * (s.num_codes + s.num_latents)
-    return PROGRAM + of_pictures + of_parameters + of_batches
+    """About how many bytes `train_patch_circuit` takes for `count` pictures of size x size, as measured.
+
+    Most of it is the soft evidence of as many pictures as are read at once.
+    """
+    s, D, P = settings, (size // settings.patch) ** 2, 3 * settings.patch**2
+    N, V, K = min(count, s.images), s.num_codes, s.num_latents
+    of_pictures = N * (4 * (300 * 3 + 2 * P + 2 * V) + 2 * 8 * D)  # of one position; codes and states of all
+    of_parameters = 4 * D * (16 * K * (K + V) + 16 * V * P)
+    rows = min(N, READ, NUMBERS // (D * V) + 1)
+    of_batches = 4 * D * (rows * (9 * V + 13 * P) + 4 * max(BATCH, s.batch_size) * (V + K))
+    of_factors = 8 * 3 * s.rank * (D * V * P + 3 * 256 * D * V) + 8 * 3 * s.whole * 3 * size**2
+    return PROGRAM + of_pictures + of_parameters + of_batches + of_factors

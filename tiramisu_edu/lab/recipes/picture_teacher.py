@@ -23,11 +23,7 @@ COARSE_WEIGHT = 0.5  # of the whole picture against the window
 
 
 def teach(
-    circuit: Circuit,
-    codes: Tensor,
-    images: Pictures,
-    generator: torch.Generator,
-    checkpoint: str | Path | None = None,
+    circuit: Circuit, codes: Tensor, images: Pictures, generator: torch.Generator, checkpoint: str | Path | None = None
 ) -> None:
     """Start every latent as a cluster of surroundings, and all parameters as counts of these, in place.
 
@@ -47,7 +43,7 @@ def teach(
 
 
 class Surroundings(Mapping[int, Tensor]):
-    """Region -> its features (N, 48), made when they are asked for: those of all regions may not fit into memory."""
+    """Region -> its features (N, 48), made at each access: those of all regions may not fit into memory."""
 
     def __init__(self, circuit: Circuit, images: Pictures) -> None:
         self.images, self.device, self.grid = images, circuit.device, round(circuit.num_variables**0.5)

@@ -1,4 +1,4 @@
-"""What is asked of the recipes: the options of `tiramisu-edu train`."""
+"""The options of `tiramisu-edu train`, which the recipes read."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ class Options(WorldOptions):
         "laptop", "toy: seconds, to see it work; laptop: as shipped; gpu: hours on one GPU; paper: days", choices=SCALES
     )
     seed: int = option(0, "of initial weights and batches")
-    steps: int | None = option(None, "of denoiser and tokenizer; None: as the scale says", at_most=10**8)
+    steps: int | None = option(None, "of denoiser and tokenizer; None: those of the scale", at_most=10**8)
     minutes: float | None = option(None, "that each part takes at most; None: no limit")
-    images: int | None = option(None, "of the training split; None: as the scale says", at_most=10**8)
-    num_latents: int | None = option(None, "states of a latent of the circuits; None: as the scale says", metavar="K")
+    images: int | None = option(None, "of the training split; None: those of the scale", at_most=10**8)
+    num_latents: int | None = option(None, "states of a latent of the circuits; None: those of the scale", metavar="K")
     patch: int | None = option(None, "side of the circuit's patches in pixels; None: 4")
     source: Path | None = option(None, "of clothes: a folder with all of Fashion-MNIST; None: the 7000 pictures here")
     out: Path | None = option(None, "folder for WORLD/...; None: the data folder; not of a folder", writes="folder")

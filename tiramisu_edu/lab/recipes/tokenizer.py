@@ -8,10 +8,8 @@ as a moving average; and a code that nothing is rounded to is moved to where fea
 from __future__ import annotations
 
 import math
-import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -24,7 +22,9 @@ from ...ranks import gathered, share
 from ...tokenizer import PATCH, Tokenizer
 from ..memory import PROGRAM
 from ..worlds.stored import Pictures, pictures_digest
-from .training import Clock, Source, Training, own_rows
+from .training import Clock, Job, Source, Training, adamw, own_rows, seeded
+
+HELD_OUT = 2048  # pictures on which a trained tokenizer is measured
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,7 @@ class TokenizerSettings:
 
     Attributes:
         num_codes, code_size, width: of the `Tokenizer`.
+        images: the first so many of the training split.
         steps: optimiser steps.
         unquantised_steps: of these, the first ones train a plain autoencoder; k-means then makes the codebook.
         batch_size: images per step, drawn with replacement.
@@ -48,6 +49,7 @@ class TokenizerSettings:
     num_codes: int = 256
     code_size: int = 8
     width: int = 96
+    images: int = 16_384
     steps: int = 6000
     unquantised_steps: int = 300
     batch_size: int = 32
@@ -61,11 +63,7 @@ class TokenizerSettings:
 
 
 def train_tokenizer(
-    images: Pictures,
-    settings: TokenizerSettings,
-    *,
-    device: str = "cpu",
-    checkpoint: str | Path | None = None,
+    images: Pictures, settings: TokenizerSettings, *, device: str = "cpu", checkpoint: str | Path | None = None
 ) -> Tokenizer:
     """Train a tokenizer on images.
 
@@ -84,16 +82,12 @@ def train_tokenizer(
         appendix A.1; dead codes revived as in Dhariwal et al., Jukebox, 2020.
     """
     s, generator = settings, torch.Generator().manual_seed(settings.seed)
-    with torch.random.fork_rng(devices=[]):  # nn layers draw from the global generator; leave it as it was
-        torch.manual_seed(s.seed)
+    with seeded(s.seed):
         sizes = {"num_codes": s.num_codes, "code_size": s.code_size, "width": s.width}
         tokenizer = Tokenizer(**sizes, channels=images.shape[1]).to(device)
     codebook = Codebook(tokenizer, s, generator)
-    optimiser = torch.optim.AdamW(tokenizer.parameters(), lr=1.0)
     clock, own = Clock(s.steps, s.minutes), own_rows(s.batch_size)
-    rate = torch.optim.lr_scheduler.LambdaLR(
-        optimiser, lambda step: s.learning_rate * (1 + math.cos(math.pi * clock.at(step) / s.steps)) / 2
-    )
+    rate = adamw(tokenizer, lambda step: s.learning_rate * (1 + math.cos(math.pi * clock.at(step) / s.steps)) / 2)
 
     def loss(step: int) -> Tensor:
         if step == s.unquantised_steps:
@@ -106,9 +100,9 @@ def train_tokenizer(
         return (reconstruction + s.commitment * mse_loss(features, rounded.detach())) * (len(own) / s.batch_size)
 
     request = {"settings": asdict(s), "images": pictures_digest(images)}
-    training = Training(tokenizer, optimiser, rate, generator, clock, {"codebook": codebook})
+    training = Training(tokenizer, rate, generator, clock, {"codebook": codebook})
     training.run("tokenizer", loss, Checkpoint(checkpoint, request))
-    _measure_spread(tokenizer, images[:2048].to(device))
+    _measure_spread(tokenizer, images[:HELD_OUT].to(device))
     return tokenizer.eval().requires_grad_(False).cpu()
 
 
@@ -162,18 +156,18 @@ class Codebook:
         if len(dead) == 0:
             return
         chosen = features[torch.randint(len(features), (len(dead),), generator=self.generator)]
-        fresh = len(features) / len(self.count)  # the count of an average code: time to prove itself
+        fresh = len(features) / len(self.count)  # the count of an average code, so that it is not moved again at once
         self.tokenizer.codebook[dead] = chosen
         self.count[dead] = fresh
         self.total[dead] = chosen * fresh
 
 
 @torch.no_grad()
-def _some_features(tokenizer: Tokenizer, images: Pictures, generator: torch.Generator, count: int = 8192) -> Tensor:
-    """`count` features (or all there are) of patches chosen at random, (P, D)."""
+def _some_features(tokenizer: Tokenizer, images: Pictures, generator: torch.Generator) -> Tensor:
+    """8192 features (or all there are) of patches chosen at random, (P, D)."""
     chosen = images[torch.randperm(len(images), generator=generator)[:1024]]
     features = tokenizer.embed(chosen.to(tokenizer.codebook.device)).flatten(0, 1)
-    return features[torch.randperm(len(features), generator=generator)[:count]]
+    return features[torch.randperm(len(features), generator=generator)[:8192]]
 
 
 @torch.no_grad()
@@ -183,47 +177,32 @@ def _measure_spread(tokenizer: Tokenizer, images: Tensor) -> None:
     tokenizer.spread.copy_((features - tokenizer.codebook[tokenizer.encode(images)]).square().mean().sqrt())
 
 
-def tokenizer_memory(settings: TokenizerSettings, size: int) -> float:
-    """About how many bytes `train_tokenizer` takes for pictures of size x size: 40 numbers a place and channel."""
-    places = settings.batch_size * (size // PATCH) ** 2
-    return PROGRAM + 4 * places * (40 * settings.width + 3 * settings.num_codes) + 3 * 2048 * 4 * 3 * size**2
+def tokenizer_memory(settings: TokenizerSettings, count: int, size: int) -> float:
+    """About how many bytes `train_tokenizer` takes for `count` pictures of size x size, as measured.
+
+    Steps need activations and gradients; the measures at the end encode `HELD_OUT` pictures at once.
+    """
+    s, places = settings, (size // PATCH) ** 2
+    of_steps = s.batch_size * places * (40 * s.width + 3 * s.num_codes)
+    of_measures = min(HELD_OUT, count) * (places * (4 * s.width + s.num_codes) + 2 * 3 * size**2)
+    return PROGRAM + 4 * (of_steps + of_measures)
 
 
-def train_scene_tokenizer(
-    scene: Source,
-    path: str | Path,
-    seed: int = 0,
-    *,
-    num_images: int = 16_384,
-    settings: TokenizerSettings | None = None,
-    device: str = "cpu",
-    checkpoint: str | Path | None = None,
-) -> dict[str, float]:
+def train_world_tokenizer(job: Job, settings: TokenizerSettings) -> dict[str, float]:
     """Train the tokenizer of a world on its training split, and save it.
 
-    Args:
-        scene: the world's pictures.
-        path: the safetensors file to write.
-        seed: of everything random; replaces the one in `settings`.
-        num_images: the first so many images of the training split.
-        settings: of the training; the defaults if None.
-        device: where to train.
-        checkpoint: file to go on from where it exists.
-
-    Returns: `tokenizer_report` of the tokenizer as saved, and the "seconds" of processor time; its `facts` too.
+    Returns: `tokenizer_report` of the tokenizer as saved; it is part of its `facts` too.
     """
-    started = time.process_time()
-    settings = replace(settings or TokenizerSettings(), seed=seed)
-    images, _ = scene.images("train", num_images)
-    tokenizer = train_tokenizer(images, settings, device=device, checkpoint=checkpoint)
-    seconds = round(time.process_time() - started, 1)
-    report = tokenizer_report(tokenizer.half().float(), scene, min(num_images, 2048)) | {"seconds": seconds}
-    tokenizer.save(path, {"settings": asdict(settings), "images": len(images), **report})
+    settings = replace(settings, seed=job.seed)
+    images = job.source.images("train", settings.images)[0]
+    tokenizer = train_tokenizer(images, settings, device=job.device, checkpoint=job.checkpoint)
+    report = tokenizer_report(tokenizer.half().float(), job.source, min(settings.images, HELD_OUT))
+    tokenizer.save(job.path, {"settings": asdict(settings), "images": len(images), **report})
     return report
 
 
-def tokenizer_report(tokenizer: Tokenizer, scene: Source, num_validation: int = 2048) -> dict[str, Any]:
+def tokenizer_report(tokenizer: Tokenizer, source: Source, num_validation: int) -> dict[str, float]:
     """What a tokenizer is worth on the first `num_validation` validation images: "psnr" of the decoded codes in
     decibels, "usage", the share of the codes that occur."""
-    images = scene.images("validation", num_validation)[0][:]
+    images = source.images("validation", num_validation)[0][:]
     return {"psnr": tokenizer.psnr(images), "usage": tokenizer.usage(images)}

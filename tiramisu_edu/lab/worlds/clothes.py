@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ...checks import positive_integer
 from ...datafiles import data_path, verified
-from ...errors import FileError, TiramisuError
+from ...errors import FileError, unknown_name
 from ...files import load_safetensors, reading, save_safetensors
 
 SIZE, NUM_LEVELS = 28, 256
@@ -59,7 +59,7 @@ class Clothes:
             FileError: where a file is missing or not as published.
         """
         if split not in SPLITS:
-            raise TiramisuError(f"unknown split {split!r}; choose one of {', '.join(SPLITS)}")
+            raise unknown_name("split", split, SPLITS)
         count = None if count is None else positive_integer("count", count)
         if self.folder is None:
             levels, labels = (part[SPLITS[split]] for part in _shipped())

@@ -12,8 +12,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from ...checks import positive_integer
 from ...datafiles import data_path, verified
-from ...errors import FileError, TiramisuError
+from ...errors import FileError, TiramisuError, unknown_name
 from ...files import load_safetensors, reading, save_safetensors
 
 NUM_LEVELS = 17
@@ -31,8 +32,8 @@ CREDIT = {
 _KIND, _VERSION, _SPLIT_SEED = "images", 1, 0
 
 
-def images(split: str) -> tuple[Tensor, Tensor]:
-    """One split as images and labels.
+def images(split: str, count: int | None = None) -> tuple[Tensor, Tensor]:
+    """The first `count` images of a split, all if None, and their labels.
 
     image = k / 8 - 1
 
@@ -44,7 +45,8 @@ def images(split: str) -> tuple[Tensor, Tensor]:
         TiramisuError: for an unknown split.
         FileError: where the file is missing or not as published.
     """
-    levels, labels = _load(split)
+    count = None if count is None else positive_integer("count", count)
+    levels, labels = (part[:count] for part in _load(split))
     return to_images(levels.flatten(1)), labels
 
 
@@ -106,7 +108,7 @@ def _split_codes(labels: Tensor) -> Tensor:
 def _load(split: str) -> tuple[Tensor, Tensor]:
     """Grey levels (N, 8, 8) long and labels (N,) long of one split."""
     if split not in SPLITS:
-        raise TiramisuError(f"unknown split {split!r}; choose one of {', '.join(SPLITS)}")
+        raise unknown_name("split", split, SPLITS)
     path = verified(data_path(FILE))
     tensors, _ = load_safetensors(path, kind=_KIND, version=_VERSION)
     with reading(path):

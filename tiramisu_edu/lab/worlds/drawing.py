@@ -23,13 +23,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import reduce
 from typing import TypeAlias
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-
-from ...errors import ImageError
 
 UNITS = 32  # width and height of a picture in drawing units
 Number: TypeAlias = float | Tensor  # a float, or (N,) with one value per picture
@@ -43,8 +42,6 @@ class Canvas:
     x: Tensor  # (N or 1, 1, w): x of the pixels' centres, in units
     y: Tensor  # (N or 1, h, 1)
     resolution: float  # pixels per unit
-    left: int = 0  # of the window within the picture, in pixels
-    top: int = 0
 
     @classmethod
     def blank(cls, colour: Tensor, size: int = UNITS) -> Canvas:
@@ -53,34 +50,22 @@ class Canvas:
         Args:
             colour: (N, 3) in [0, 1].
             size: width and height of the finished pictures in pixels, a multiple of 32.
-
-        Raises:
-            ImageError: for a size that is not a positive multiple of 32.
         """
-        if size < UNITS or size % UNITS:
-            raise ImageError(f"pictures of size {size} cannot be drawn; choose a positive multiple of {UNITS}")
         resolution = 2 * size / UNITS
         centres = (torch.arange(2 * size, dtype=colour.dtype) + 0.5) / resolution
         pixels = colour[:, :, None, None].expand(-1, -1, 2 * size, 2 * size).clone()
         return cls(pixels, centres[None, None, :], centres[None, :, None], resolution)
 
     def window(self, left: float, top: float, right: float, bottom: float) -> Canvas:
-        """The part of the picture between these bounds, in the *picture's* units even after `moved`.
+        """The part of a whole picture between these bounds, in the *picture's* units even after `moved`.
 
         Shapes on it cost time in proportion to its area; what reaches beyond it is cut off, so leave room for `moved`.
         """
-        first_column, first_row = (max(math.floor(v * self.resolution), 0) for v in (left, top))
-        last_column, last_row = (math.ceil(v * self.resolution) for v in (right, bottom))
-        rows = slice(max(first_row - self.top, 0), last_row - self.top)
-        columns = slice(max(first_column - self.left, 0), last_column - self.left)
-        return replace(
-            self,
-            pixels=self.pixels[:, :, rows, columns],
-            x=self.x[:, :, columns],
-            y=self.y[:, rows],
-            left=self.left + columns.start,
-            top=self.top + rows.start,
+        columns, rows = (
+            slice(max(math.floor(start * self.resolution), 0), math.ceil(stop * self.resolution))
+            for start, stop in ((left, right), (top, bottom))
         )
+        return replace(self, pixels=self.pixels[:, :, rows, columns], x=self.x[:, :, columns], y=self.y[:, rows])
 
     def moved(
         self,
@@ -126,12 +111,15 @@ class Canvas:
         Returns: (N, 3, size, size) float32 in [-1, 1].
         """
         images = F.avg_pool2d(self.pixels, 2)
-        height = torch.linspace(1.0, -1.0, images.shape[-1], dtype=torch.float32)[
-            :, None
-        ]  # 1 at the top, -1 at the bottom
-        images *= _spread(brightness, 3) * (1.0 + light * height)
+        height = torch.linspace(1.0, -1.0, images.shape[-1], dtype=torch.float32)  # 1 at the top, -1 at the bottom
+        images *= _spread(brightness, 3) * (1.0 + light * height[:, None])
         images += noise * torch.randn(images.shape, generator=generator, dtype=torch.float32)
         return images.clamp_(0.0, 1.0).mul_(2.0).sub_(1.0)
+
+
+def jitter(number: int, count: int, generator: torch.Generator) -> Tensor:
+    """(number, count) uniform in [-1, 1], in float32 whatever torch's default is."""
+    return 2 * torch.rand(number, count, generator=generator, dtype=torch.float32) - 1
 
 
 def rgb(colours: Sequence[float] | Sequence[Sequence[float]]) -> Tensor:
@@ -180,16 +168,13 @@ def polygon(canvas: Canvas, points: list[tuple[Number, Number]]) -> Tensor:
     Args:
         points: the corners, clockwise as seen in the picture.
     """
-    distance = None
+    edges = []
     for (x1, y1), (x2, y2) in zip(points, [*points[1:], points[0]], strict=True):
         along_x, along_y = (torch.as_tensor(v, dtype=canvas.x.dtype) for v in (x2 - x1, y2 - y1))
         length = torch.hypot(along_x, along_y)
         normal_x, normal_y = _spread(along_y / length), _spread(-along_x / length)  # pointing outwards
-        edge = (canvas.x - _spread(x1)) * normal_x + (canvas.y - _spread(y1)) * normal_y
-        distance = edge if distance is None else torch.maximum(distance, edge)
-    if distance is None:
-        raise ImageError("a polygon without corners; give at least three")
-    return distance
+        edges.append((canvas.x - _spread(x1)) * normal_x + (canvas.y - _spread(y1)) * normal_y)
+    return reduce(torch.maximum, edges)
 
 
 def outline(distance: Tensor, thickness: float) -> Tensor:

@@ -16,7 +16,7 @@ import torch
 from PIL import ImageColor
 from torch import Tensor
 
-from .drawing import Canvas, box, capsule, circle, ellipse, outline, rgb, stripes
+from .drawing import Canvas, box, capsule, circle, ellipse, jitter, outline, rgb, stripes
 from .faces_factors import BOXES, CLOTH_COLOURS, EYE_COLOURS, HAIR_COLOURS, MODEL, SKIN_COLOURS, canonical
 from .scene import Parts, Scene
 
@@ -40,9 +40,7 @@ def draw(states: Tensor, size: int, generator: torch.Generator) -> Tensor:
 
     Returns: (N, 3, size, size) float32 in [-1, 1].
     """
-    shift_x, shift_y, scale, width, brightness = (
-        2 * torch.rand(5, len(states), generator=generator, dtype=torch.float32) - 1
-    )
+    shift_x, shift_y, scale, width, brightness = jitter(5, len(states), generator)
     noise = torch.randn(len(MODEL), len(states), 3, generator=generator, dtype=torch.float32)
     face = _Face(MODEL, states, COLOUR_NOISE * noise)
     canvas = Canvas.blank(face.tinted("background", CLOTH_COLOURS).lerp(_WHITE, _PASTEL), size)

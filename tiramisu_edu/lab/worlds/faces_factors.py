@@ -77,7 +77,7 @@ MODEL = FactorModel(
     )
 )
 
-# Jitter included, but for a pixel of bridge. Half of any one box tells its factor; together they hold what shows it.
+# Jitter included, but for a pixel of bridge. Half of any one box suffices to read its factor; all of them hold it.
 _HAT_BOXES = (Box(6, 2, 16, 11.5), Box(16, 2, 29, 11.5))
 _BROW_BOXES = (Box(8, 9, 15.5, 14.5), Box(16.5, 9, 24, 14.5))
 BOXES = {
@@ -105,7 +105,7 @@ BOXES = {
 def canonical(states: Tensor) -> Tensor:
     """States whose words are what a picture of them shows.
 
-    Independent factors may ask for a red hat that is not there, or for a cap of no colour. Where either of "hat" and
+    Independent factors may combine a red hat colour with no hat, or a cap with no colour. Where either of "hat" and
     "hat_colour" is "none", both become "none"; "hair" and "hair_colour" likewise. Coherent states stay as they are.
 
     Args:

@@ -99,7 +99,6 @@ class FactorModel:
         for place, each in enumerate(self.factors):
             self._check(place, each)
         self._parents = [[self._place[name] for name in each.parents] for each in self.factors]
-        self._order = _elimination_order([[*p, f] for f, p in enumerate(self._parents)], self.cardinalities)
 
     def __len__(self) -> int:
         return len(self.factors)
@@ -195,11 +194,11 @@ class FactorModel:
         return [p / p.sum(1, keepdim=True) for p in joint]
 
     def _eliminate(self, weights: list[Tensor]) -> Tensor:
-        """Z(w), (N,): sums out one factor after the other, multiplying only the tables that speak of it."""
+        """Z(w), (N,): sums out one factor after the other, children first, and multiplies only the tables with it."""
         batch = len(self)  # the letter of axis N in the contractions
         pending = [(each.table, [*self._parents[f], f]) for f, each in enumerate(self.factors)]
         pending += [(w, [batch, f]) for f, w in enumerate(weights)]
-        for f in self._order:
+        for f in reversed(range(len(self))):  # where parents are few, no table grows beyond a few factors
             bucket = [term for term in pending if f in term[1]]
             pending = [term for term in pending if f not in term[1]]
             rest = sorted({axis for _, axes in bucket for axis in axes} - {f})
@@ -211,9 +210,8 @@ class FactorModel:
 
     def _rows(self, states: Tensor, f: int) -> Tensor:
         """p(s_f = v | s_parents(f)), (N, C_f)."""
-        table = self.factors[f].table
-        parents = self._parents[f]
-        return table[tuple(states[:, p] for p in parents)] if parents else table.expand(len(states), -1)
+        table, given = self.factors[f].table, tuple(states[:, p] for p in self._parents[f])
+        return table[given] if given else table.expand(len(states), -1)
 
     def _own_probabilities(self, states: Tensor) -> Tensor:
         """p(s_f | s_parents(f)), (N, F)."""
@@ -233,24 +231,6 @@ class FactorModel:
                 f"its values are 0 ... {self.cardinalities[f] - 1}"
             )
         return states
-
-
-def _elimination_order(families: list[list[int]], cardinalities: Sequence[int]) -> list[int]:
-    """The greedy order: always the factor whose elimination leaves the smallest table."""
-    scopes = [set(family) for family in families]
-    order: list[int] = []
-
-    def neighbours(f: int) -> set[int]:
-        return set().union(*(scope for scope in scopes if f in scope)) - {f}
-
-    def size(f: int) -> int:
-        return int(torch.tensor([cardinalities[g] for g in neighbours(f)]).prod())
-
-    for _ in cardinalities:
-        f = min((g for g in range(len(cardinalities)) if g not in order), key=size)
-        scopes = [scope for scope in scopes if f not in scope] + [neighbours(f)]
-        order.append(f)
-    return order
 
 
 def violations(model: FactorModel, read: Tensor) -> Tensor:

@@ -11,12 +11,12 @@ paper are laid out:
                     mkdir imagenet-100 && ls val | head -100 | xargs -I{} ln -s "$PWD/val/{}" imagenet-100/
 
 Splits are drawn by a hash of each file's path below the folder: 90 % train, 5 % validation, 5 % test. They do not
-depend on the machine, on other files or on the order of a listing. Pieces of one photograph go to one split together,
-where names tell: what stands before a word for a piece, or before two underscores, is the photograph.
+depend on the machine, on other files or on the order of a listing. Pieces of one photograph go to one split together.
+They are found by their names: what precedes a word for a piece, or two underscores, is the photograph.
 
     harbour_crop3.png   harbour-tile-2-0.png   harbour__7.png   walk_frame0012.jpg   harbour_crops/3.png
 
-Folders that are called train and test (and validation or val) are taken as the splits that they say.
+Folders that are called train and test (and validation or val) are taken as these splits.
 """
 
 import hashlib
@@ -37,7 +37,7 @@ from torch import Tensor
 from ...checks import positive_integer
 from ...circuits.circuit import Circuit
 from ...diffusion.denoiser import Denoiser
-from ...errors import FileError, ImageError, TiramisuError
+from ...errors import FileError, ImageError, unknown_name
 from ...names import FOLDER
 from ...pictures import load_image
 from ...steering.codebooks import load_codebook
@@ -51,6 +51,10 @@ SPLITS = {"train": 0.9, "validation": 0.95, "test": 1.0}  # where each one's sha
 NAMED = {"train": "train", "val": "validation", "valid": "validation", "validation": "validation", "test": "test"}
 PIECE = re.compile(r"(?i)(__|[ _.-](crop|tile|patch|piece|frame|view|copy)s?(?![a-z])).*")
 AT_ONCE = 256  # files handed to the threads together
+PARTS = (  # of a world of pictures
+    *("denoiser", "denoiser_weak", "codebook", "circuit", "circuit_independent"),
+    *("tokenizer", "codes_hclt", "codes_quad_tree"),
+)
 
 
 class PictureFolder:
@@ -100,7 +104,7 @@ class PictureFolder:
             ImageError: where no picture of it can be read.
         """
         if split not in SPLITS:
-            raise TiramisuError(f"unknown split {split!r}; choose one of {', '.join(SPLITS)}")
+            raise unknown_name("split", split, SPLITS)
         count = None if count is None else positive_integer("count", count)
         files, known = self.files[split], len(self.skipped)
         wanted = len(files) if count is None else min(count, len(files))
@@ -149,10 +153,7 @@ class FolderWorld(World):
         models: the folder of the models; PATH-models-SIZE if None.
     """
 
-    parts = (
-        *("denoiser", "denoiser_weak", "codebook", "circuit", "circuit_independent"),
-        *("tokenizer", "codes_hclt", "codes_quad_tree"),
-    )
+    parts = PARTS
     listed = False
 
     def __init__(

@@ -1,8 +1,8 @@
 """The judge: a small classifier of what a completed picture shows, one head per factor.
 
 It is trained with the noise and blur that completions show, and takes no part in making the pictures it judges.
-For a scene its training images have factors that are all independent, so it reads each part by itself and cannot
-fill in what it does not see from what usually goes together.
+For a scene its training images have factors that are all independent, so that no factor can be predicted from the
+others.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from ...errors import ImageError
 from ...files import load_safetensors, reading, save_safetensors, with_weights
 
 KIND, VERSION = "judge", 1
-_CHUNK = 1024  # images per call when reading many
+READ = 1024  # images per call when reading many
 
 
 class Judge(nn.Module):
@@ -73,7 +73,7 @@ class Judge(nn.Module):
         return [F.log_softmax(part, dim=1) for part in logits.split(self.cardinalities, dim=1)]
 
     def features(self, images: Tensor) -> Tensor:
-        """What the judge sees before it decides: (B, C, H, W) -> (B, D), for distances between pictures."""
+        """The features before the last layer: (B, C, H, W) -> (B, D), for distances between pictures."""
         return F.silu(self.project(self.layers(images)[-1].flatten(1)))
 
     def layers(self, images: Tensor) -> list[Tensor]:
@@ -90,7 +90,7 @@ class Judge(nn.Module):
     @torch.no_grad()
     def read(self, images: Tensor) -> Tensor:
         """The likeliest value of every factor: (N, C, H, W) -> (N, F) long, in chunks, without gradients."""
-        parts = [torch.stack([head.argmax(1) for head in self(chunk)], dim=1) for chunk in images.split(_CHUNK)]
+        parts = [torch.stack([head.argmax(1) for head in self(chunk)], dim=1) for chunk in images.split(READ)]
         return torch.cat(parts)
 
     def save(self, path: str | Path, **facts: object) -> None:
@@ -119,6 +119,6 @@ def accuracy(judge: Judge, images: Tensor, states: Tensor) -> Tensor:
 
 
 def _stage(before: int, after: int, *, halve: bool) -> nn.Sequential:
-    """Convolution, group norm, SiLU, and where asked a pooling to half the side."""
+    """Convolution, group norm, SiLU, and with `halve` a pooling to half the side."""
     layers = [nn.Conv2d(before, after, 3, padding=1), nn.GroupNorm(4, after), nn.SiLU()]
     return nn.Sequential(*layers, *([nn.MaxPool2d(2)] if halve else []))

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .drawing import Canvas, box, capsule, circle, ellipse, polygon, rgb, stripes
+from .drawing import Canvas, box, capsule, circle, ellipse, jitter, polygon, rgb, stripes
 from .rooms_factors import COLOURS, FLOORS, MODEL, SHADES, SKIES, WALLS, WOODS
 from .scene import Box, Parts, Scene
 
@@ -41,18 +41,11 @@ class Room(Parts):
         return self.canvas.window(left - MARGIN, top - MARGIN, right + MARGIN, bottom + MARGIN)
 
 
-def _jitter(count: int, generator: torch.Generator, width: float) -> Tensor:
-    return width * (2 * torch.rand(count, generator=generator, dtype=torch.float32) - 1)
-
-
 def draw(states: Tensor, size: int, generator: torch.Generator) -> Tensor:
     """Rooms (N, 3, size, size) float32 in [-1, 1] for states (N, F)."""
-    count = len(states)
-    shift_x, shift_y = _jitter(count, generator, SHIFT), _jitter(count, generator, SHIFT)
-    stretch_x, stretch_y = 1 + _jitter(count, generator, STRETCH), 1 + _jitter(count, generator, STRETCH)
-    canvas = Canvas.blank(torch.zeros(count, 3, dtype=torch.float32), size).moved(
-        shift_x, shift_y, stretch_x, stretch_y
-    )
+    shift_x, shift_y, stretch_x, stretch_y = jitter(4, len(states), generator)
+    blank = Canvas.blank(torch.zeros(len(states), 3, dtype=torch.float32), size)
+    canvas = blank.moved(SHIFT * shift_x, SHIFT * shift_y, 1 + STRETCH * stretch_x, 1 + STRETCH * stretch_y)
     room = Room(MODEL, states, canvas, generator)
     _wall(room)
     _floor(room)
@@ -67,7 +60,7 @@ def draw(states: Tensor, size: int, generator: torch.Generator) -> Tensor:
     _rug(room)
     _slippers(room)
     _plant(room)
-    brightness = 1 + _jitter(count, generator, BRIGHTNESS)
+    brightness = 1 + BRIGHTNESS * jitter(1, len(states), generator)[0]
     return canvas.finish(brightness=brightness, light=LIGHT, noise=NOISE, generator=generator)
 
 
@@ -150,11 +143,8 @@ def _lamp(room: Room, name: str, x: float) -> None:
 
 def _bed(room: Room) -> None:
     canvas = room.part(8, 11, 24, 27)
-    wood, cover, cushion = (
-        room.tinted("headboard", WOODS),
-        room.tinted("bed cover", COLOURS),
-        room.tinted("cushion", COLOURS),
-    )
+    wood = room.tinted("headboard", WOODS)
+    cover, cushion = (room.tinted(name, COLOURS) for name in ("bed cover", "cushion"))
     canvas.paint(box(canvas, 7.6, 24.0, 24.4, 26.6, 1.0), BLACK, 0.3, softness=0.8)
     canvas.paint(box(canvas, 8.0, 11.0, 24.0, 20.0, 1.0), wood)
     canvas.paint(box(canvas, 8.9, 12.2, 23.1, 19.0, 0.8), wood * 0.88)
@@ -163,12 +153,9 @@ def _bed(room: Room) -> None:
         canvas.paint(ellipse(canvas, x, 16.7, 2.1, 1.9), LINEN)
     sheet = box(canvas, 8.2, 17.7, 23.8, 25.8, 0.9)
     canvas.paint(sheet, cover)
-    canvas.paint(
-        torch.maximum(sheet, stripes(canvas.x, 2.6, 1.1, 16.0)), cover * 0.5 + 0.5, room.has("cover pattern", "stripes")
-    )
-    canvas.paint(
-        torch.maximum(sheet + 0.2, _dots(canvas, 3.2, 0.75)), cover * 0.4 + 0.6, room.has("cover pattern", "dots")
-    )
+    bands, dots = stripes(canvas.x, 2.6, 1.1, 16.0), _dots(canvas, 3.2, 0.75)
+    canvas.paint(torch.maximum(sheet, bands), cover * 0.5 + 0.5, room.has("cover pattern", "stripes"))
+    canvas.paint(torch.maximum(sheet + 0.2, dots), cover * 0.4 + 0.6, room.has("cover pattern", "dots"))
     canvas.paint(torch.maximum(sheet, 24.6 - canvas.y), cover * 0.8)
     canvas.paint(box(canvas, 13.3, 14.0, 18.7, 18.3, 1.2), cushion * 0.75)
     canvas.paint(box(canvas, 13.6, 14.2, 18.4, 17.9, 1.2), cushion)

@@ -1,8 +1,8 @@
 """What the procedural worlds share: a factor model, a way to draw its states, and where each factor shows.
 
 A generator gives what photographs cannot: rules that a completion keeps or breaks, the exact posterior of the hidden
-factors, and fresh images without end. `Scene.seen` decides for a mask which factors are evidence for that posterior
-and which are to be guessed.
+factors, and any number of fresh images. `Scene.seen` tells apart, for a mask, the factors that are evidence for that
+posterior and those that are hidden.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from ...checks import positive_integer
-from ...errors import ImageError, StructureError, TiramisuError
+from ...errors import ImageError, StructureError, unknown_name
 from ...masks import mask
 from .drawing import UNITS, rgb
 from .factors import FactorModel
@@ -77,7 +77,7 @@ class Scene:
         boxes: for each factor the boxes in which it shows, jitter included; each is enough to read it. A shape has one
             box, a colour may have small ones too, where a narrow mask would show it.
         draw: (states (N, F) long, size, generator) -> images (N, 3, size, size) in [-1, 1].
-        canonical: states (N, F) -> states that say what their pictures show, where independent factors ask for what
+        canonical: states (N, F) -> states that agree with their pictures, where independent factors combine what
             cannot be (a red hat, and no hat). Coherent states stay as they are.
 
     Raises:
@@ -113,8 +113,7 @@ class Scene:
         if size < UNITS or size % UNITS:
             raise ImageError(f"size {size} is no multiple of {UNITS}; use {UNITS}, {2 * UNITS}, ...")
         self.model.violations(states)  # refuses states that do not exist
-        pictures = [self.draw(chunk, size, generator) for chunk in states.split(CHUNK)]
-        return torch.cat(pictures)
+        return torch.cat([self.draw(chunk, size, generator) for chunk in states.split(CHUNK)])
 
     def sample(
         self, count: int, *, generator: torch.Generator, size: int = UNITS, independent: bool = False
@@ -124,10 +123,8 @@ class Scene:
         `independent` draws every factor by itself, rules or not: what a judge is trained on, so that it reads what is
         there and not what would match.
         """
-        if independent:
-            states = self.canonical(self.model.sample_independent(count, generator))
-        else:
-            states = self.model.sample(count, generator)
+        draw = self.model.sample_independent if independent else self.model.sample
+        states = self.canonical(draw(count, generator))
         return self.render(states, size=size, generator=generator), states
 
     def images(self, split: str, count: int | None = None, *, size: int = UNITS) -> tuple[Tensor, Tensor]:
@@ -138,19 +135,17 @@ class Scene:
 
         Args:
             split: "train", "validation" or "test".
-            count: 65 536, 2 048 and 2 048 where None; more may be asked for.
+            count: 65 536, 2 048 and 2 048 where None; more are possible.
 
         Returns: images (count, 3, size, size) float32 in [-1, 1], states (count, F) long.
         Raises:
             TiramisuError: for an unknown split or a count below 1.
         """
         if split not in SPLITS:
-            raise TiramisuError(f"unknown split {split!r}; choose one of {', '.join(SPLITS)}")
-        count = SPLITS[split] if count is None else count
-        positive_integer("count", count)
-        parts = [
-            self._block(split, start // BLOCK, min(BLOCK, count - start), size) for start in range(0, count, BLOCK)
-        ]
+            raise unknown_name("split", split, SPLITS)
+        count = positive_integer("count", SPLITS[split] if count is None else count)
+        starts = range(0, count, BLOCK)
+        parts = [self._block(split, start // BLOCK, min(BLOCK, count - start), size) for start in starts]
         pictures, states = (torch.cat(column) for column in zip(*parts))
         return pictures, states
 
