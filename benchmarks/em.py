@@ -91,4 +91,6 @@ def _epoch(problem: Problem, samples: int) -> Callable[[], object]:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 5:
+        sys.exit("usage: tiramisu-edu bench em; for one line: python -m benchmarks.em LIBRARY STEP K SAMPLES")
     print(json.dumps(_measure(sys.argv[1], sys.argv[2], *map(int, sys.argv[3:]))))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from types import ModuleType
@@ -23,6 +23,7 @@ from .regions import RegionGraph
 from .tables import Tables
 from .threads import by_work
 
+Pick = Callable[[Tensor, Tensor], Tensor]
 MESSAGE_BYTES = 256 * 2**20  # a batch is worked through in chunks whose messages take about this much
 
 
@@ -128,12 +129,13 @@ class Circuit(Tables):
 
     @by_work
     @torch.no_grad()
-    def sample(self, n: int, log_weights: Tensor | None = None, *, generator: torch.Generator | None = None) -> Tensor:
+    def sample(self, n: int, log_weights: Tensor | None = None, *, generator: traceback.Generators = None) -> Tensor:
         """Joint samples of p(x | w), by ancestral sampling.
 
         Args:
             n: samples per row of evidence.
             log_weights: (B, D, C), or None for samples of p(x).
+            generator: one, or one for each row (or equal share of the rows), as if each were asked alone.
 
         Returns:
             (n, B, D) long, or (n, D) without evidence.
@@ -143,14 +145,16 @@ class Circuit(Tables):
             TiramisuError: when n is no whole number above 0.
         """
         n = positive_integer("n", n.tolist() if isinstance(n, Tensor) else n)
-        if generator is not None:
-            is_generator("generator", generator)
+        for g in generator if isinstance(generator, Sequence) else () if generator is None else (generator,):
+            is_generator("generator", g)
         if log_weights is None:
             nothing_known = torch.zeros(1, self.num_variables, self.num_categories)
             return self.sample(n, nothing_known, generator=generator)[:, 0]
-        out = []
+        out, first_row, num_rows = [], 0, len(log_weights)
         for evidence, messages in self._queries(log_weights, copies=n):
-            out.append(self._walk(self.engine, evidence, messages, partial(traceback.draw, generator=generator), n))
+            pick = partial(traceback.draw, first=first_row, num_samples=num_rows, generator=generator)
+            out.append(self._walk(self.engine, evidence, messages, pick, n))
+            first_row += evidence.given.shape[-1]
         return torch.cat(out, 1)
 
     @by_work
@@ -166,7 +170,7 @@ class Circuit(Tables):
         """
         out = []
         for evidence, messages in self._queries(log_weights, partial(safe.forward, mix=torch.amax)):
-            out.append(self._walk(safe, evidence, messages, partial(torch.argmax, dim=-1))[0])
+            out.append(self._walk(safe, evidence, messages, lambda odds, _: odds.argmax(-1))[0])
         return torch.cat(out)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -221,12 +225,19 @@ class Circuit(Tables):
             yield evidence, messages
 
     def _walk(
-        self, engine: ModuleType, evidence: Evidence, messages: Any, pick: Callable[[Tensor], Tensor], copies: int = 1
+        self,
+        engine: ModuleType,
+        evidence: Evidence,
+        messages: Any,
+        pick: Callable[[Tensor, Tensor], Tensor],
+        copies: int = 1,
     ) -> Tensor:
-        """States (copies, B, D) reached from the root; `pick` chooses an index for each row of odds (n, M)."""
+        """States (copies, B, D) reached from the root; `pick` chooses from odds (n, M), of samples (n,)."""
         odds = partial(engine.odds, self.plan, self.tables(), messages)
         shape = self.num_variables, evidence.given.shape[-1]
-        values = traceback.walk(self.plan, lambda *reached: pick(odds(*reached)), shape, copies, self.device)
+        values = traceback.walk(
+            self.plan, lambda *reached: pick(odds(*reached), reached[1][1]), shape, copies, self.device
+        )
         return values.T.reshape(copies, -1, self.num_variables)
 
     def chunks(self, rows: Tensor, copies: int = 1) -> Iterator[Tensor]:

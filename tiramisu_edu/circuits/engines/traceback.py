@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -10,6 +10,7 @@ from torch import Tensor
 from .plan import Level, Plan
 
 Reached = tuple[Tensor, Tensor, Tensor]  # region within the level, sample of the evidence, unit; (n,) each
+Generators = torch.Generator | Sequence[torch.Generator] | None  # a sequence: each of an equal share of the samples
 
 
 def walk(
@@ -42,12 +43,23 @@ def walk(
     return values
 
 
-def draw(odds: Tensor, generator: torch.Generator | None) -> Tensor:
-    """One index for each row of odds (n, M), with probability proportional to them: the inverse of their sums."""
+def draw(odds: Tensor, sample: Tensor, *, first: int, num_samples: int, generator: Generators) -> Tensor:
+    """One index for each row of odds (n, M), with probability proportional to them: the inverse of their sums.
+
+    Args:
+        sample: (n,), which of `num_samples` each row belongs to, counted from `first`. What a generator draws for its
+            share of them does not depend on the others.
+    """
     sums = odds.cumsum(-1)
     total = sums[:, -1:]
-    place = odds.device if generator is None else generator.device
-    uniform = torch.rand(total.shape, generator=generator, dtype=odds.dtype, device=place).to(odds.device)
+    uniform = torch.empty_like(total)
+    owners: Sequence[torch.Generator | None] = generator if isinstance(generator, Sequence) else [generator]
+    share = (sample + first) // -(-num_samples // len(owners))
+    drawn = [
+        torch.rand(n, 1, generator=g, dtype=odds.dtype, device=odds.device if g is None else g.device).to(odds.device)
+        for n, g in zip(share.bincount(minlength=len(owners)).tolist(), owners)
+    ]
+    uniform[share.argsort(stable=True)] = torch.cat(drawn)
     below_total = torch.nextafter(total, torch.zeros_like(total))
     return torch.searchsorted(sums, torch.minimum(uniform * total, below_total), right=True)[:, 0]
 
