@@ -135,7 +135,7 @@ def test_generators_of_rows_draw_as_if_alone(owners):
     """Several partitions, so that not every walk reaches every region."""
     generator = torch.Generator().manual_seed(0)
     graph = structures.rat_spn(8, num_categories=3, num_latents=2, depth=2, repetitions=3, generator=generator)
-    circuit, log_weights = random_circuit(graph, 1, 1.0), random_evidence("soft", 6, 8, 3, seed=2).float()
+    circuit, log_weights = random_circuit(graph, 1, 1.0, torch.float64), random_evidence("soft", 6, 8, 3, seed=2)
 
     def own() -> list[torch.Generator]:
         return [torch.Generator().manual_seed(n) for n in range(owners)]
