@@ -21,7 +21,7 @@ import pandas as pd
 import torch
 
 from benchmarks.peers import PSEUDOCOUNT, Problem, available_peers, make_problem, ours
-from tiramisu_edu.circuits.learning import expected_counts, maximise
+from tiramisu_edu.circuits.learning import em_step
 from tiramisu_edu.errors import TiramisuError
 from tiramisu_edu.lab.table import Table
 
@@ -86,14 +86,11 @@ def _epoch(problem: Problem, samples: int) -> Callable[[], object]:
     """One epoch of full-batch EM, as `fit_em` does it."""
     circuit = problem.circuit
     data = problem.x.repeat(-(-samples // BATCH), 1)[:samples]
-    counts = [torch.empty_like(table) for table in circuit.tables()]
-
-    def run() -> None:
-        expected_counts(circuit, data, out=counts)
-        maximise(circuit, counts, PSEUDOCOUNT, step=0.0)
-
-    return run
+    gradients = [torch.zeros_like(table) for table in circuit.tables()]
+    return lambda: em_step(circuit, data, pseudocount=PSEUDOCOUNT, step=0.0, gradients=gradients)
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 5:
+        sys.exit("usage: tiramisu-edu bench em; for one line: python -m benchmarks.em LIBRARY STEP K SAMPLES")
     print(json.dumps(_measure(sys.argv[1], sys.argv[2], *map(int, sys.argv[3:]))))

@@ -34,37 +34,11 @@ def calls(problem: Problem) -> Calls:
         os.environ.setdefault("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false")
     import jax
     import jax.numpy as jnp
-    from dynamax.hidden_markov_model import CategoricalHMM, hmm_filter, hmm_smoother
+    from dynamax.hidden_markov_model import CategoricalHMM
 
-    start, transition, emission = parameters(problem.circuit)
-    K, C = emission.shape
+    arrays = start, transition, emission = parameters(problem.circuit)
     x = jnp.asarray(problem.x.numpy())
-    log_weights = jnp.asarray(problem.log_weights.numpy())
-
-    def log_likelihood(start, transition, emission, x):
-        return jax.vmap(lambda row: hmm_filter(start, transition, jnp.log(emission.T[row])).marginal_loglik)(x)
-
-    def gradients(start, transition, emission, x):
-        def total(theta):
-            each = log_likelihood(theta[0], theta[1], theta[2], x)
-            return each.sum(), each
-
-        (_, each), gradient = jax.value_and_grad(total, has_aux=True)((start, transition, emission))
-        return each, gradient
-
-    def smoothing(start, transition, emission, x):
-        return jax.vmap(lambda row: hmm_smoother(start, transition, jnp.log(emission.T[row])).smoothed_probs)(x)
-
-    def marginals(start, transition, emission, log_weights):
-        def one(log_w):
-            w = jnp.exp(log_w - log_w.max(-1, keepdims=True))
-            f = w @ emission.T
-            states = hmm_smoother(start, transition, jnp.log(f)).smoothed_probs
-            return (states / f) @ emission * w
-
-        return jax.vmap(one)(log_weights)
-
-    model = CategoricalHMM(K, 1, C)
+    model = CategoricalHMM(len(start), 1, emission.shape[1])
     given = {"initial_probs": start, "transition_matrix": transition, "emission_probs": emission[:, None]}
     theta, _ = model.initialize(**given)
 
@@ -72,14 +46,54 @@ def calls(problem: Problem) -> Calls:
         counts, log_z = jax.vmap(lambda row: model.e_step(theta, row))(x[..., None])
         return jax.tree.map(lambda leaf: leaf.sum(0), counts), log_z
 
-    arrays = start, transition, emission
     return {
-        "log_likelihood": _ready(log_likelihood, *arrays, x),
-        "forward_backward": _first(_ready(gradients, *arrays, x)),
-        "smoothing": _ready(smoothing, *arrays, x),
-        "marginals": _ready(marginals, *arrays, log_weights),
+        "log_likelihood": _ready(_log_likelihood, *arrays, x),
+        "forward_backward": _first(_ready(_gradients, *arrays, x)),
+        "smoothing": _ready(_smoothing, *arrays, x),
+        "marginals": _ready(_marginals, *arrays, jnp.asarray(problem.log_weights.numpy())),
         "e_step": _ready(e_step, theta, x),
     }
+
+
+def _log_likelihood(start, transition, emission, x):
+    import jax
+    import jax.numpy as jnp
+    from dynamax.hidden_markov_model import hmm_filter
+
+    return jax.vmap(lambda row: hmm_filter(start, transition, jnp.log(emission.T[row])).marginal_loglik)(x)
+
+
+def _gradients(start, transition, emission, x):
+    import jax
+
+    def total(theta):
+        each = _log_likelihood(*theta, x)
+        return each.sum(), each
+
+    (_, each), gradient = jax.value_and_grad(total, has_aux=True)((start, transition, emission))
+    return each, gradient
+
+
+def _smoothing(start, transition, emission, x):
+    import jax
+    import jax.numpy as jnp
+    from dynamax.hidden_markov_model import hmm_smoother
+
+    return jax.vmap(lambda row: hmm_smoother(start, transition, jnp.log(emission.T[row])).smoothed_probs)(x)
+
+
+def _marginals(start, transition, emission, log_weights):
+    import jax
+    import jax.numpy as jnp
+    from dynamax.hidden_markov_model import hmm_smoother
+
+    def one(log_w):
+        w = jnp.exp(log_w - log_w.max(-1, keepdims=True))
+        f = w @ emission.T
+        states = hmm_smoother(start, transition, jnp.log(f)).smoothed_probs
+        return (states / f) @ emission * w
+
+    return jax.vmap(one)(log_weights)
 
 
 def _ready(function: Callable[..., Any], *arguments: Any) -> Callable[[], Any]:

@@ -36,7 +36,7 @@ from tiramisu_edu.circuits import structures
 from tiramisu_edu.circuits.circuit import Circuit
 from tiramisu_edu.circuits.engines import fast
 from tiramisu_edu.circuits.engines.messages import Evidence
-from tiramisu_edu.circuits.learning import expected_counts, maximise
+from tiramisu_edu.circuits.learning import accumulate, em_step
 from tiramisu_edu.circuits.regions import RegionGraph
 from tiramisu_edu.errors import TiramisuError
 
@@ -161,19 +161,24 @@ def differentiate(log_likelihood: Callable[[], Tensor], module: torch.nn.Module)
 
 def _our_calls(problem: Problem) -> Calls:
     circuit, x = problem.circuit, problem.x
-    counts = [torch.empty_like(table) for table in circuit.tables()]
+    tables = circuit.tables()
+    kept, counts = ([torch.zeros_like(table) for table in tables] for _ in range(2))
 
-    def em_step() -> float:
-        _, log_likelihood = expected_counts(circuit, x, out=counts)
-        maximise(circuit, counts, PSEUDOCOUNT, step=0.0)
-        return log_likelihood
+    @torch.no_grad()
+    def e_step() -> Tensor:
+        for count in counts:
+            count.zero_()
+        log_z = accumulate(circuit, tables, x, counts)
+        for count, table in zip(counts, tables):
+            count.mul_(table)
+        return log_z
 
     calls = {
         "log_likelihood": torch.no_grad()(lambda: circuit.log_likelihood(x)),
         "forward_backward": lambda: differentiate(lambda: circuit.log_likelihood(x), circuit),
         "marginals": lambda: circuit.posterior_marginals(problem.log_weights),
-        "e_step": lambda: expected_counts(circuit, x, out=counts)[1],
-        "em_step": em_step,
+        "e_step": e_step,
+        "em_step": lambda: em_step(circuit, x, pseudocount=PSEUDOCOUNT, step=0.0, gradients=kept),
     }
     levels = [level for level in circuit.plan.levels if level.is_input]
     if len(levels) == 1 and circuit.plan.is_simple:

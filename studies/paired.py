@@ -2,8 +2,9 @@
 
 python -m studies.paired digits --steps 12 --variants 'copaint{"backtrack":0.8,"carry":false}' copaint
 
-A variant is `sampler` or `sampler+guide`, and may end in options of the sampler as JSON; others are as tuned. Each is
-compared with the first of its number of steps. Negative differences are better. The energy score rewards true draws:
+A variant is `sampler` or `sampler+guide`, and may end in options of the sampler as JSON, under "guide" those of the
+guide: `replacement+latent@0.2{"guide":{"samples":4}}`. Others are as tuned. Each is compared
+with the first of its number of steps. Negative differences are better. The energy score rewards true draws:
 
     energy = ( |x - y| + |x' - y| - |x - x'| ) / 2       y: truth; x, x': completions from two seeds
 
@@ -40,6 +41,7 @@ def complete(world: World, cases: Cases, variant: str, steps: int) -> list[Compl
     name, brace, options = variant.partition("{")
     method, trial = Method.parse(name), copy.copy(world)
     own = json.loads(brace + options) if brace else {}
+    trial.guide_options = {method.guide: {**world.guide_options.get(method.guide, {}), **own.pop("guide", {})}}
     trial.sampler_options = {method.sampler: {**world.sampler_options.get(method.sampler, {}), **own}}
     run: dict[str, Any] = {"sampler": method.sampler, "guide": method.guide, "guided_fraction": method.fraction}
     device = torch.device("cpu")

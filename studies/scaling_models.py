@@ -20,7 +20,7 @@ from tiramisu_edu.lab.recipes.patch_circuit import PatchRows, PatchSettings, em_
 from tiramisu_edu.lab.recipes.picture_teacher import teach
 from tiramisu_edu.lab.recipes.tokenizer import TokenizerSettings, train_tokenizer
 from tiramisu_edu.steering.evidence import Observation
-from tiramisu_edu.steering.latent import LatentGuide, covered_fraction, decoded_moments, joint_codes
+from tiramisu_edu.steering.latent import LatentGuide, covered_fraction, decoded_moments
 from tiramisu_edu.steering.patches import PatchCodebook
 from tiramisu_edu.tokenizer import PATCH, Tokenizer
 
@@ -114,13 +114,13 @@ class CodeModel:
     @torch.no_grad()
     def mean(self, images: Tensor, known: Tensor) -> Tensor:
         """E[x | known pixels] by the average of `SAMPLES` decoded joint samples, (N, 3, H, H)."""
-        codes = joint_codes(self.circuit, self.evidence(images, known), SAMPLES, torch.Generator().manual_seed(0))
+        codes = self.circuit.sample(SAMPLES, self.evidence(images, known), generator=torch.Generator().manual_seed(0))
         return torch.where(known, images, decoded_moments(self.tokenizer, codes).mean)
 
     @torch.no_grad()
     def draw(self, images: Tensor, known: Tensor, generator: torch.Generator) -> Tensor:
         """A joint sample of the codes, decoded, (N, 3, H, H)."""
-        codes = joint_codes(self.circuit, self.evidence(images, known), 1, generator)[0]
+        codes = self.circuit.sample(1, self.evidence(images, known), generator=generator)[0]
         return torch.where(known, images, self.tokenizer.decode(codes))
 
     def evidence(self, images: Tensor, known: Tensor) -> Tensor:

@@ -130,6 +130,21 @@ def test_samples_follow_the_posterior():
         assert statistic < 136.0  # the 1 - 1e-4 quantile of chi-square with 80 degrees of freedom is 136.04
 
 
+@pytest.mark.parametrize("owners", [1, 2, 3, 6])
+def test_generators_of_rows_draw_as_if_alone(owners):
+    """Several partitions, so that not every walk reaches every region."""
+    generator = torch.Generator().manual_seed(0)
+    graph = structures.rat_spn(8, num_categories=3, num_latents=2, depth=2, repetitions=3, generator=generator)
+    circuit, log_weights = random_circuit(graph, 1, 1.0, torch.float64), random_evidence("soft", 6, 8, 3, seed=2)
+
+    def own() -> list[torch.Generator]:
+        return [torch.Generator().manual_seed(n) for n in range(owners)]
+
+    shares = zip(log_weights.chunk(owners), own())
+    alone = torch.cat([circuit.sample(5, rows, generator=g) for rows, g in shares], 1)
+    assert torch.equal(circuit.sample(5, log_weights, generator=own()), alone)
+
+
 def test_unconditional_samples_have_no_batch_axis():
     circuit = Circuit(structures.mixture(3, num_categories=2, num_latents=2))
     assert circuit.sample(5, generator=torch.Generator().manual_seed(0)).shape == (5, 3)

@@ -8,7 +8,7 @@ import torch
 from tiramisu_edu.circuits import structures, threads
 from tiramisu_edu.circuits.circuit import Circuit
 from tiramisu_edu.circuits.engines import fast
-from tiramisu_edu.circuits.learning import expected_counts, fit_em
+from tiramisu_edu.circuits.learning import em_step, fit_em
 from tiramisu_edu.errors import EvidenceError
 
 CIRCUIT = Circuit(structures.hmm(4, num_categories=3, num_latents=2), generator=torch.Generator().manual_seed(0))
@@ -42,7 +42,7 @@ QUERIES = {
     "log_partition": lambda: CIRCUIT.log_partition(log_weights=WEIGHTS),
     "posterior_marginals": lambda: CIRCUIT.posterior_marginals(WEIGHTS),
     "sample": lambda: CIRCUIT.sample(2),
-    "expected_counts": lambda: expected_counts(CIRCUIT, X),
+    "em_step": lambda: em_step(CIRCUIT, X, pseudocount=0.1),
     "fit_em": lambda: fit_em(CIRCUIT, X, epochs=1, batch_size=4, progress=False),
 }
 

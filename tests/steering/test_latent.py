@@ -12,7 +12,7 @@ from tiramisu_edu.diffusion.step import Step
 from tiramisu_edu.errors import TiramisuError
 from tiramisu_edu.methods import make_guide
 from tiramisu_edu.steering.controls.published import PublishedLatentGuide, independent_codes, with_replicates
-from tiramisu_edu.steering.latent import LatentGuide, covered_fraction, decoded_moments, joint_codes
+from tiramisu_edu.steering.latent import LatentGuide, covered_fraction, decoded_moments
 from tiramisu_edu.steering.mixture import ONE_LEVEL, AlphaSchedule, gaussian_on_grid
 from tiramisu_edu.tokenizer import Tokenizer
 
@@ -71,7 +71,7 @@ def test_joint_codes_keep_what_independent_codes_lose():
         drawn = torch.bincount(codes[:, 0, 0] * NUM_CODES + codes[:, 0, 1], minlength=NUM_CODES**2) / 20_000
         return float((drawn - law.flatten()).abs().sum() / 2)
 
-    joint = joint_codes(circuit, w, 20_000, torch.Generator().manual_seed(0))
+    joint = circuit.sample(20_000, w, generator=torch.Generator().manual_seed(0))
     apart = independent_codes(circuit.posterior_marginals(w), 20_000, torch.Generator().manual_seed(0))
     assert distance(joint, pair) < 0.04 < 0.1 < distance(joint, product)
     assert distance(apart, product) < 0.04 < 0.1 < distance(apart, pair)

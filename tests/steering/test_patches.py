@@ -10,7 +10,7 @@ from tests.circuits.oracle import random_circuit
 from tests.steering.toy import posterior_moments
 from tiramisu_edu.circuits import structures
 from tiramisu_edu.circuits.circuit import Circuit
-from tiramisu_edu.circuits.learning import expected_counts, fit_em, maximise
+from tiramisu_edu.circuits.learning import em_step, fit_em
 from tiramisu_edu.errors import EvidenceError, FileError, ImageError
 from tiramisu_edu.steering.beyond.difference import DifferenceGuide
 from tiramisu_edu.steering.codebooks import load_codebook
@@ -106,10 +106,8 @@ def test_codes_and_circuit_learn_together():
     reached = []
     for _ in range(10):
         weights = book.log_weights(Observation(images, 0.5, images, everything))
-        counts, total = expected_counts(circuit, weights)
-        reached.append(total / len(images))
         marginals = circuit.posterior_marginals(weights)
-        maximise(circuit, counts, 0.0)
+        reached.append(em_step(circuit, weights, pseudocount=0.0) / len(images))
         book = book.maximise([(images, marginals)], prior_weight=0.0)
     assert all(after >= before - 1e-9 for before, after in pairwise(reached))
     exact = source.log_partition(truth.log_weights(Observation(images, 0.5, images, everything))).mean().item()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from types import ModuleType
@@ -23,6 +23,7 @@ from .regions import RegionGraph
 from .tables import Tables
 from .threads import by_work
 
+Pick = Callable[[Tensor, Tensor], Tensor]
 MESSAGE_BYTES = 256 * 2**20  # a batch is worked through in chunks whose messages take about this much
 
 
@@ -124,12 +125,13 @@ class Circuit(Tables):
 
     @by_work
     @torch.no_grad()
-    def sample(self, n: int, log_weights: Tensor | None = None, *, generator: torch.Generator | None = None) -> Tensor:
+    def sample(self, n: int, log_weights: Tensor | None = None, *, generator: traceback.Generators = None) -> Tensor:
         """Joint samples of p(x | w), by ancestral sampling.
 
         Args:
             n: samples per row of evidence.
             log_weights: (B, D, C), or None for samples of p(x).
+            generator: one, or one for each row (or equal share of the rows), as if each were asked alone.
 
         Returns:
             (n, B, D) long, or (n, D) without evidence.
@@ -139,12 +141,12 @@ class Circuit(Tables):
             TiramisuError: when n is no whole number above 0.
         """
         n = positive_integer("n", n.tolist() if isinstance(n, Tensor) else n)
-        if generator is not None:
-            is_generator("generator", generator)
+        for g in generator if isinstance(generator, Sequence) else () if generator is None else (generator,):
+            is_generator("generator", g)
         if log_weights is None:
             nothing_known = torch.zeros(1, self.num_variables, self.num_categories)
             return self.sample(n, nothing_known, generator=generator)[:, 0]
-        draw = partial(traceback.draw, generator=generator)
+        draw = partial(traceback.draw, num_samples=len(log_weights), generator=generator)
         return torch.cat(list(self._walks(log_weights, self.engine, draw, copies=n, keep=True)), 1)
 
     @by_work
@@ -158,7 +160,10 @@ class Circuit(Tables):
         Args:
             log_weights: (B, D, C); the result is (B, D) long.
         """
-        likeliest = partial(torch.argmax, dim=-1)
+
+        def likeliest(odds: Tensor, _: Tensor) -> Tensor:
+            return odds.argmax(-1)
+
         return torch.cat(list(self._walks(log_weights, safe, likeliest, mix=torch.amax)), 1)[0]
 
     def forward(self, x: Tensor) -> Tensor:
@@ -215,13 +220,14 @@ class Circuit(Tables):
             yield evidence, messages
 
     def _walks(
-        self, log_weights: Tensor, engine: ModuleType, pick: Callable[[Tensor], Tensor], copies: int = 1, **options: Any
+        self, log_weights: Tensor, engine: ModuleType, pick: traceback.Pick, copies: int = 1, **options: Any
     ) -> Iterator[Tensor]:
         """Pieces of states (copies, B, D), each reached from the root; arguments as in `_queries`, `traceback.walk`."""
-        tables = self.tables()
+        tables, first = self.tables(), 0
         for evidence, messages in self._queries(log_weights, engine, tables, copies, **options):
             odds = partial(engine.odds, self.plan, tables, messages)
-            yield traceback.walk(self.plan, odds, pick, evidence.given, copies)
+            yield traceback.walk(self.plan, odds, pick, evidence.given, copies, first)
+            first += evidence.given.shape[-1]
 
     def chunks(self, rows: Tensor, copies: int = 1) -> Iterator[Tensor]:
         """Rows in pieces small enough for the messages to stay within MESSAGE_BYTES."""

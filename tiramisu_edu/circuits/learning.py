@@ -30,6 +30,7 @@ from .inputs import get_family
 from .threads import by_work, few_threads
 
 READ, NUMBERS = 4096, 2**26  # rows, and log weights, read at once from data that may be larger than memory
+BLOCK = 2**16  # parameters that a processor updates at once: they and their counts stay in the cache
 _NUMBERS, _TENSORS = ("epoch", "num_done", "batches", "total", "best_value"), ("parameters", "first", "best")
 
 
@@ -149,7 +150,7 @@ class _Run:
         self.first = [theta.clone() for theta in self.parameters]  # as they were at the start of the epoch
         self.best = [theta.clone() for theta in self.parameters]
         self.best_value = -math.inf
-        self.counts = [torch.empty_like(table) for table in circuit.tables()]
+        self.gradients = [torch.zeros_like(table) for table in circuit.tables()]
         self.epoch = self.num_done = 0  # epochs done, and batches of the next one
         self.batches: list[Tensor] = []  # rows of the training data; made when an epoch starts
         self.total = 0.0  # log-likelihood of the batches done
@@ -158,12 +159,11 @@ class _Run:
         if not self.batches:  # else a checkpoint was taken up within the epoch
             self._start_epoch(len(train), validation)
         for rows in self.batches[self.num_done :]:
-            done = self.epoch + self.num_done * len(self.batches[0]) / len(train)
-            pseudocount = self.settings["pseudocount"] * len(rows) / len(train)
+            done, part = self.epoch + self.num_done * len(self.batches[0]) / len(train), len(rows) / len(train)
+            step, pseudocount = eta(done / self.settings["epochs"]), self.settings["pseudocount"] * part
             with few_threads(self.circuit.plan, len(rows), is_soft=getattr(train, "ndim", 2) > 2):
-                counts, log_likelihood = expected_counts(self.circuit, train, rows, out=self.counts)
-                maximise(self.circuit, counts, pseudocount, eta(done / self.settings["epochs"]))
-            self.num_done, self.total = self.num_done + 1, self.total + log_likelihood
+                self.total += em_step(self.circuit, train, rows, self.gradients, pseudocount=pseudocount, step=step)
+            self.num_done += 1
             if file.due():
                 file.save(self.state())
         if validation is None:
@@ -227,34 +227,50 @@ def mean_log_likelihood(circuit: Circuit, data: Rows) -> float:
 
 
 @torch.no_grad()
-def expected_counts(
-    circuit: Circuit, data: Rows, index: Tensor | None = None, *, out: list[Tensor] | None = None
-) -> tuple[list[Tensor], float]:
-    """E-step: per table the edge flows summed over the rows, and the sum of log p(x) or log Z(w).
+def em_step(
+    circuit: Circuit,
+    data: Rows,
+    index: Tensor | None = None,
+    gradients: list[Tensor] | None = None,
+    *,
+    pseudocount: float,
+    step: float = 1.0,
+) -> float:
+    """E-step and M-step of one batch: parameters that fit the expected counts, mixed with the old ones.
+
+    A unit that was never reached keeps its own. Rounding does not add up: a row's deviation from the sum 1 shrinks by
+    1 - step each time.
 
     Args:
         index: which rows, (n,) long; all if None.
-        out: tensors of the tables' shapes to write to, instead of new ones.
+        gradients: zeros of the tables' shapes, which are zeros again afterwards; made if None.
+        pseudocount: l, as in `fit_em`.
+        step: eta, the share of the new parameters.
+
+    Returns:
+        The sum of log p(x) or log Z(w), before the step.
 
     Raises:
-        EvidenceError: for rows of the wrong shape or range, or of probability zero, named by their place in the batch.
+        EvidenceError: for rows of the wrong shape or range, or of probability zero, with their place in the batch.
     """
     tables = circuit.tables()
-    counts = [torch.empty_like(table) for table in tables] if out is None else out
-    for count in counts:
-        count.zero_()
+    gradients = [torch.zeros_like(table) for table in tables] if gradients is None else gradients
     log_likelihood = torch.zeros((), dtype=torch.float64, device=circuit.device)
     for part in share(torch.arange(len(data)) if index is None else index).split(rows_at_once(circuit)):
         first_row = 0
         for rows in circuit.chunks(_checked(circuit, _rows(data, part))):
-            log_z = accumulate(circuit, tables, rows, counts)
+            log_z = accumulate(circuit, tables, rows, gradients)
             check_possible(log_z, first_row)
             log_likelihood += log_z.double().sum()
             first_row += len(rows)
-    for count, table in zip(counts, tables):
-        count.mul_(table)
-    summed([*counts, log_likelihood])
-    return counts, float(log_likelihood)
+    summed([*gradients, log_likelihood])
+    for own, gradient, table, name in zip(circuit.parameter_list, gradients, tables, circuit.families):
+        family, some = get_family(name or "categorical"), 1 + BLOCK // table[0].numel()
+        blocks = (tensor.detach().split(len(table) if table.is_cuda else some) for tensor in (own, gradient, table))
+        for theta, count, probabilities in zip(*blocks):
+            theta.lerp_(family.maximise(theta, count.mul_(probabilities), pseudocount), step)
+            count.zero_()
+    return float(log_likelihood)
 
 
 @by_work
@@ -266,16 +282,6 @@ def accumulate(circuit: Circuit, tables: list[Tensor], rows: Tensor, gradients: 
     messages = engine.forward(circuit.plan, tables, evidence, keep=True, tapes=circuit.tapes)
     engine.backward(circuit.plan, tables, evidence, messages, gradients=gradients)
     return engine.log_partition(circuit.plan, messages)
-
-
-@torch.no_grad()
-def maximise(circuit: Circuit, counts: list[Tensor], pseudocount: float, step: float = 1.0) -> None:
-    """M-step: parameters that fit the counts, mixed with the old ones. A unit that was never reached keeps its own.
-
-    Overwrites the counts. Rounding does not add up: a row's deviation from the sum 1 shrinks by 1 - step each time.
-    """
-    for own, count, parameter in zip(circuit.parameter_list, counts, circuit.plan.parameters):
-        own.lerp_(get_family(parameter.family or "categorical").maximise(own, count, pseudocount), step)
 
 
 def rows_at_once(circuit: Circuit) -> int:

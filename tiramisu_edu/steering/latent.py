@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -96,7 +95,7 @@ class LatentGuide(Guide):
 
     def sample_codes(self, log_q: Tensor, known: Tensor) -> Tensor:
         """S codings of each picture, (S, B, D), jointly from p_PC(z | w)."""
-        return joint_codes(self.circuit, self.evidence(log_q, known), self.samples, self.generator)
+        return self.circuit.sample(self.samples, self.evidence(log_q, known), generator=self.generator)
 
     def mix(self, step: Step, painted: Moments, alpha: float) -> Tensor:
         """x_0 (B, C, H, W) from the geometric mean of p_DM and the Gaussian of the decoded pictures."""
@@ -114,18 +113,6 @@ def covered_fraction(region: Tensor, num_patches: int) -> Tensor:
     side = round((height * width / num_patches) ** 0.5)
     inside = region.float().mean(1, keepdim=True)
     return torch.nn.functional.avg_pool2d(inside, side).flatten(1)
-
-
-def joint_codes(circuit: Circuit, log_weights: Tensor, samples: int, generator: Generators | None) -> Tensor:
-    """Joint samples of p(z | w), (samples, B, D), in which the patches of a picture fit each other.
-
-    Args:
-        generator: one for the batch, or one per image; None is torch's default.
-    """
-    if isinstance(generator, Sequence):
-        shares = log_weights.chunk(len(generator))
-        return torch.cat([circuit.sample(samples, w, generator=g) for w, g in zip(shares, generator)], 1)
-    return circuit.sample(samples, log_weights, generator=generator)
 
 
 def decoded_moments(tokenizer: Tokenizer, codes: Tensor) -> Moments:

@@ -133,7 +133,7 @@ class LowRankCodebook(PatchCodebook):
 
     def _correlation(self, seen: Observation, *, noisy: bool = True) -> Tensor:
         """What correlation adds to the log density of independent pixels, (B, D, V) float64."""
-        found = torch.empty(len(seen.x_t), *self.means.shape[:2], dtype=torch.float64, device=seen.x_t.device)
+        found = torch.zeros(len(seen.x_t), *self.means.shape[:2], dtype=torch.float64, device=seen.x_t.device)
         for rows, factor, h in self._factors_of(seen, noisy=noisy):
             white = torch.linalg.solve_triangular(factor, h, upper=False)
             log_det = factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
@@ -148,6 +148,8 @@ class LowRankCodebook(PatchCodebook):
         values = torch.where(seen.known, seen.image.double(), seen.x_t.double() / math.sqrt(a) if a else 0.0)
         masks, which = seen.known.expand_as(seen.x_t).unique(dim=0, return_inverse=True)
         for number, mask in enumerate(masks):
+            if not (noisy or mask.any()):
+                continue  # nothing is seen
             rows = (which == number).nonzero()[:, 0]
             W = torch.where(self._cut(mask[None]), of_known, of_noisy)
             weighted = W[..., None] * F

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -10,21 +10,24 @@ from torch import Tensor
 from .plan import Plan
 
 Reached = tuple[Tensor, Tensor, Tensor]  # region within the level, sample of the evidence, unit; (n,) each
+Pick = Callable[[Tensor, Tensor], Tensor]  # odds (n, M), sample of each row (n,) -> which one is taken, (n,) long
+Generators = torch.Generator | Sequence[torch.Generator] | None  # a sequence: each of an equal share of the samples
 
 
 def walk(
     plan: Plan,
     odds: Callable[[int, Reached], Tensor],
-    pick: Callable[[Tensor], Tensor],
+    pick: Pick,
     given: Tensor,
     copies: int = 1,
+    first: int = 0,
 ) -> Tensor:
     """States (copies, B, D) that the walk reaches.
 
     Args:
         odds: number of a level and the units reached there -> (n, M), how likely each product below a unit is.
-        pick: odds -> which product, or which category of an input, is taken, (n,) long.
-        given: the evidence, (D, C, B).
+        pick: which product, or which category of an input, is taken.
+        given: the evidence, (D, C, B), of samples counted from `first`.
     """
     (num_variables, _, batch), device = given.shape, given.device
     num_columns = copies * batch  # column s * B + b: copy s given evidence b
@@ -36,7 +39,8 @@ def walk(
         region, column = (chosen_unit >= 0).nonzero(as_tuple=True)
         if len(region) == 0:
             continue
-        chosen = pick(odds(number, (region, column % batch, chosen_unit[region, column])))
+        sample = column % batch
+        chosen = pick(odds(number, (region, sample, chosen_unit[region, column])), first + sample)
         if level.is_input:
             values[level.children[0, region], column] = chosen
             continue
@@ -45,11 +49,22 @@ def walk(
     return values.T.reshape(copies, batch, num_variables)
 
 
-def draw(odds: Tensor, generator: torch.Generator | None) -> Tensor:
-    """One index for each row of odds (n, M), with probability proportional to them: the inverse of their sums."""
+def draw(odds: Tensor, sample: Tensor, *, num_samples: int, generator: Generators) -> Tensor:
+    """One index for each row of odds (n, M), with probability proportional to them: the inverse of their sums.
+
+    Args:
+        sample: (n,), which of `num_samples` each row belongs to. What a generator draws for its share of them does not
+            depend on the others.
+    """
     sums = odds.cumsum(-1)
     total = sums[:, -1:]
-    place = odds.device if generator is None else generator.device
-    uniform = torch.rand(total.shape, generator=generator, dtype=odds.dtype, device=place).to(odds.device)
+    uniform = torch.empty_like(total)
+    owners: Sequence[torch.Generator | None] = generator if isinstance(generator, Sequence) else [generator]
+    share = sample // -(-num_samples // len(owners))
+    drawn = [
+        torch.rand(n, 1, generator=g, dtype=odds.dtype, device=odds.device if g is None else g.device).to(odds.device)
+        for n, g in zip(share.bincount(minlength=len(owners)).tolist(), owners)
+    ]
+    uniform[share.argsort(stable=True)] = torch.cat(drawn)
     below_total = torch.nextafter(total, torch.zeros_like(total))
     return torch.searchsorted(sums, torch.minimum(uniform * total, below_total), right=True)[:, 0]

@@ -32,7 +32,10 @@ CANDIDATES = 8
 BASE = "replacement"  # the sampler that carries a guide while it is tuned, with its own tuned options
 
 _ETAS = [{"eta": eta} for eta in (0.0, 0.15, 0.3, 0.5, 0.7, 0.85, 0.95, 1.0)]
-_DESCENTS = [{"gradient_steps": G, "rate": rate} for G in (1, 2) for rate in (0.8, 2.5, 8.0, 25.0)]
+_DESCENTS = [  # a cross: rates at the middle backtrack, then shorter and longer backtracks at the two middle rates
+    *({"rate": rate, "backtrack": 0.5} for rate in (0.8, 2.5, 8.0, 25.0)),
+    *({"rate": rate, "backtrack": backtrack} for backtrack in (0.25, 0.7) for rate in (2.5, 8.0)),
+]
 
 GRIDS: dict[str, list[Options]] = {
     "replacement": _ETAS,

@@ -8,7 +8,7 @@ import torch
 
 from ...circuits import structures
 from ...circuits.circuit import Circuit, bits_per_dimension
-from ...circuits.learning import expected_counts, fit_em, maximise, mean_log_likelihood
+from ...circuits.learning import em_step, fit_em, mean_log_likelihood
 from ..worlds.digits import HEIGHT, NUM_LEVELS, WIDTH, categories
 from .training import Job
 
@@ -48,5 +48,5 @@ def independent_pixels() -> Circuit:
     """The control with K = 1: every pixel's own frequencies in the training split, a pseudocount added."""
     graph = structures.factorized(HEIGHT * WIDTH, num_categories=NUM_LEVELS)
     circuit = Circuit(graph, generator=torch.Generator().manual_seed(0))
-    maximise(circuit, expected_counts(circuit, categories("train"))[0], RECIPE["pseudocount"])
+    em_step(circuit, categories("train"), pseudocount=RECIPE["pseudocount"])
     return circuit
