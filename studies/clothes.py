@@ -22,6 +22,7 @@ from torch import Tensor
 from studies.common import parser, run, write_page
 from tiramisu_edu.circuits.circuit import Circuit, bits_per_dimension
 from tiramisu_edu.circuits.learning import mean_log_likelihood
+from tiramisu_edu.lab.evaluation.comparison import circuit_mean
 from tiramisu_edu.lab.evaluation.metrics import hidden_mse
 from tiramisu_edu.lab.recipes.patch_circuit import PatchRows
 from tiramisu_edu.lab.table import Table
@@ -29,9 +30,7 @@ from tiramisu_edu.lab.worlds.clothes import NUM_LEVELS, Clothes
 from tiramisu_edu.lab.zoo import load
 from tiramisu_edu.masks import mask_batch
 from tiramisu_edu.names import PAPER_MASKS
-from tiramisu_edu.steering.beyond.difference import DifferenceGuide
 from tiramisu_edu.steering.controls.kernel import KernelCodebook
-from tiramisu_edu.steering.evidence import Codebook, Observation
 from tiramisu_edu.steering.field import GaussianField
 from tiramisu_edu.steering.low_rank import LowRankCodebook
 from tiramisu_edu.steering.patches import to_patches
@@ -39,15 +38,6 @@ from tiramisu_edu.steering.patches import to_patches
 Fill = Callable[[Tensor, Tensor], Tensor]
 STORED, BANDWIDTHS = 4096, (0.01, 0.03, 0.1)
 LEVEL = 2 / (NUM_LEVELS - 1)  # between two grey levels, in image units
-
-
-def posterior_mean(circuit: Circuit, codebook: Codebook, images: Tensor, known: Tensor) -> Tensor:
-    """E[x | known pixels], (N, C, H, W), of pictures under masks (N, 1, H, W)."""
-    guide, found = DifferenceGuide(circuit, codebook), []
-    for x, k in zip(images.split(100), known.split(100)):
-        seen = Observation(torch.zeros_like(x), 0.0, torch.where(k, x, 0.0), k)
-        found.append(codebook.mean(guide.posterior(seen), seen))
-    return torch.cat(found)
 
 
 def full_gaussian(train: Tensor) -> Fill:
@@ -75,7 +65,7 @@ def laplace_field(size: int) -> GaussianField:
 def tuned_kernel(train: Tensor, images: Tensor, known: Tensor) -> KernelCodebook:
     """The kernel over stored pictures with the bandwidth of least error on validation pictures."""
     kernels = [KernelCodebook(train[:STORED], variance) for variance in BANDWIDTHS]
-    errors = [hidden_mse(posterior_mean(k.circuit(), k, images, known), images, known).mean() for k in kernels]
+    errors = [hidden_mse(circuit_mean(k.circuit(), k, images, known), images, known).mean() for k in kernels]
     return kernels[int(torch.stack(errors).argmin())]
 
 
@@ -168,11 +158,11 @@ def study(options: argparse.Namespace) -> None:
     fields = {"smooth fill (Laplace)": laplace_field(28), "stationary Gaussian": GaussianField.fit(train)}
     fills: dict[str, Fill] = {
         "mean training picture": lambda images, known: train.mean(0).expand_as(images),
-        **{name: partial(posterior_mean, field.circuit(), field) for name, field in fields.items()},
-        f"kernel of {STORED}, variance {kernel.variance}": partial(posterior_mean, kernel.circuit(), kernel),
+        **{name: partial(circuit_mean, field.circuit(), field) for name, field in fields.items()},
+        f"kernel of {STORED}, variance {kernel.variance}": partial(circuit_mean, kernel.circuit(), kernel),
         f"one full Gaussian of {len(train)} pictures": full_gaussian(train),
-        "circuit over patches": partial(posterior_mean, circuit, LowRankCodebook(**own)),
-        "circuit, pooled with one Gaussian": partial(posterior_mean, circuit, pooled),
+        "circuit over patches": partial(circuit_mean, circuit, LowRankCodebook(**own)),
+        "circuit, pooled with one Gaussian": partial(circuit_mean, circuit, pooled),
     }
     tables = [errors(fills, test[: options.images], options.seed)]
     if options.likelihood:

@@ -238,7 +238,9 @@ def test_the_command_writes_everything(tmp_path, capsys):
     ]
     assert main(["evaluate", *flags, "--measure", "mse", "--out", str(out)]) == 0
     printed = capsys.readouterr().out
-    assert "16 cells of 3 images" in printed and "Steered against its base" in printed
+    assert "32 cells of 3 images" in printed  # and the rows of known quality
+    for table in ("energy score, pixels", "What may decide", "Steered against its base", "Best of all"):
+        assert table in printed
     assert {
         "cells",
         "table.md",
@@ -246,12 +248,12 @@ def test_the_command_writes_everything(tmp_path, capsys):
         "per_image.csv",
         "index.html",
         "film_digits.png",
-        "frontier.png",
+        *(f"frontier_{measure}.png" for measure in ("mse", "energy", "energy_layers")),
         "price.json",
     } == {p.name for p in out.iterdir()}
     page = (out / "index.html").read_text()
-    assert page.count("<details>") == 2 and page.count("data:image/png") == 2 * (2 + 4)
-    assert len((out / "per_image.csv").read_text().splitlines()) == 1 + 16 * 3
+    assert page.count("<details>") == 2 and page.count("data:image/png") == 2 * (2 + 4 + 4)
+    assert len((out / "per_image.csv").read_text().splitlines()) == 1 + 32 * 3
     before = {p.name: p.stat().st_mtime_ns for p in (out / "cells").iterdir()}
     assert main(["evaluate", *flags, "--measure", "mse", "--out", str(out)]) == 0
     assert before == {p.name: p.stat().st_mtime_ns for p in (out / "cells").iterdir()}

@@ -27,9 +27,10 @@ from ...methods import check_guide_name
 from ...names import FOLDER
 from ...world import World
 from ..zoo import load
-from .comparison import Cases, make_cases, run_method
+from .comparison import Cases, Completed, make_cases, run_method
 from .measures import measure
 from .origin import not_read, origin, tuned
+from .sanity import SANITY
 from .sheet import as_levels
 
 KIND, VERSION = "evaluation cell", 1
@@ -41,7 +42,7 @@ class Method:
     """A sampler and its guide, written `sampler`, `sampler+guide` or `sampler+guide@fraction`.
 
     Attributes:
-        sampler: its name; "twisted" is the particle filter that needs no guide.
+        sampler: its name; "twisted" is the particle filter that needs no guide; or a row of `sanity.SANITY`.
         guide: its name, "none" for the plain sampler.
         fraction: share of the steps that are guided; None is the guide's own default.
     """
@@ -61,7 +62,7 @@ class Method:
         if found is None:
             raise TiramisuError(f"cannot read the method {text!r}: write sampler, sampler+guide or sampler+guide@0.2")
         sampler, guide, fraction = found.groups()
-        if sampler != "twisted":
+        if sampler not in ("twisted", *SANITY):
             get_sampler(sampler)
         return cls(sampler, check_guide_name(guide or "none"), None if fraction is None else float(fraction))
 
@@ -169,18 +170,18 @@ def origin_of(world: World, cell: Cell) -> dict[str, Any]:
 
 def run_cell(world: World, cell: Cell, device: torch.device) -> CellResult:
     """Complete all images of a cell and measure them."""
-    cases, made_from = cell_cases(world, cell), origin_of(world, cell)
-    done = run_method(
-        world,
-        cases,
-        sampler=cell.method.sampler,
-        guide=cell.method.guide,
-        num_inference_steps=cell.steps,
-        guided_fraction=cell.method.fraction,
-        eta=cell.eta,
-        seed=cell.seed,
-        device=device,
-    )
+    cases, made_from, method = cell_cases(world, cell), origin_of(world, cell), cell.method
+    if method.sampler in SANITY:
+        filled = SANITY[method.sampler](world, cases, cell.split, cell.seed)
+        done = Completed(torch.where(cases.known, cases.images, filled), 0.0, 0.0, 0.0, 0.0)
+    else:
+        settings: dict[str, Any] = {
+            "sampler": method.sampler,
+            "guide": method.guide,
+            "guided_fraction": method.fraction,
+        }
+        settings |= {"num_inference_steps": cell.steps, "eta": cell.eta}
+        done = run_method(world, cases, seed=cell.seed, device=device, **settings)
     levels, metrics = as_levels(done.images), measure(world, done.images, cases)
     return CellResult(cell, levels, metrics, cases.identity, *done[1:], made_from)
 

@@ -1,8 +1,9 @@
-"""What only a set of completions can tell: are they real and different from seed to seed, are choices calibrated?"""
+"""What only a set of completions can tell: the energy score, are they real and different, are choices calibrated?"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import pandas as pd
 import torch
@@ -12,12 +13,30 @@ from ...masks import BOXES, PAPER_COLUMNS
 from ...world import World
 from ..table import Table
 from ..worlds.judge import Judge
-from .cells import CellResult, cell_cases
+from .cells import Cell, CellResult, cell_cases
 from .factors import calibration
-from .metrics import diversity
+from .measures import energies
+from .metrics import coverage, diversity
 from .perceptual import frechet_distance
+from .significance import interval
 
 REAL = 2048  # training images that stand for the real ones, or all where there are fewer
+FEWEST = 8  # completions of a picture that an interval is made of
+
+
+def with_energy(results: Sequence[CellResult], worlds: Mapping[str, World]) -> list[CellResult]:
+    """The results with their energy scores, where there are two seeds or more."""
+    groups: dict[Cell, list[CellResult]] = {}
+    for result in results:
+        groups.setdefault(replace(result.cell, seed=0), []).append(result)
+    found = []
+    for cell, seeds in groups.items():
+        world, completions = worlds[cell.world], torch.stack([result.images for result in seeds])
+        scores = energies(world, completions, cell_cases(world, cell)) if len(seeds) > 1 else {}
+        for number, result in enumerate(seeds):
+            own = {name: values[number] for name, values in scores.items()}
+            found.append(replace(result, metrics=result.metrics | own))
+    return found
 
 
 def by_method(results: Sequence[CellResult], world: World, steps: int) -> dict[str, list[list[CellResult]]]:
@@ -37,7 +56,8 @@ def realism_and_diversity(results: Sequence[CellResult], world: World, steps: in
 
     Returns:
         Frechet distances only with a judge, and where N reaches the number of its features: with fewer, noisy pictures
-        score better than true ones. Diversity only with two seeds or more. None where there is neither.
+        score better than true ones. Diversity only with two seeds or more, and coverage with `FEWEST`. None where there
+        is nothing.
     """
     groups = by_method(results, world, steps)
     cases = [cell_cases(world, seeds[0].cell) for seeds in next(iter(groups.values()))]
@@ -54,9 +74,15 @@ def realism_and_diversity(results: Sequence[CellResult], world: World, steps: in
         for masks in groups.values():
             spread = [diversity(torch.stack([r.images for r in seeds]), c.known) for seeds, c in zip(masks, cases)]
             columns["diversity"].append(f"{torch.cat(spread).mean():.3f}")
+    if all(len(seeds) >= FEWEST for masks in groups.values() for seeds in masks):
+        columns["coverage"] = ["–"]
+        for masks in groups.values():
+            parts = [coverage(torch.stack([r.images for r in m]), c.images, c.known) for m, c in zip(masks, cases)]
+            columns["coverage"].append(f"{interval(torch.cat(parts), torch.cat([c.identity for c in cases])):.3f}")
     what = {
         "Frechet distance": "Frechet distance to real images (judge's features)",
         "diversity": "diversity over seeds",
+        "coverage": "share of hidden pixels inside the 90 % intervals of the completions",
     }
     title = f"{world.label}, {steps} steps: {', '.join(what[name] for name in columns if name in what)}"
     return Table(title, pd.DataFrame(columns)) if len(columns) > 1 else None

@@ -17,8 +17,8 @@ from torch import Tensor
 from ...circuits.circuit import Circuit
 from ...masks import mask_batch
 from ...names import PAPER_MASKS
-from ...steering.evidence import Observation
 from ...steering.patches import PatchCodebook, to_patches
+from ..evaluation.comparison import circuit_mean
 from ..evaluation.metrics import hidden_mse
 from ..worlds.stored import Pictures
 
@@ -48,15 +48,6 @@ def gate(circuit: Circuit, codebook: PatchCodebook, train: Pictures, held_out: T
     print(f"hidden-pixel MSE of {len(held_out)} held-out pictures:")
     print(pd.DataFrame(found).T.to_string(), flush=True)
     return found
-
-
-def circuit_mean(circuit: Circuit, codebook: PatchCodebook, images: Tensor, known: Tensor) -> Tensor:
-    """E[x | known pixels] under the circuit, (N, C, H, W)."""
-    parts = []
-    for part in images.to(circuit.device).split(64):
-        seen = Observation(torch.zeros_like(part), 1e-9, part, known.to(part.device).expand(len(part), -1, -1, -1))
-        parts.append(codebook.mean(circuit.posterior_marginals(codebook.log_weights(seen)), seen).cpu())
-    return torch.cat(parts)
 
 
 def laplace_fill(images: Tensor, known: Tensor) -> Tensor:
