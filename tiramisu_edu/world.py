@@ -77,6 +77,11 @@ class World:
         return data_path(self.family)
 
     @property
+    def best_guide(self) -> str:
+        """The guide of `tiramisu-edu inpaint` where none is asked for."""
+        return "difference"
+
+    @property
     def tuned_folder(self) -> Path:
         """Where what was tuned and fitted for its models lies."""
         return data_path(self.name) if self.listed else self.models
@@ -142,9 +147,7 @@ class World:
         Args:
             split: "train", "validation" or "test".
 
-        Returns:
-            images (N, C, H, W) in [-1, 1]; states (N, F) long, the value of each of the F factors, for digits the
-            labels (N,).
+        Returns: images (N, C, H, W) in [-1, 1]; states (N, F) long, a value of each factor, for digits labels (N,).
         """
         raise NotImplementedError
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ...names import GUIDES, SAMPLERS, WORLDS
@@ -17,7 +17,9 @@ class Options(WorldOptions):
     """Of `tiramisu-edu inpaint`."""
 
     world: str = option("faces", f"one of {', '.join(WORLDS)}, or folder:PATH")
-    guide: str = option("difference", f"one of {', '.join(GUIDES)}")
+    guide: str | None = option(
+        None, f"one of {', '.join(GUIDES)}; None: difference, or of a folder the better of it and difference-field"
+    )
     num_inference_steps: int = option(25, "denoising steps", metavar="T")
     guided_fraction: float | None = option(
         None,
@@ -48,20 +50,23 @@ def run(options: Options) -> int:
 
     get_sampler(options.sampler)
     world = world_of(options)
+    options = replace(options, guide=options.guide or world.best_guide)
     guide = make_guide(options.guide, world, fraction=options.guided_fraction)  # what is missing shows before the work
     if options.image is not None:
         return complete_own(world, options)
     cases = repair_cases(world, options.mask, options.batch, seed=options.seed)
     completed = completed_paths(options, [f"test_{n}" for n in cases.identity.tolist()])
     print(f"world {options.world}, seed {options.seed}, {len(cases.images)} images, mask {options.mask}")
+    print(f"guide: {options.guide}")
 
     settings = {name: getattr(options, name) for name in SHARED} | {"device": world.device}
     methods, steered = {options.sampler: run_method(world, cases, guide="none", **settings)}, options.guide != "none"
     name = f"{options.sampler} + {options.guide}"
     if steered:
         methods[name] = run_method(world, cases, guide=options.guide, **settings)
-    alone = circuit_samples(world, cases.images, cases.known, seed=options.seed)
-    methods["circuit alone"] = Completed(alone, 0.0, 0.0, 0.0, 0.0)
+    if not name.endswith("-field"):  # which needs no circuit
+        alone = circuit_samples(world, cases.images, cases.known, seed=options.seed)
+        methods["circuit alone"] = Completed(alone, 0.0, 0.0, 0.0, 0.0)
     measured = {label: measure(world, done.images, cases) for label, done in methods.items()}
     report = {"seed": options.seed, "mask": options.mask, "methods": comparison(measured, cases)}
     if guide is not None:
