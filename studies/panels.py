@@ -112,10 +112,12 @@ def fitted_law(found: pd.DataFrame) -> tuple[float, float]:
         log( mean picture's error - kernel's ) = a + b log log n - c log G
 
     Returns: c / b and R^2. With c = b all depends on log n / G alone: G panels take n^G pictures. In general they take
-        n^(G^(c / b)).
+        n^(G^(c / b)). NaN where fewer than four kernels know more than the mean picture.
     """
     kernels, blank = found[found["stored"] > 0], found.loc[found["model"] == "mean picture", "mean"].iloc[0]
     kernels = kernels[blank - kernels["mean"] > 1e-3 * blank]  # those that know something
+    if len(kernels) < 4:
+        return math.nan, math.nan
     gain = np.log(blank - kernels["mean"].to_numpy())
     terms = np.stack([np.ones(len(kernels)), np.log(np.log(kernels["stored"])), -np.log(kernels["G"])], axis=1)
     solution, *_ = np.linalg.lstsq(terms, gain, rcond=None)
