@@ -103,7 +103,7 @@ def of_listed_factors(world: World, count: int) -> dict[str, pd.DataFrame]:
 
 def of_an_exact_denoiser(world: World, count: int) -> dict[str, pd.DataFrame]:
     """The same for pictures drawn from a world's circuit, and the circuit as denoiser."""
-    codes = world.circuit.sample(count, generator=torch.Generator().manual_seed(0))
+    codes = world.circuit.sample(count, generator=torch.Generator().manual_seed(1_000))  # not the seed of any draw
     images = world.codebook.image(codes, world.images("test", 1)[0].shape)
     exact, found = copy.copy(world), dict[str, list[pd.DataFrame]]()
     exact.__dict__["denoiser"] = circuit_denoiser(world.circuit, world.codebook)
