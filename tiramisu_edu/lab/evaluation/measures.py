@@ -13,7 +13,7 @@ from ..worlds.factors import violations
 from .comparison import Cases
 from .factors import determined
 from .metrics import energy_scores, hidden_mse, hidden_psnr, hidden_seam, hidden_ssim, label_agreement
-from .perceptual import feature_distance, official_weights, perceptual_metric
+from .perceptual import official_weights, perceptual_metric
 
 
 class Measure(NamedTuple):
@@ -33,7 +33,6 @@ MEASURES: dict[str, Measure] = {
     "energy": Measure("energy score, pixels", True),
     "energy_layers": Measure("energy score, layers", True),
     "violations": Measure("rules broken", True),
-    "features": Measure("feature distance", True),
     "psnr": Measure("hidden-pixel PSNR, dB", False),
     "ssim": Measure("hidden-pixel SSIM", False),
     "seam": Measure("jump at the border", True),
@@ -59,7 +58,6 @@ def chosen_measure(name: str | None, worlds: Iterable[World]) -> str:
 
 NEEDS = dict.fromkeys(("determined", "violations"), "needs a drawn world") | {
     "agreement": "needs labels",
-    "features": "needs a judge",
     **dict.fromkeys(("lpips", "energy_layers"), "needs a judge or AlexNet's weights (see `tiramisu-edu doctor`)"),
 }
 
@@ -67,11 +65,10 @@ NEEDS = dict.fromkeys(("determined", "violations"), "needs a drawn world") | {
 def measures_of(world: World) -> list[str]:
     """The measures that a world has, in the order of `MEASURES`.
 
-    `determined` and `violations` need a procedural world, `agreement` one with labels, `features` a judge, LPIPS a
-    judge or AlexNet.
+    `determined` and `violations` need a procedural world, `agreement` one with labels, LPIPS a judge or AlexNet.
     """
     judge, drawn = "judge" in world.parts, world.scene is not None
-    has = {"determined": drawn, "violations": drawn, "agreement": judge and not drawn, "features": judge}
+    has = {"determined": drawn, "violations": drawn, "agreement": judge and not drawn}
     has["lpips"] = judge or official_weights() is not None
     has["energy_layers"] = has["lpips"]
     return [name for name in MEASURES if has.get(name, True)]
@@ -96,8 +93,6 @@ def measure(world: World, images: Tensor, cases: Cases) -> dict[str, Tensor]:
     }
     if "lpips" in (own := measures_of(world)):
         found["lpips"] = perceptual_metric(judge).distance(images, truth)
-    if judge is not None:
-        found["features"] = feature_distance(judge, images, truth)
     if judge is not None and world.scene is not None:
         read, model = judge.read(images), world.scene.model
         found["determined"] = determined(model, read, cases.labels, *world.scene.seen(known))

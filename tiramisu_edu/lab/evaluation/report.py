@@ -27,7 +27,6 @@ from .price import price_of
 from .sanity import sanity_of
 
 BUDGETS = (6, 12, 25, 50, 100, 200, 400, 800)
-COPAINT, GOAL = "copaint", 50  # steered methods are searched for its quality at this number of steps
 
 
 def planned_cells(options: Any) -> list[Cell]:
@@ -118,5 +117,3 @@ def tables_of_compute(frame: pd.DataFrame, points: dict[str, pd.DataFrame], meas
     if frame["steps"].nunique() > 1:
         costs = ("evaluations", "seconds")
         yield from (compute.frontier(found, w, measure, cost) for w, found in points.items() for cost in costs)
-        if COPAINT in set(frame["method"]) and GOAL in set(frame["steps"]):
-            yield compute.sooner(frame, measure, points, COPAINT, GOAL)
