@@ -270,6 +270,7 @@ def test_the_command_writes_everything(tmp_path, capsys):
         (["--images", "9999"], "ask for 2 to 300"),
         (["--images", "1"], "ask for 2 to 300"),
         (["--measure", "magic"], "unknown measure 'magic'"),
+        (["--measure", "energy", "--seeds", "1"], "ask for 2 --seeds or more"),
         (["--workers", "0"], "--workers must lie in [1, 1,024], not 0"),
     ],
 )

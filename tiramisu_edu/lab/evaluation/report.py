@@ -21,7 +21,7 @@ from . import compute, paper, sets, tables
 from .cells import Cell, CellResult, Method, cell_cases
 from .figures import plot_frontier, plot_guided_fraction
 from .film import save_film
-from .measures import chosen_measure, lpips_name
+from .measures import ENERGY, chosen_measure, lpips_name
 from .page import write_page
 from .price import price_of
 from .sanity import sanity_of
@@ -40,7 +40,8 @@ def planned_cells(options: Any) -> list[Cell]:
         if name not in MASKS:
             raise unknown_name("mask", name, MASKS)
     worlds = worlds_of(options, options.worlds)
-    chosen_measure(options.measure, worlds.values())
+    if chosen_measure(options.measure, worlds.values()) in ENERGY and options.seeds < 2:
+        raise TiramisuError("an energy score compares completions of one picture: ask for 2 --seeds or more")
     for world in worlds.values():
         available = len(world.images(options.split)[0])
         if not 2 <= options.images <= available:  # intervals are over images
