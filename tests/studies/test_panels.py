@@ -7,6 +7,7 @@ import torch
 
 from studies import panels
 from tiramisu_edu.lab.evaluation.comparison import Cases, circuit_mean
+from tiramisu_edu.lab.evaluation.metrics import hidden_mse
 from tiramisu_edu.steering.controls.kernel import KernelCodebook
 from tiramisu_edu.steering.evidence import Observation
 
@@ -45,6 +46,8 @@ def test_one_panel_is_an_ordinary_kernel():
     expected = circuit_mean(plain.circuit(), plain, cases.images, cases.known)
     book = panels.panel_kernel(stored, 1, 0.3)
     torch.testing.assert_close(circuit_mean(book.circuit(), book, cases.images, cases.known), expected)
+    found = panels.errors(stored, 1, [5.0, 0.3], cases)
+    torch.testing.assert_close(found[1], hidden_mse(expected, cases.images, cases.known), atol=1e-6, rtol=1e-5)
 
 
 @pytest.mark.parametrize("exponent", [1.0, 1.3])
@@ -66,5 +69,5 @@ def test_the_study_writes_its_page(tmp_path, monkeypatch):
         monkeypatch.setattr(panels, name, value)
     panels.main(["--worlds", "rooms", "--images", "16", "--out", str(tmp_path)])
     page = (tmp_path / "panels.md").read_text()
-    assert "| circuit |" in page and "kernel of 16, G = 2" in page and "n^(G^" in page
+    assert "| circuit |" in page and "kernel of 16, G = 2, variance" in page and "n^(G^" in page
     assert (tmp_path / "panels.png").stat().st_size > 5_000
