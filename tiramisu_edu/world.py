@@ -57,6 +57,8 @@ class World:
     """Images -> log-probabilities of the factors, trained apart from all other models; None without labels."""
     listed = True
     """Whether their SHA-256 are in data/checksums.txt."""
+    best_guide = "difference"
+    """The guide of `tiramisu-edu inpaint` where none is asked for."""
 
     def __init__(self, name: str, device: str | torch.device = "cpu") -> None:
         self.name, self.device = name, torch.device(device)
@@ -75,11 +77,6 @@ class World:
     def models(self) -> Path:
         """The folder of the models."""
         return data_path(self.family)
-
-    @property
-    def best_guide(self) -> str:
-        """The guide of `tiramisu-edu inpaint` where none is asked for."""
-        return "difference"
 
     @property
     def tuned_folder(self) -> Path:

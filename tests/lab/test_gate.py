@@ -67,7 +67,7 @@ def test_a_circuit_that_loses_is_named_and_the_better_guide_is_used(waves, tmp_p
     flags = ["inpaint", "--world", f"folder:{waves}", "--size", "32", "--num-inference-steps", "2", "--batch", "2"]
     assert main([*flags, "--out", str(tmp_path / "a.png")]) == 0  # without a warning: the circuit takes no part
     printed = capsys.readouterr().out
-    assert "guide: difference-field" in printed and "circuit alone" not in printed
+    assert "replacement + difference-field" in printed and "circuit alone" not in printed
     with pytest.warns(UserWarning, match="may steer wrong"):
         assert main([*flags, "--guide", "difference", "--out", str(tmp_path / "b.png")]) == 0
     assert "circuit alone" in capsys.readouterr().out

@@ -121,8 +121,8 @@ def test_other_tuned_options_are_other_cells(tmp_path, monkeypatch):
             found = {"latent": {"options": {"settings": tuned}}}
             save_tuned(tmp_path / folder / "faces" / "guides.json", found)
         (tmp_path / folder).mkdir(exist_ok=True)
-        (tmp_path / folder / "checksums.txt").write_text("")
         monkeypatch.setenv("TIRAMISU_DATA", str(tmp_path / folder))
+        write_checksums()
         names.append([cell.name for cell in cells])
     latent, difference = zip(*names)
     assert len(set(latent)) == 3 and len(set(difference)) == 1

@@ -57,7 +57,6 @@ def run(options: Options) -> int:
     cases = repair_cases(world, options.mask, options.batch, seed=options.seed)
     completed = completed_paths(options, [f"test_{n}" for n in cases.identity.tolist()])
     print(f"world {options.world}, seed {options.seed}, {len(cases.images)} images, mask {options.mask}")
-    print(f"guide: {options.guide}")
 
     settings = {name: getattr(options, name) for name in SHARED} | {"device": world.device}
     methods, steered = {options.sampler: run_method(world, cases, guide="none", **settings)}, options.guide != "none"
@@ -65,17 +64,14 @@ def run(options: Options) -> int:
     if steered:
         methods[name] = run_method(world, cases, guide=options.guide, **settings)
     if not name.endswith("-field"):  # which needs no circuit
-        alone = circuit_samples(world, cases.images, cases.known, seed=options.seed)
-        methods["circuit alone"] = Completed(alone, 0.0, 0.0, 0.0, 0.0)
+        methods["circuit alone"] = Completed(circuit_samples(world, cases.images, cases.known, seed=options.seed))
     measured = {label: measure(world, done.images, cases) for label, done in methods.items()}
     report = {"seed": options.seed, "mask": options.mask, "methods": comparison(measured, cases)}
     if guide is not None:
         done = methods[name]
         share, fifth = done.guide_share, done.guide_share_at(0.2, guide.fraction, options.num_inference_steps)
-        print(
-            f"\n{name}: {done.seconds:.2f} s; the circuit's share of the sampling time is {share:.1%}, "
-            f"and {fifth:.1%} with 20 % of the steps guided"
-        )
+        print(f"\n{name}: {done.seconds:.2f} s; the circuit's share of the sampling time is {share:.1%},", end=" ")
+        print(f"and {fifth:.1%} with 20 % of the steps guided")
         report["guide_share"] = {"as_run": share, "at_20_percent": fifth}
     print(save_completed(completed, methods[name if steered else options.sampler].images))
     title = f"{world.label}, mask {Path(options.mask).name}, {options.num_inference_steps} steps, seed {options.seed}"

@@ -38,10 +38,10 @@ class Completed(NamedTuple):
     """
 
     images: Tensor
-    seconds: float
-    guide_seconds: float
-    forward: float
-    backward: float
+    seconds: float = 0.0
+    guide_seconds: float = 0.0
+    forward: float = 0.0
+    backward: float = 0.0
 
     @property
     def guide_share(self) -> float:
