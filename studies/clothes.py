@@ -19,7 +19,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from studies.common import parser, run, write_page
+from studies.common import below_the_command, parser, run, write_page
 from tiramisu_edu.circuits.circuit import Circuit, bits_per_dimension
 from tiramisu_edu.circuits.learning import mean_log_likelihood
 from tiramisu_edu.lab.evaluation.comparison import circuit_mean
@@ -193,7 +193,7 @@ def study(options: argparse.Namespace) -> None:
         bits, size = spike_bits(circuit, LowRankCodebook(**own), train, test)
         row = {"test pictures": f"{len(test)}", "bits per dimension": f"{bits:.3f}", "MB": f"{size / 1e6:.2f}"}
         tables.append(Table("Circuit with spike leaves", pd.DataFrame([row])))
-    write_page(options.out, tables, f"# Clothes\n\n{__doc__}\n")
+    write_page(options.out, tables, below_the_command(__doc__))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -26,7 +26,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from studies.common import parser, run, write_page
+from studies.common import below_the_command, parser, run, write_page
 from tiramisu_edu.course.exact_denoiser import circuit_denoiser
 from tiramisu_edu.diffusion.step import Step
 from tiramisu_edu.lab.evaluation.comparison import Cases, circuit_samples, run_method
@@ -156,8 +156,7 @@ def study(options: argparse.Namespace) -> None:
         title = f"{name}, {what}: {STEPS} steps, {options.images} pictures under {', '.join(MASKS)}, {len(SEEDS)} seeds"
         tables.append(table(title, found))
         print(tables[-1].markdown(), flush=True)
-    about = (__doc__ or "").partition("\n\n")[2].partition("\n\n")[2]
-    write_page(options.out, tables, f"# The oracle\n\n{about}\n")
+    write_page(options.out, tables, below_the_command(__doc__))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

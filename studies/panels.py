@@ -22,7 +22,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from studies.common import parser, run, write_page
+from studies.common import below_the_command, parser, run, write_page
 from tiramisu_edu.lab.evaluation.comparison import Cases, circuit_mean, make_cases, run_method
 from tiramisu_edu.lab.evaluation.measures import MEASURES, energies
 from tiramisu_edu.lab.evaluation.metrics import hidden_mse
@@ -211,8 +211,7 @@ def study(options: argparse.Namespace) -> None:
         tables.append(error_table(name, found[name]))
         print(tables[-1].markdown(), flush=True)
         tables.append(steer(world, validation, cases))
-    about = (__doc__ or "").partition("\n\n")[2].partition("\n\n")[2]
-    write_page(options.out / "panels.md", tables, f"# Panels\n\n{about}\n")
+    write_page(options.out / "panels.md", tables, below_the_command(__doc__))
     print(f"picture: {plot(options.out / 'panels.png', found)}")
 
 
