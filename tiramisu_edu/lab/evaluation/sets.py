@@ -14,11 +14,11 @@ from ...world import World
 from ..table import Table
 from ..worlds.judge import Judge
 from .cells import Cell, CellResult, cell_cases
+from .comparison import Cases
 from .factors import calibration
 from .measures import energies
 from .metrics import coverage, diversity
 from .perceptual import frechet_distance
-from .significance import interval
 
 REAL = 2048  # training images that stand for the real ones, or all where there are fewer
 FEWEST = 8  # completions of a picture that an interval is made of
@@ -61,24 +61,18 @@ def realism_and_diversity(results: Sequence[CellResult], world: World, steps: in
     """
     groups = by_method(results, world, steps)
     cases = [cell_cases(world, seeds[0].cell) for seeds in next(iter(groups.values()))]
+    seeds = min(len(seeds) for masks in groups.values() for seeds in masks)
     columns: dict[str, list[str]] = {"method": ["true images", *groups]}
     if "judge" in world.parts and len(true := _features(world.judge, cases[0].images)) >= true.shape[1]:
         real = _features(world.judge, world.images("train", REAL)[0])
         columns["Frechet distance"] = [f"{frechet_distance(true, real):.2f}"]
         for masks in groups.values():
-            sets = [_features(world.judge, result.images) for seeds in masks for result in seeds]
+            sets = [_features(world.judge, result.images) for each in masks for result in each]
             distances = [frechet_distance(features, real) for features in sets]
             columns["Frechet distance"].append(f"{sum(distances) / len(distances):.2f}")
-    if all(len(seeds) >= 2 for masks in groups.values() for seeds in masks):
-        columns["diversity"] = ["–"]
-        for masks in groups.values():
-            spread = [diversity(torch.stack([r.images for r in seeds]), c.known) for seeds, c in zip(masks, cases)]
-            columns["diversity"].append(f"{torch.cat(spread).mean():.3f}")
-    if all(len(seeds) >= FEWEST for masks in groups.values() for seeds in masks):
-        columns["coverage"] = ["–"]
-        for masks in groups.values():
-            parts = [coverage(torch.stack([r.images for r in m]), c.images, c.known) for m, c in zip(masks, cases)]
-            columns["coverage"].append(f"{interval(torch.cat(parts), torch.cat([c.identity for c in cases])):.3f}")
+    for name, needed in (("diversity", 2), ("coverage", FEWEST)):
+        if seeds >= needed:
+            columns[name] = ["–", *(_of_seeds(name, masks, cases) for masks in groups.values())]
     what = {
         "Frechet distance": "Frechet distance to real images (judge's features)",
         "diversity": "diversity over seeds",
@@ -86,6 +80,15 @@ def realism_and_diversity(results: Sequence[CellResult], world: World, steps: in
     }
     title = f"{world.label}, {steps} steps: {', '.join(what[name] for name in columns if name in what)}"
     return Table(title, pd.DataFrame(columns)) if len(columns) > 1 else None
+
+
+def _of_seeds(name: str, masks: list[list[CellResult]], cases: list[Cases]) -> str:
+    """Diversity or coverage of one method over all masks."""
+    found = []
+    for seeds, case in zip(masks, cases):
+        x = torch.stack([result.images for result in seeds])
+        found.append(diversity(x, case.known) if name == "diversity" else coverage(x, case.images, case.known))
+    return f"{torch.cat(found).mean():.3f}"
 
 
 def calibrations(results: Sequence[CellResult], world: World, steps: int) -> Table:
