@@ -1,6 +1,6 @@
 """Panels: G independent scenes in one picture. What a circuit knows of them, and what stored pictures with a kernel do.
 
-python -m studies.panels --worlds rooms,faces
+python -m studies.panels --worlds rooms,faces --steer
 
 The left half of every panel is known. A circuit of G panels is the product of G copies of the world's own, of the same
 bytes for any G. A kernel stores whole pictures; one that is right in one panel is wrong in the next, so what it knows
@@ -202,7 +202,7 @@ def plot(path: Any, found: dict[str, pd.DataFrame]) -> Any:
 
 
 def study(options: argparse.Namespace) -> None:
-    """Both tables of each world, and the figure."""
+    """The table of errors of each world, the table of steering where it is asked for, and the figure."""
     found, tables = {}, []
     for name in options.worlds.split(","):
         world = load(name)
@@ -210,7 +210,8 @@ def study(options: argparse.Namespace) -> None:
         found[name] = measure_world(world, validation, cases)
         tables.append(error_table(name, found[name]))
         print(tables[-1].markdown(), flush=True)
-        tables.append(steer(world, validation, cases))
+        if options.steer:
+            tables.append(steer(world, validation, cases))
     write_page(options.out / "panels.md", tables, below_the_command(__doc__))
     print(f"picture: {plot(options.out / 'panels.png', found)}")
 
@@ -219,6 +220,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """The command line."""
     found = parser("panels", __doc__, "docs/results/panels")
     found.add_argument("--images", type=int, default=128, help="panels in all, a multiple of 8")
+    found.add_argument("--steer", action="store_true", help="paint too, with the circuit and with kernels as guides")
     run(study, found.parse_args(arguments))
 
 

@@ -67,7 +67,7 @@ def test_the_study_writes_its_page(tmp_path, monkeypatch):
         "STEPS": 2,
     }.items():
         monkeypatch.setattr(panels, name, value)
-    panels.main(["--worlds", "rooms", "--images", "16", "--out", str(tmp_path)])
+    panels.main(["--worlds", "rooms", "--images", "16", "--steer", "--out", str(tmp_path)])
     page = (tmp_path / "panels.md").read_text()
     assert "| circuit |" in page and "kernel of 16, G = 2, variance" in page and "n^(G^" in page
     assert (tmp_path / "panels.png").stat().st_size > 5_000
