@@ -19,35 +19,27 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from studies.common import parser, run, write_page
+from studies.common import below_the_command, parser, run, write_page
 from tiramisu_edu.circuits.circuit import Circuit, bits_per_dimension
 from tiramisu_edu.circuits.learning import mean_log_likelihood
+from tiramisu_edu.lab.evaluation.comparison import circuit_mean
 from tiramisu_edu.lab.evaluation.metrics import hidden_mse
+from tiramisu_edu.lab.evaluation.significance import interval
 from tiramisu_edu.lab.recipes.patch_circuit import PatchRows
 from tiramisu_edu.lab.table import Table
 from tiramisu_edu.lab.worlds.clothes import NUM_LEVELS, Clothes
 from tiramisu_edu.lab.zoo import load
 from tiramisu_edu.masks import mask_batch
 from tiramisu_edu.names import PAPER_MASKS
-from tiramisu_edu.steering.beyond.difference import DifferenceGuide
 from tiramisu_edu.steering.controls.kernel import KernelCodebook
-from tiramisu_edu.steering.evidence import Codebook, Observation
 from tiramisu_edu.steering.field import GaussianField
 from tiramisu_edu.steering.low_rank import LowRankCodebook
 from tiramisu_edu.steering.patches import to_patches
 
 Fill = Callable[[Tensor, Tensor], Tensor]
-STORED, BANDWIDTHS = 4096, (0.01, 0.03, 0.1)
+STORED, BANDWIDTHS = 4096, (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
+OURS = "circuit, pooled with one Gaussian"
 LEVEL = 2 / (NUM_LEVELS - 1)  # between two grey levels, in image units
-
-
-def posterior_mean(circuit: Circuit, codebook: Codebook, images: Tensor, known: Tensor) -> Tensor:
-    """E[x | known pixels], (N, C, H, W), of pictures under masks (N, 1, H, W)."""
-    guide, found = DifferenceGuide(circuit, codebook), []
-    for x, k in zip(images.split(100), known.split(100)):
-        seen = Observation(torch.zeros_like(x), 0.0, torch.where(k, x, 0.0), k)
-        found.append(codebook.mean(guide.posterior(seen), seen))
-    return torch.cat(found)
 
 
 def full_gaussian(train: Tensor) -> Fill:
@@ -56,11 +48,12 @@ def full_gaussian(train: Tensor) -> Fill:
     mu, covariance = rows.mean(0), torch.cov(rows.T) + 1e-4 * torch.eye(rows.shape[1])
 
     def fill(images: Tensor, known: Tensor) -> Tensor:
-        found = []
-        for x, k in zip(images.flatten(1).double(), known.flatten(1)):
-            gain = torch.linalg.solve(covariance[k][:, k], covariance[k]).T
-            found.append(mu + gain @ (x[k] - mu[k]))
-        return torch.stack(found).view_as(images).float()
+        rows, found = images.flatten(1).double(), torch.empty(len(images), len(mu), dtype=torch.float64)
+        masks, which = known.flatten(1).unique(dim=0, return_inverse=True)
+        for number, k in enumerate(masks):
+            gain = torch.linalg.solve(covariance[k][:, k], covariance[k])  # (known, all)
+            found[which == number] = mu + (rows[which == number][:, k] - mu[k]) @ gain
+        return found.view_as(images).float()
 
     return fill
 
@@ -72,11 +65,19 @@ def laplace_field(size: int) -> GaussianField:
     return GaussianField(torch.zeros(1).double(), torch.ones(1, 1).double(), variances[None])
 
 
-def tuned_kernel(train: Tensor, images: Tensor, known: Tensor) -> KernelCodebook:
-    """The kernel over stored pictures with the bandwidth of least error on validation pictures."""
-    kernels = [KernelCodebook(train[:STORED], variance) for variance in BANDWIDTHS]
-    errors = [hidden_mse(posterior_mean(k.circuit(), k, images, known), images, known).mean() for k in kernels]
-    return kernels[int(torch.stack(errors).argmin())]
+def tuned_kernel(train: Tensor, validation: Tensor, mask: str) -> KernelCodebook:
+    """The kernel over stored pictures with the bandwidth of least error on validation pictures under a mask."""
+    known, found = masks_of(mask, validation, seed=1), {}
+    for variance in BANDWIDTHS:
+        kernel = KernelCodebook(train[:STORED], variance)
+        filled = circuit_mean(kernel.circuit(), kernel, validation, known)
+        found[float(hidden_mse(filled, validation, known).mean())] = kernel
+    return found[min(found)]
+
+
+def masks_of(name: str, images: Tensor, seed: int) -> Tensor:
+    """A mask for each picture, (N, 1, H, W)."""
+    return mask_batch(name, len(images), *images.shape[2:], generator=torch.Generator().manual_seed(seed))
 
 
 @dataclass(frozen=True)
@@ -144,42 +145,55 @@ def spike_bits(circuit: Circuit, codebook: LowRankCodebook, train: Tensor, test:
     return bits_per_dimension(nats, test[0].numel()), bytes_
 
 
-def errors(fills: dict[str, Fill], images: Tensor, seed: int) -> Table:
-    """Model x mask."""
-    rows: dict[str, list[str]] = {name: [] for name in fills}
+def errors(fills: Callable[[str], dict[str, Fill]], images: Tensor, seed: int) -> list[Table]:
+    """Model x mask: the errors, and those of the rivals minus `OURS`, pictures being drawn for the intervals."""
+    rows: dict[str, list[str]] = {}
+    gaps: dict[str, list[str]] = {}
     for mask in PAPER_MASKS:
-        known = mask_batch(mask, len(images), *images.shape[2:], generator=torch.Generator().manual_seed(seed))
-        for name, fill in fills.items():
-            found = hidden_mse(fill(images, known).clamp(-1, 1), images, known).mean()
-            rows[name].append(f"{float(found):.4f}")
-    frame = pd.DataFrame.from_dict(rows, orient="index", columns=list(PAPER_MASKS)).rename_axis("model").reset_index()
-    return Table(f"Hidden-pixel MSE of {len(images)} test pictures", frame)
+        known = masks_of(mask, images, seed)
+        found = {n: hidden_mse(fill(images, known).clamp(-1, 1), images, known) for n, fill in fills(mask).items()}
+        for name, own in found.items():
+            rows.setdefault(name, []).append(f"{float(own.mean()):.4f}")
+            if name != OURS:
+                gaps.setdefault(name, []).append(f"{interval(own - found[OURS]):+.4f}")
+
+    def table(title: str, texts: dict[str, list[str]]) -> Table:
+        frame = pd.DataFrame.from_dict(texts, orient="index", columns=list(PAPER_MASKS))
+        return Table(title, frame.rename_axis("model").reset_index())
+
+    title = f"Hidden-pixel MSE of {len(images)} test pictures"
+    return [table(title, rows), table(f"The same, minus that of the {OURS} [95 %]", gaps)]
 
 
 def study(options: argparse.Namespace) -> None:
-    """Both tables."""
+    """All tables."""
     clothes, world = Clothes(options.source), load("clothes")
     train = clothes.images("train", options.train)[0]
     validation, test = (clothes.images(split)[0] for split in ("validation", "test"))
-    masks = [mask_batch(m, 10, 28, 28, generator=torch.Generator().manual_seed(1)) for m in PAPER_MASKS]
-    known, circuit, pooled = torch.cat(masks), world.circuit, world.codebook
-    kernel = tuned_kernel(train, validation[: len(known)], known)
+    kernels = {mask: tuned_kernel(train, validation[:200], mask) for mask in PAPER_MASKS}
+    circuit, pooled = world.circuit, world.codebook
     own = {name: tensor for name, tensor in vars(pooled).items() if name != "whole"}
     fields = {"smooth fill (Laplace)": laplace_field(28), "stationary Gaussian": GaussianField.fit(train)}
     fills: dict[str, Fill] = {
         "mean training picture": lambda images, known: train.mean(0).expand_as(images),
-        **{name: partial(posterior_mean, field.circuit(), field) for name, field in fields.items()},
-        f"kernel of {STORED}, variance {kernel.variance}": partial(posterior_mean, kernel.circuit(), kernel),
+        **{name: partial(circuit_mean, field.circuit(), field) for name, field in fields.items()},
         f"one full Gaussian of {len(train)} pictures": full_gaussian(train),
-        "circuit over patches": partial(posterior_mean, circuit, LowRankCodebook(**own)),
-        "circuit, pooled with one Gaussian": partial(posterior_mean, circuit, pooled),
+        "circuit over patches": partial(circuit_mean, circuit, LowRankCodebook(**own)),
+        OURS: partial(circuit_mean, circuit, pooled),
     }
-    tables = [errors(fills, test[: options.images], options.seed)]
+
+    def fills_of(mask: str) -> dict[str, Fill]:
+        kernel = kernels[mask]
+        return fills | {f"kernel of {STORED} pictures": partial(circuit_mean, kernel.circuit(), kernel)}
+
+    tables = errors(fills_of, test[: options.images], options.seed)
+    bandwidths = {mask: [f"{kernel.variance:g}"] for mask, kernel in kernels.items()}
+    tables.append(Table("Variance of the kernel, tuned on 200 validation pictures", pd.DataFrame(bandwidths)))
     if options.likelihood:
         bits, size = spike_bits(circuit, LowRankCodebook(**own), train, test)
         row = {"test pictures": f"{len(test)}", "bits per dimension": f"{bits:.3f}", "MB": f"{size / 1e6:.2f}"}
         tables.append(Table("Circuit with spike leaves", pd.DataFrame([row])))
-    write_page(options.out, tables)
+    write_page(options.out, tables, below_the_command(__doc__))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

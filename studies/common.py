@@ -36,6 +36,11 @@ def parser(name: str, about: str | None, out: str, worlds: str = "faces, rooms")
     return found
 
 
+def below_the_command(about: str | None) -> str:
+    """A study's docstring without its first line and the command that follows."""
+    return (about or "").split("\n\n", 2)[-1].strip() + "\n\n"
+
+
 def write_page(path: Path, tables: Sequence[Table], heading: str = "") -> None:
     """Print the tables and write them as Markdown, below a heading."""
     text = heading + "\n".join(table.markdown() for table in tables)

@@ -3,12 +3,8 @@
 python -m studies.paired digits --steps 12 --variants 'copaint{"backtrack":0.8,"carry":false}' copaint
 
 A variant is `sampler` or `sampler+guide`, and may end in options of the sampler as JSON, under "guide" those of the
-guide: `replacement+latent@0.2{"guide":{"samples":4}}`. Others are as tuned. Each is compared
-with the first of its number of steps. Negative differences are better. The energy score rewards true draws:
-
-    energy = ( |x - y| + |x' - y| - |x - x'| ) / 2       y: truth; x, x': completions from two seeds
-
-with |.| the root of the mean square over hidden pixels, or of the LPIPS formula on the judge's layers.
+guide: `replacement+latent@0.2{"guide":{"samples":4}}`. Others are as tuned. Each is compared with the first of its
+number of steps. Negative differences are better. The energy score rewards true draws.
 """
 
 from __future__ import annotations
@@ -16,7 +12,7 @@ from __future__ import annotations
 import argparse
 import copy
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
@@ -25,7 +21,7 @@ from torch import Tensor
 
 from tiramisu_edu.lab.evaluation.cells import Method
 from tiramisu_edu.lab.evaluation.comparison import Cases, Completed, make_cases, run_method
-from tiramisu_edu.lab.evaluation.metrics import hidden_mse
+from tiramisu_edu.lab.evaluation.measures import MEASURES, energies
 from tiramisu_edu.lab.evaluation.perceptual import perceptual_metric
 from tiramisu_edu.lab.evaluation.significance import interval
 from tiramisu_edu.lab.table import Table
@@ -48,20 +44,12 @@ def complete(world: World, cases: Cases, variant: str, steps: int) -> list[Compl
     return [run_method(trial, cases, seed=s, device=device, num_inference_steps=steps, **run) for s in SEEDS]
 
 
-def energy(distance: Callable[[Tensor, Tensor], Tensor], x: Tensor, other: Tensor, truth: Tensor) -> Tensor:
-    """(B,) the energy score of two draws; the lower the better, and lowest on average for draws of the true law."""
-    return (distance(x, truth) + distance(other, truth) - distance(x, other)) / 2
-
-
 def scores(world: World, cases: Cases, done: Sequence[Completed]) -> dict[str, Tensor]:
-    """(B,) each: LPIPS of the two seeds on average, and the energy score in pixels and in the judge's layers."""
-    x, other = (run.images for run in done)
-    lpips = perceptual_metric(world.judge).distance
-    return {
-        "LPIPS": (lpips(x, cases.images) + lpips(other, cases.images)) / 2,
-        "energy, pixels": energy(lambda a, b: hidden_mse(a, b, cases.known).sqrt(), x, other, cases.images),
-        "energy, layers": energy(lambda a, b: lpips(a, b).sqrt(), x, other, cases.images),
-    }
+    """(B,) each: LPIPS and the energy scores, of all seeds on average."""
+    completions, lpips = torch.stack([run.images for run in done]), perceptual_metric(world.judge).distance
+    found = {"lpips": torch.stack([lpips(x, cases.images) for x in completions])}
+    found |= energies(world, completions, cases)
+    return {MEASURES[name].title: values.mean(0) for name, values in found.items()}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

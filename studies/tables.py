@@ -1,4 +1,7 @@
-"""The tables of an evaluation, made again from its numbers per image; by another measure too, if you like."""
+"""The tables of an evaluation, made again from its numbers per image; by another measure too, if you like.
+
+The energy scores are in a file whose cells held the completions of two seeds or more; others have none.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("file", nargs="?", type=Path, default=kept, help="per_image.csv of `tiramisu-edu evaluate`")
     parser.add_argument("--measure", choices=list(MEASURES), default="lpips", help="what the tables compare")
     options = parser.parse_args(arguments)
-    for table in of_numbers(pd.read_csv(options.file), options.measure):
+    frame = pd.read_csv(options.file)
+    if frame.get(options.measure, pd.Series(dtype=float)).isna().all():
+        parser.error(f"{options.file} has no number of {options.measure}")
+    for table in of_numbers(frame, options.measure):
         print(table.markdown())
 
 

@@ -205,8 +205,8 @@ def train_transformer(
                 looks.add(network, step, lambda: network.bits(validation, gaps))
 
         request = {"settings": asdict(s), "codes": tensor_digest({"codes": codes})}
-        training = Training(network.train(), optimiser, rate, generator, Clock(steps, minutes), {"looks": looks}, 1.0)
-        training.run("transformer", loss, Checkpoint(checkpoint, request), after=after, progress=False)
+        training = Training(network.train(), rate, generator, Clock(steps, minutes), {"looks": looks}, 1.0)
+        training.run("transformer", loss, Checkpoint(checkpoint, request), after=after)
     network.load_state_dict(looks.best)
     return network.eval(), looks
 

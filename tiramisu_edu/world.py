@@ -57,6 +57,8 @@ class World:
     """Images -> log-probabilities of the factors, trained apart from all other models; None without labels."""
     listed = True
     """Whether their SHA-256 are in data/checksums.txt."""
+    best_guide = "difference"
+    """The guide of `tiramisu-edu inpaint` where none is asked for."""
 
     def __init__(self, name: str, device: str | torch.device = "cpu") -> None:
         self.name, self.device = name, torch.device(device)
@@ -142,9 +144,7 @@ class World:
         Args:
             split: "train", "validation" or "test".
 
-        Returns:
-            images (N, C, H, W) in [-1, 1]; states (N, F) long, the value of each of the F factors, for digits the
-            labels (N,).
+        Returns: images (N, C, H, W) in [-1, 1]; states (N, F) long, a value of each factor, for digits labels (N,).
         """
         raise NotImplementedError
 

@@ -65,7 +65,7 @@ def test_all_that_a_folder_teaches_lies_beside_its_models(place, tmp_path, capsy
     printed = capsys.readouterr().out
     assert "hidden-pixel MSE (lower is better)" in printed and "no LPIPS" in printed
     header, *rows = (tmp_path / "out" / "per_image.csv").read_text().splitlines()
-    assert {"mse", "psnr", "ssim", "seam"} <= set(header.split(",")) and len(rows) == 12
+    assert {"mse", "psnr", "ssim", "seam"} <= set(header.split(",")) and len(rows) == 20
     shared = ["--world", name[0], *name[1:], "--num-inference-steps", "2"]
     assert main(["inpaint", *shared, "--batch", "2", "--out", f"{out}/a.png"]) == 0
     for model in ("pixels", "codes"):

@@ -4,10 +4,15 @@ import pytest
 import torch
 
 from tests.steering.toy import coupled_patches
+from tiramisu_edu.lab.cli import main
+from tiramisu_edu.lab.evaluation.comparison import circuit_mean
 from tiramisu_edu.lab.evaluation.metrics import hidden_seam
-from tiramisu_edu.lab.recipes.gate import circuit_mean, laplace_fill
+from tiramisu_edu.lab.recipes import denoiser
+from tiramisu_edu.lab.recipes.gate import laplace_fill
 from tiramisu_edu.lab.worlds.folder import losses
+from tiramisu_edu.lab.zoo import load
 from tiramisu_edu.masks import mask
+from tiramisu_edu.pictures import save_image
 
 
 def test_a_smooth_fill_restores_what_is_linear_and_is_the_mean_of_its_neighbours():
@@ -34,7 +39,44 @@ def test_the_circuits_mean_keeps_the_known_and_follows_it():
 
 
 def test_losses_are_counted_by_mask():
-    assert losses({"circuit": {"a": 0.2, "b": 0.1}, "mean colour of the known": {"a": 0.1, "b": 0.2}}) == 1
+    assert losses({"circuit": {"a": 0.2, "b": 0.1}, "mean": {"a": 0.1, "b": 0.2}}, "mean") == 1
+
+
+@pytest.fixture(scope="module")
+def waves(tmp_path_factory):
+    """A folder of 80 pictures, each smooth noise of its own: a circuit over patches learns them by heart."""
+    place, generator = tmp_path_factory.mktemp("folder") / "waves", torch.Generator().manual_seed(0)
+    for n in range(80):
+        smooth = torch.randn(1, 3, 4, 4, generator=generator)
+        picture = torch.nn.functional.interpolate(smooth, size=32, mode="bicubic")[0]
+        split = "train" if n < 60 else "val" if n < 70 else "test"
+        save_image((picture / 2).clamp(-1, 1), place / split / f"{n}.png")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(denoiser, "CALIBRATION", {"points": 3, "repeats": 1})
+        for part in ("circuit", "denoiser"):
+            assert main(["train", f"folder:{place}", "--size", "32", "--scale", "toy", "--part", part]) == 0
+    return place
+
+
+def test_a_circuit_that_loses_is_named_and_the_better_guide_is_used(waves, tmp_path, capsys):
+    world = load(f"folder:{waves}", size=32)
+    floors = {name: sum(own.values()) for name, own in world.gate.items()}
+    assert floors["stationary Gaussian"] < min(floors["circuit"], floors["mean colour of the known"])
+    with pytest.warns(UserWarning, match="worse than the stationary Gaussian under 7 .* say --guide difference-field"):
+        _ = world.circuit
+    flags = ["inpaint", "--world", f"folder:{waves}", "--size", "32", "--num-inference-steps", "2", "--batch", "2"]
+    assert main([*flags, "--out", str(tmp_path / "a.png")]) == 0  # without a warning: the circuit takes no part
+    printed = capsys.readouterr().out
+    assert "replacement + difference-field" in printed and "circuit alone" not in printed
+    with pytest.warns(UserWarning, match="may steer wrong"):
+        assert main([*flags, "--guide", "difference", "--out", str(tmp_path / "b.png")]) == 0
+    assert "circuit alone" in capsys.readouterr().out
+
+
+def test_a_circuit_that_wins_stays_the_guide(waves):
+    world = load(f"folder:{waves}", size=32)
+    world.__dict__["gate"] = {"circuit": {"left": 0.1, "top": 0.2}, "stationary Gaussian": {"left": 0.2, "top": 0.1}}
+    assert world.best_guide == load("faces").best_guide == "difference"  # equal on average
 
 
 def test_a_seam_is_the_jump_over_the_true_one():

@@ -114,7 +114,6 @@ def test_edited_code_runs_a_cell_again_and_edited_prose_does_not(kept, monkeypat
     ],
 )
 def test_other_files_under_an_unchanged_name_run_a_cell_again(kept, tmp_path, monkeypatch, name, again):
-    """The cell's name is made of data/checksums.txt, which says nothing of the bytes."""
     shutil.copytree(data_root(), tmp_path / "data", copy_function=os.link)
     monkeypatch.setenv("TIRAMISU_DATA", str(tmp_path / "data"))
     path = tmp_path / "data" / "digits" / name
@@ -151,26 +150,28 @@ def test_stale_cells_of_another_rank_are_waited_for(kept, monkeypatch):
     assert run_cells(CELLS[1:2], kept, progress=False)[0].origin == result.origin
 
 
-def cell_names(monkeypatch, root, files, guides=("none",)):
-    """Names of cells where the data folder is `root` and lists the files with one repeated digit as digest."""
-    root.mkdir()
-    (root / "checksums.txt").write_text("".join(f"{digit * 64}  {name}\n" for name, digit in files.items()))
+def cell_names(monkeypatch, root, file, guides=("none",)):
+    """Names of cells where the data folder is a copy at `root` with other bytes in a file."""
+    shutil.copytree(data_root(), root, copy_function=os.link)
+    content = (root / file).read_bytes()
+    (root / file).unlink()
+    (root / file).write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
     monkeypatch.setenv("TIRAMISU_DATA", str(root))
-    return [dataclasses.replace(CELLS[0], method=Method("ddim", guide)).name for guide in guides]
+    names = [dataclasses.replace(CELLS[0], method=Method("ddim", guide)).name for guide in guides]
+    monkeypatch.delenv("TIRAMISU_DATA")
+    return names
 
 
 def test_other_models_are_other_cells(tmp_path, monkeypatch):
-    names = [cell_names(monkeypatch, tmp_path / digit, {"digits/denoiser.safetensors": digit}) for digit in "01"]
-    assert names[0] != names[1] and CELLS[0].name in names[1]
+    (changed,) = cell_names(monkeypatch, tmp_path / "data", "digits/denoiser.safetensors")
+    assert changed != CELLS[0].name == dataclasses.replace(CELLS[0]).name
 
 
 def test_weights_fitted_for_one_guide_make_other_cells_of_that_guide_alone(tmp_path, monkeypatch):
     guides = ("none", "difference", "learned", "difference-calibrated")
-    names = [
-        cell_names(monkeypatch, tmp_path / digit, {"digits/guide_weights_difference.safetensors": digit}, guides)
-        for digit in "01"
-    ]
-    assert [a == b for a, b in zip(*names)] == [True, True, True, False]
+    names = [dataclasses.replace(CELLS[0], method=Method("ddim", guide)).name for guide in guides]
+    changed = cell_names(monkeypatch, tmp_path / "data", "digits/guide_weights_difference.safetensors", guides)
+    assert [a == b for a, b in zip(names, changed)] == [True, True, True, False]
 
 
 def test_a_network_in_sixteen_bits(tmp_path):
@@ -238,7 +239,9 @@ def test_the_command_writes_everything(tmp_path, capsys):
     ]
     assert main(["evaluate", *flags, "--measure", "mse", "--out", str(out)]) == 0
     printed = capsys.readouterr().out
-    assert "16 cells of 3 images" in printed and "Steered against its base" in printed
+    assert "32 cells of 3 images" in printed  # and the rows of known quality
+    for table in ("energy score, pixels", "What may decide", "Steered against its base", "Best of all"):
+        assert table in printed
     assert {
         "cells",
         "table.md",
@@ -246,12 +249,12 @@ def test_the_command_writes_everything(tmp_path, capsys):
         "per_image.csv",
         "index.html",
         "film_digits.png",
-        "frontier.png",
+        *(f"frontier_{measure}.png" for measure in ("mse", "energy", "energy_layers")),
         "price.json",
     } == {p.name for p in out.iterdir()}
     page = (out / "index.html").read_text()
-    assert page.count("<details>") == 2 and page.count("data:image/png") == 2 * (2 + 4)
-    assert len((out / "per_image.csv").read_text().splitlines()) == 1 + 16 * 3
+    assert page.count("<details>") == 2 and page.count("data:image/png") == 2 * (2 + 4 + 4)
+    assert len((out / "per_image.csv").read_text().splitlines()) == 1 + 32 * 3
     before = {p.name: p.stat().st_mtime_ns for p in (out / "cells").iterdir()}
     assert main(["evaluate", *flags, "--measure", "mse", "--out", str(out)]) == 0
     assert before == {p.name: p.stat().st_mtime_ns for p in (out / "cells").iterdir()}
@@ -268,6 +271,7 @@ def test_the_command_writes_everything(tmp_path, capsys):
         (["--images", "9999"], "ask for 2 to 300"),
         (["--images", "1"], "ask for 2 to 300"),
         (["--measure", "magic"], "unknown measure 'magic'"),
+        (["--measure", "energy", "--seeds", "1"], "ask for 2 --seeds or more"),
         (["--workers", "0"], "--workers must lie in [1, 1,024], not 0"),
     ],
 )

@@ -4,7 +4,7 @@ import pandas as pd
 import torch
 
 from tiramisu_edu.lab.evaluation.cells import Cell, CellResult, Method
-from tiramisu_edu.lab.evaluation.compute import best_within, frontier, pareto, points, sooner
+from tiramisu_edu.lab.evaluation.compute import best_within, frontier, pareto, points
 from tiramisu_edu.lab.evaluation.tables import per_image
 
 PLAIN, STEERED = Method("copaint"), Method("copaint", "difference")
@@ -55,14 +55,3 @@ def test_a_budget_admits_each_method_with_as_many_steps_as_it_can_pay():
     assert len(rows) == 2  # nobody can pay 10, and 200 buys what 100 buys
     assert rows[0] == ["25", "1 of 2", "copaint+difference 2, copaint 1"]  # a tie with an unsteered method is no win
     assert rows[1] == ["100", "1 of 2", "copaint 1, copaint+difference 1"]
-
-
-def test_the_cheapest_steered_point_that_is_as_good():
-    def row(cells):
-        frame = per_image(cells)
-        return rows_of(sooner(frame, "mse", {"digits": points(frame, "digits", "mse")}, "copaint", 20))[0]
-
-    found = row(four())
-    assert found[:5] == ["digits", "0.400", "100", "1000", "copaint+difference, 5 steps"]
-    assert found[7:] == ["+0.000 [+0.000, +0.000]", "0.25", "0.25"]
-    assert row([*four()[:2], result(STEERED, 5, 0.5), result(STEERED, 20, 0.5)])[4] == "none"

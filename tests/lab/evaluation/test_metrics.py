@@ -6,7 +6,15 @@ import pytest
 import torch
 
 from tiramisu_edu.errors import ImageError
-from tiramisu_edu.lab.evaluation.metrics import diversity, hidden_mse, hidden_psnr, hidden_ssim, label_agreement
+from tiramisu_edu.lab.evaluation.metrics import (
+    coverage,
+    diversity,
+    energy_scores,
+    hidden_mse,
+    hidden_psnr,
+    hidden_ssim,
+    label_agreement,
+)
 
 KNOWN = torch.tensor([[[True, False], [True, False]]])  # (1, 2, 2): the right column is hidden
 TRUTH = torch.zeros(2, 1, 2, 2)
@@ -98,3 +106,32 @@ def test_what_cannot_be_judged_is_refused():
         hidden_mse(IMAGES, TRUTH[:1], KNOWN)
     with pytest.raises(ImageError, match="S >= 2 seeds"):
         diversity(IMAGES[None], KNOWN)
+
+
+def test_the_energy_score_pays_for_truth_and_variety():
+    def distance(a, b):
+        return hidden_mse(a, b, KNOWN).sqrt()
+
+    x = torch.zeros(3, 1, 1, 2, 2)
+    x[:, ..., 1] = torch.tensor([1.0, 2.0, 4.0])[:, None, None, None]
+    scores = energy_scores(distance, x, TRUTH[:1])
+    assert scores[:, 0].tolist() == pytest.approx([1 - (1 + 3) / 4, 2 - (1 + 2) / 4, 4 - (3 + 2) / 4])
+
+
+def test_true_draws_have_the_best_energy_and_are_covered_and_a_mean_is_not():
+    """Gaussian pixels, eight completions each: true draws, draws of half and twice the spread, the mean."""
+    generator = torch.Generator().manual_seed(0)
+    truth = torch.randn(400, 1, 6, 6, generator=generator) / 4
+    draws = torch.randn(8, 400, 1, 6, 6, generator=generator) / 4
+    known = torch.zeros(1, 1, 6, 6, dtype=torch.bool)
+
+    def energy(completions):
+        distance = lambda a, b: hidden_mse(a, b, known).sqrt()  # noqa: E731
+        return energy_scores(distance, completions, truth).mean().item()
+
+    def covered(completions):
+        return coverage(completions, truth, known).mean().item()
+
+    assert energy(draws) < min(energy(draws / 2), energy(draws * 2), energy(draws * 0))
+    assert hidden_mse(draws[0] * 0, truth, known).mean() < hidden_mse(draws[0], truth, known).mean()  # the old judge
+    assert covered(draws) == pytest.approx(0.9, abs=0.01) and covered(draws / 2) < 0.7 and covered(draws * 0) < 0.05

@@ -9,7 +9,6 @@ import torch
 
 from tiramisu_edu.errors import FileError, ImageError
 from tiramisu_edu.lab.evaluation.perceptual import (
-    feature_distance,
     frechet_distance,
     layer_distance,
     perceptual_metric,
@@ -110,15 +109,6 @@ def test_the_formula_is_that_of_the_lpips_package(alexnet):
         for y, other in zip(layers, others)
     )
     torch.testing.assert_close(layer_distance(layers, others), expected.flatten())
-
-
-def test_feature_distance_is_one_number_per_image(judge):
-    images, truth = pictures(0), pictures(1)
-    truth[1] = images[1]
-    distance = feature_distance(judge, images, truth)
-    assert distance.shape == (3,)
-    assert distance[1] == 0
-    assert distance[0] == pytest.approx((judge.features(images)[0] - judge.features(truth)[0]).norm().item(), rel=1e-5)
 
 
 def test_frechet_distance_agrees_with_the_matrix_square_root():

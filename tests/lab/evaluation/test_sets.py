@@ -53,9 +53,10 @@ def test_true_pictures_are_real_and_noise_is_not():
 
 @pytest.mark.parametrize(
     ("seeds", "images", "columns"),
-    [(1, 64, ["Frechet distance"]), (2, 63, ["diversity"]), (1, 63, None)],  # the judge of digits has 64 features
+    [(1, 64, ["Frechet distance"]), (2, 63, ["diversity"]), (8, 3, ["diversity", "coverage"]), (1, 63, None)],
 )
 def test_only_what_means_something_is_printed(seeds, images, columns):
+    """The judge of digits has 64 features."""
     world = load("digits")
     grid = realism_and_diversity(results(world, seeds, images), world, 5)
     assert grid is None if columns is None else list(grid.frame) == ["method", *columns]

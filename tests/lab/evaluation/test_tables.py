@@ -73,7 +73,7 @@ def test_of_fewer_than_eight_pictures_there_is_no_interval_but_a_note():
 
 def test_best_of_all_counts_ties_for_both():
     tied = [*two_masks(1), result("left", Method("dps"), [0.1, 0.3]), result("top", Method("dps"), [0.9, 0.9])]
-    rows = best_of_all(per_image(tied), "mse", 5).frame.to_numpy().tolist()
+    rows = best_of_all(per_image(tied), ["mse"], 5).frame.to_numpy().tolist()
     assert dict(rows) == {"ddim+difference": "1 of 2", "dps": "1 of 2", "ddim": "1 of 2"}
 
 

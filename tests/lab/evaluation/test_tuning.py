@@ -74,6 +74,21 @@ def test_a_candidate_that_is_not_finite_is_reported_and_never_best(monkeypatch):
     assert "NaN" not in json.dumps(found)
 
 
+def test_by_the_energy_score_a_candidate_that_does_not_vary_is_not_the_best(monkeypatch):
+    """The first candidate always errs by the same 0.3, the second by 0.3 either way; by the MSE they are equal."""
+
+    def completed(world, cases, *, sampler, seed, **_):
+        way = -1 if world.sampler_options[sampler] == GRIDS["dps"][1] and seed % 2 else 1
+        return Completed(cases.images + 0.3 * way, 1.0, 0.0, 2.0, 0.0)
+
+    monkeypatch.setitem(GRIDS, "dps", GRIDS["dps"][:2])
+    monkeypatch.setattr(tuning, "run_method", completed)
+    task = {"steps": 2, "images": 4, "seed": 0, "device": torch.device("cpu")}
+    found = tuning.tune(load("digits"), "dps", ["left"], measure_name="energy", **task)
+    assert found["options"] == GRIDS["dps"][1]
+    assert [value for _, value in found["tried"]] == pytest.approx([0.3, 0.0], abs=1e-6)
+
+
 def test_nothing_finite_is_an_error(monkeypatch):
     with pytest.raises(TiramisuError, match="no candidate of dps has a finite mse"):
         completions_with(monkeypatch, [float("nan")] * 3)()
@@ -106,8 +121,8 @@ def test_other_tuned_options_are_other_cells(tmp_path, monkeypatch):
             found = {"latent": {"options": {"settings": tuned}}}
             save_tuned(tmp_path / folder / "faces" / "guides.json", found)
         (tmp_path / folder).mkdir(exist_ok=True)
-        (tmp_path / folder / "checksums.txt").write_text("")
         monkeypatch.setenv("TIRAMISU_DATA", str(tmp_path / folder))
+        write_checksums()
         names.append([cell.name for cell in cells])
     latent, difference = zip(*names)
     assert len(set(latent)) == 3 and len(set(difference)) == 1

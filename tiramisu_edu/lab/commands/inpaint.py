@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ...names import GUIDES, SAMPLERS, WORLDS
@@ -17,7 +17,9 @@ class Options(WorldOptions):
     """Of `tiramisu-edu inpaint`."""
 
     world: str = option("faces", f"one of {', '.join(WORLDS)}, or folder:PATH")
-    guide: str = option("difference", f"one of {', '.join(GUIDES)}")
+    guide: str | None = option(
+        None, f"one of {', '.join(GUIDES)}; None: difference, or of a folder the better of it and difference-field"
+    )
     num_inference_steps: int = option(25, "denoising steps", metavar="T")
     guided_fraction: float | None = option(
         None, "share of the steps, from the noisiest on, that are guided; None: mixture 0.2, difference 1", metavar="F"
@@ -46,6 +48,7 @@ def run(options: Options) -> int:
 
     get_sampler(options.sampler)
     world = world_of(options)
+    options = replace(options, guide=options.guide or world.best_guide)
     guide = make_guide(options.guide, world, fraction=options.guided_fraction)  # what is missing shows before the work
     if options.image is not None:
         return complete_own(world, options)
@@ -58,17 +61,15 @@ def run(options: Options) -> int:
     name = f"{options.sampler} + {options.guide}"
     if steered:
         methods[name] = run_method(world, cases, guide=options.guide, **settings)
-    alone = circuit_samples(world, cases.images, cases.known, seed=options.seed)
-    methods["circuit alone"] = Completed(alone, 0.0, 0.0, 0.0, 0.0)
+    if not name.endswith("-field"):  # which needs no circuit
+        methods["circuit alone"] = Completed(circuit_samples(world, cases.images, cases.known, seed=options.seed))
     measured = {label: measure(world, done.images, cases) for label, done in methods.items()}
     report = {"seed": options.seed, "mask": options.mask, "methods": comparison(measured, cases)}
     if guide is not None:
         done = methods[name]
         share, fifth = done.guide_share, done.guide_share_at(0.2, guide.fraction, options.num_inference_steps)
-        print(
-            f"\n{name}: {done.seconds:.2f} s; the circuit's share of the sampling time is {share:.1%}, "
-            f"and {fifth:.1%} with 20 % of the steps guided"
-        )
+        print(f"\n{name}: {done.seconds:.2f} s; the circuit's share of the sampling time is {share:.1%},", end=" ")
+        print(f"and {fifth:.1%} with 20 % of the steps guided")
         report["guide_share"] = {"as_run": share, "at_20_percent": fifth}
     print(save_completed(completed, methods[name if steered else options.sampler].images))
     title = f"{world.label}, mask {Path(options.mask).name}, {options.num_inference_steps} steps, seed {options.seed}"

@@ -1,8 +1,8 @@
 """One cell of the table: a method on a world's images under one mask, with one seed. The unit that is run and kept.
 
-A cell's file holds the completions, every number of every image, and the cost. Its name holds the cell's settings and a
-digest of the models. Inside is everything that decided its numbers, and a cell of other origin is run again, so a table
-is made of cells that belong together.
+A cell's file holds the completions, every number of every image, and the cost. Inside is everything that decided its
+numbers, and its name ends in a digest of that. A cell of other origin is run again, so a table is made of cells that
+belong together.
 """
 
 from __future__ import annotations
@@ -12,24 +12,22 @@ import hashlib
 import json
 import re
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from ...datafiles import checksums, data_root
 from ...diffusion.samplers import get_sampler
 from ...errors import FileError, TiramisuError
 from ...files import load_safetensors, save_safetensors
 from ...methods import check_guide_name
-from ...names import FOLDER
 from ...world import World
 from ..zoo import load
-from .comparison import Cases, make_cases, run_method
+from .comparison import Cases, Completed, make_cases, run_method
 from .measures import measure
-from .origin import not_read, origin, tuned
+from .origin import origin
+from .sanity import SANITY
 from .sheet import as_levels
 
 KIND, VERSION = "evaluation cell", 1
@@ -41,7 +39,7 @@ class Method:
     """A sampler and its guide, written `sampler`, `sampler+guide` or `sampler+guide@fraction`.
 
     Attributes:
-        sampler: its name; "twisted" is the particle filter that needs no guide.
+        sampler: its name; "twisted" is the particle filter that needs no guide; or a row of `sanity.SANITY`.
         guide: its name, "none" for the plain sampler.
         fraction: share of the steps that are guided; None is the guide's own default.
     """
@@ -61,7 +59,7 @@ class Method:
         if found is None:
             raise TiramisuError(f"cannot read the method {text!r}: write sampler, sampler+guide or sampler+guide@0.2")
         sampler, guide, fraction = found.groups()
-        if sampler != "twisted":
+        if sampler not in ("twisted", *SANITY):
             get_sampler(sampler)
         return cls(sampler, check_guide_name(guide or "none"), None if fraction is None else float(fraction))
 
@@ -115,11 +113,12 @@ class Cell:
 
     @property
     def name(self) -> str:
-        """The name of its file, without the folder. Other models make other files."""
+        """The name of its file, without the folder. Whatever decides its numbers is in the digest at its end."""
         world = re.sub(r"[^A-Za-z0-9]+", "-", self.world)
         extra = ("" if self.split == "test" else f"-{self.split}") + ("" if self.eta is None else f"-eta{self.eta:g}")
         what = f"{world}-{self.mask}-{self.method}-{self.steps}x{self.images}-{self.seed}{extra}"
-        return f"{what}-{digest(self, data_root())[:8]}.safetensors"
+        digest = hashlib.sha256(json.dumps(origin_of(self.load(), self), sort_keys=True).encode()).hexdigest()
+        return f"{what}-{digest[:8]}.safetensors"
 
 
 @dataclass(frozen=True)
@@ -169,18 +168,18 @@ def origin_of(world: World, cell: Cell) -> dict[str, Any]:
 
 def run_cell(world: World, cell: Cell, device: torch.device) -> CellResult:
     """Complete all images of a cell and measure them."""
-    cases, made_from = cell_cases(world, cell), origin_of(world, cell)
-    done = run_method(
-        world,
-        cases,
-        sampler=cell.method.sampler,
-        guide=cell.method.guide,
-        num_inference_steps=cell.steps,
-        guided_fraction=cell.method.fraction,
-        eta=cell.eta,
-        seed=cell.seed,
-        device=device,
-    )
+    cases, made_from, method = cell_cases(world, cell), origin_of(world, cell), cell.method
+    if method.sampler in SANITY:
+        filled = SANITY[method.sampler](world, cases, cell.split, cell.seed)
+        done = Completed(torch.where(cases.known, cases.images, filled))
+    else:
+        settings: dict[str, Any] = {
+            "sampler": method.sampler,
+            "guide": method.guide,
+            "guided_fraction": method.fraction,
+        }
+        settings |= {"num_inference_steps": cell.steps, "eta": cell.eta}
+        done = run_method(world, cases, seed=cell.seed, device=device, **settings)
     levels, metrics = as_levels(done.images), measure(world, done.images, cases)
     return CellResult(cell, levels, metrics, cases.identity, *done[1:], made_from)
 
@@ -210,25 +209,3 @@ def load_cell(folder: str | Path, cell: Cell) -> CellResult | None:
     costs = [float(facts[name]) for name in COSTS]
     found: list[Any] = [tensors["completions"], metrics, tensors["identity"], *costs, facts["origin"]]
     return CellResult(cell, *found)
-
-
-@cache
-def digest(cell: Cell, root: Path) -> str:
-    """SHA-256 of a cell, the listed digests of its data files and the tuned options of its parts, for the file's name.
-
-    Read once a process for each cell and data folder `root`. Of a folder's cells only the settings.
-    """
-    if cell.world.startswith(FOLDER):
-        return hashlib.sha256(json.dumps(dataclasses.asdict(cell), sort_keys=True).encode()).hexdigest()
-    world = cell.world.partition("-")[0]
-    unread = tuple(f"{world}/{prefix}" for prefix in not_read(cell.method.guide))
-    files = {
-        n: sha
-        for n, sha in checksums().items()
-        if n.startswith(f"{world}/") and not n.startswith(unread) and n.endswith(".safetensors")
-    }
-    own = [tuned(root / world / "samplers.json", cell.method.sampler)]
-    if guide := tuned(root / world / "guides.json", cell.method.guide):
-        own.append(guide)
-    content = json.dumps([dataclasses.asdict(cell), files, *own], sort_keys=True)
-    return hashlib.sha256(content.encode()).hexdigest()

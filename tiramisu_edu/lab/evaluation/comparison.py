@@ -13,7 +13,8 @@ from ...circuits.circuit import Circuit
 from ...errors import TiramisuError
 from ...inpainting import inpaint
 from ...masks import mask_batch
-from ...steering.evidence import Observation
+from ...steering.beyond.difference import DifferenceGuide
+from ...steering.evidence import Codebook, Observation
 from ...world import World
 
 
@@ -37,10 +38,10 @@ class Completed(NamedTuple):
     """
 
     images: Tensor
-    seconds: float
-    guide_seconds: float
-    forward: float
-    backward: float
+    seconds: float = 0.0
+    guide_seconds: float = 0.0
+    forward: float = 0.0
+    backward: float = 0.0
 
     @property
     def guide_share(self) -> float:
@@ -87,6 +88,16 @@ def run_method(
     seconds, guide_seconds = (sum(getattr(r, name) for r in results) for name in ("seconds", "guide_seconds"))
     forward, backward = (sum(getattr(r, name) for r in results) / first for name in ("forward", "backward"))
     return Completed(images, seconds, guide_seconds, forward, backward)
+
+
+def circuit_mean(circuit: Circuit, codebook: Codebook, images: Tensor, known: Tensor) -> Tensor:
+    """E[x | known pixels] under a circuit, (N, C, H, W), of pictures under masks (N, 1, H, W) or one mask (1, H, W)."""
+    guide, found = DifferenceGuide(circuit, codebook), []
+    masks = known.expand(len(images), 1, -1, -1)
+    for x, k in zip(images.to(circuit.device).split(64), masks.to(circuit.device).split(64)):
+        seen = Observation(torch.zeros_like(x), 0.0, torch.where(k, x, 0.0), k)
+        found.append(codebook.mean(guide.posterior(seen), seen).cpu())
+    return torch.cat(found)
 
 
 def circuit_samples(world: World, image: Tensor, known: Tensor, *, seed: int, circuit: Circuit | None = None) -> Tensor:

@@ -1,4 +1,4 @@
-"""Methods at equal compute: who is best within a budget, what is on the frontier, who gets there how much sooner."""
+"""Methods at equal compute: who is best within a budget, and what is on the frontier."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ..table import Table
 from .cells import Method
 from .measures import MEASURES
 from .significance import Interval, interval
-from .tables import SETTING, better, cases, over_images
+from .tables import SETTING, better
 
 COSTS = {"evaluations": "network evaluations, F + 2 B", "forwards": "time, in forward evaluations"}
 
@@ -80,32 +80,6 @@ def best_within(frame: pd.DataFrame, measure: str, budgets: Sequence[float], cos
         before = paid
     title = f"Best of all within a budget of {COSTS[cost]}: {MEASURES[measure].title}"
     return Table(title, pd.DataFrame(rows, columns=["at most", "won by a steered method", "winners"]))
-
-
-def sooner(frame: pd.DataFrame, measure: str, found: dict[str, pd.DataFrame], base: str, steps: int) -> Table:
-    """The cheapest steered point that is as good as the base at `steps`, world by world.
-
-    Args:
-        found: world -> its `points`.
-    """
-    numbers, rows = cases(frame, measure), []
-    for world, all_points in found.items():
-        goal = next(p for p in all_points.itertuples() if (p.method, p.steps) == (base, steps))
-        steered = all_points[all_points["steered"]]
-        enough = steered["mean"] <= goal.mean if better(measure) == "min" else steered["mean"] >= goal.mean
-        row = [world, f"{goal.mean:.3f}", f"{goal.evaluations:.0f}", f"{1000 * goal.seconds:.0f}"]
-        if enough.any():
-            first = min(steered[enough].itertuples(), key=lambda p: p.evaluations)
-            own = numbers.loc[[world]]
-            gap = over_images(own[first.method, first.steps] - own[base, steps])
-            row += [_name(first), f"{first.evaluations:.0f}", f"{1000 * first.seconds:.0f}", f"{gap:+.3f}"]
-            row += [f"{first.evaluations / goal.evaluations:.2f}", f"{first.seconds / goal.seconds:.2f}"]
-        else:
-            row += ["none", "", "", "", "", ""]
-        rows.append(row)
-    columns = ["world", "mean", "F + 2 B", "ms", "as good", "its F + 2 B", "its ms", "difference [95 %]"]
-    title = f"What reaches {base} at {steps} steps: {MEASURES[measure].title}"
-    return Table(title, pd.DataFrame(rows, columns=[*columns, "evaluations", "time"]))
 
 
 def _name(point) -> str:

@@ -1,16 +1,18 @@
 """How good a completion is, one number per image, so that methods can be compared image by image.
 
-A low mean squared error alone proves nothing: the blurred mean of all completions has the lowest of all. Read it beside
-the judge's agreement (is it still the same digit?) and the diversity (do the seeds differ?). Measures of a scene's
-factors are in factors.py, distances in the features of networks in perceptual.py.
+A distance to the one true picture rewards a method that does not commit: the blurred mean of all completions has the
+lowest squared error of all. The energy score of two or more completions has no such flaw. Measures of a scene's factors
+are in factors.py, distances in the features of networks in perceptual.py.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import combinations
 
 import torch
 import torch.nn.functional as F
+from scipy import stats
 from torch import Tensor
 
 from ...errors import ImageError
@@ -125,6 +127,45 @@ def diversity(completions: Tensor, known: Tensor) -> Tensor:
         )
     distances = [hidden_mse(first, second, known).sqrt() for first, second in combinations(completions, 2)]
     return torch.stack(distances).mean(0)
+
+
+def energy_scores(distance: Callable[[Tensor, Tensor], Tensor], completions: Tensor, truth: Tensor) -> Tensor:
+    """The energy score of the completions of one image, lowest on average for draws from the true conditional.
+
+        energy_sb = |x_sb - y_b| - 1/2 mean over s' != s of |x_sb - x_s'b|      y: the truth
+
+    Its mean over s is unbiased. The second term pays for variety: a mean picture has none, and a true draw differs from
+    another as much as from the truth.
+
+    Args:
+        distance: two batches (B, C, H, W) -> (B,), a Euclidean distance in some features, as the proof requires.
+        completions: (S, B, C, H, W): S >= 2 seeds of the same B images.
+        truth: (B, C, H, W).
+
+    Returns: (S, B) float64.
+    Source: Gneiting and Raftery, Strictly Proper Scoring Rules, Prediction, and Estimation, JASA 2007, section 4.3.
+    """
+    scores = torch.stack([distance(x, truth) for x in completions])
+    for (s, x), (r, other) in combinations(enumerate(completions), 2):
+        scores[[s, r]] -= distance(x, other) / (2 * (len(completions) - 1))
+    return scores
+
+
+def coverage(completions: Tensor, truth: Tensor, known: Tensor) -> Tensor:
+    """Share of hidden pixels whose truth lies in the central 90 % interval that the completions of an image give.
+
+        |y - mean| <= t sqrt(1 + 1/S) sd      t: the 95 % quantile of Student's distribution with S - 1 degrees
+
+    It is 0.9 for Gaussian pixels and exact draws. Where the completions agree, half a grey level of 256 is allowed.
+
+    Args: completions (S, B, C, H, W) with S >= 2; truth (B, C, H, W); known as in `hidden_mse`.
+    Returns: (B,) float64.
+    """
+    S, hidden = len(completions), _checked_hidden(completions[0], truth, known)
+    variance, mean = torch.var_mean(completions.double(), 0)
+    width = stats.t.ppf(0.95, S - 1) * (1 + 1 / S) ** 0.5 * variance.sqrt() + 1 / 255
+    inside = (truth.double() - mean).abs() <= width
+    return (inside & hidden).flatten(1).sum(1) / hidden.flatten(1).sum(1).double()
 
 
 def _windowed(images: Tensor) -> Tensor:

@@ -39,21 +39,10 @@ def origin(world: World, sampler: str, guide: str) -> dict[str, Any]:
     Returns: "files": name -> SHA-256 of what it holds; "options": tuned ones of the sampler and of the guide;
         "sources": digest of the program.
     """
-    unread = not_read(guide)
+    unread = tuple(prefix for prefix, reader in READ_BY.items() if not guide.startswith(reader))
     files = {name: sha for name, sha in file_digests(world).items() if not name.partition("/")[2].startswith(unread)}
     options = [world.sampler_options.get(sampler), world.guide_options.get(guide)]
     return {"files": files, "options": options, "sources": sources_digest()}
-
-
-def not_read(guide: str) -> tuple[str, ...]:
-    """How the names of files begin that a guide does not read."""
-    return tuple(prefix for prefix, reader in READ_BY.items() if not guide.startswith(reader))
-
-
-def tuned(path: Path, name: str) -> Any:
-    """The tuned options of a sampler or guide in their JSON form; None where there are none."""
-    found = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    return found.get(name, {}).get("options")
 
 
 @lru_cache(maxsize=1)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import jinja2
+import torch
 from PIL import Image
 from torch import Tensor
 
@@ -18,6 +19,7 @@ from ..table import Table
 from .cells import CellResult, cell_cases
 from .measures import MEASURES
 from .sheet import as_levels, damaged
+from .significance import shown
 
 SHOWN = 12  # pictures per row
 
@@ -38,7 +40,7 @@ def write_page(
     worlds: dict[str, World],
     facts: str,
     *,
-    measure: str = "mse",
+    measures: Sequence[str] = ("mse",),
 ) -> None:
     """Write the page: the tables, then for each world and mask the first pictures with every method's completions.
 
@@ -48,28 +50,29 @@ def write_page(
         tables: in order.
         worlds: name -> the world whose pictures were repaired.
         facts: the command and the machine, printed at the top.
-        measure: its mean over the seeds is printed beside each row.
+        measures: their means over the seeds are printed beside each row.
     """
     settings: dict[str, dict[tuple, list[CellResult]]] = {}
     for result in sorted(results, key=lambda r: r.cell.seed):
         cell = result.cell
-        title = f"{cell.world}, mask {cell.mask} ({MEASURES[measure].title} beside each row)"
+        title = f"{cell.world}, mask {cell.mask} ({', '.join(MEASURES[m].title for m in measures)} beside each row)"
         settings.setdefault(title, {}).setdefault((cell.steps, cell.method), []).append(result)
-    rows = [(title, _rows(groups, worlds, measure)) for title, groups in settings.items()]
+    rows = [(title, _rows(groups, worlds, measures)) for title, groups in settings.items()]
     environment = jinja2.Environment(autoescape=True, trim_blocks=True)
     template = environment.from_string(Path(__file__).with_name("page.html").read_text(encoding="utf-8"))
     write_text(path, template.render(facts=facts, tables=tables, settings=rows))
 
 
-def _rows(groups: dict[tuple, list[CellResult]], worlds: dict[str, World], measure: str) -> list[Strip]:
+def _rows(groups: dict[tuple, list[CellResult]], worlds: dict[str, World], measures: Sequence[str]) -> list[Strip]:
     """The rows of one world and mask."""
     first = next(iter(groups.values()))[0]
     cases = cell_cases(worlds[first.cell.world], first.cell)
     rows = [strip("truth", cases.images), strip("given", damaged(cases.images, cases.known))]
     for (steps, method), seeds in groups.items():
-        values = [value for result in seeds for value in result.metrics[measure].tolist() if value == value]
-        mean = sum(values) / len(values) if values else float("nan")
-        rows.append(strip(f"{method}, {steps} steps: {mean:.3f}", seeds[0].images))
+        own = [name for name in measures if name in seeds[0].metrics]
+        means = [float(torch.cat([seed.metrics[name] for seed in seeds]).nanmean()) for name in own]
+        values = ", ".join(shown(mean, ".3f") for mean in means)
+        rows.append(strip(f"{method}, {steps} steps: {values}", seeds[0].images))
     return rows
 
 

@@ -1,4 +1,4 @@
-"""Distances between pictures as networks see them: LPIPS, and the judge's features.
+"""Distances between pictures as networks see them: LPIPS, and of sets the Frechet distance of features.
 
 LPIPS compares the layers of an image network. The official metric uses AlexNet, whose weights are a download of
 torchvision; where they are not on disk, the layers of a world's judge stand in. The two are different metrics on
@@ -84,16 +84,6 @@ def layer_distance(layers: Sequence[Tensor], others: Sequence[Tensor]) -> Tensor
         for y, other in zip(layers, others)
     ]
     return torch.stack(distances).sum(0)
-
-
-@torch.no_grad()
-def feature_distance(judge: Judge, images: Tensor, truth: Tensor) -> Tensor:
-    """The distance of two pictures in the judge's features: |features(images) - features(truth)|.
-
-    Args: images, truth (B, C, H, W) in [-1, 1], whole composited pictures.
-    Returns: (B,) float64 in the judge's own units.
-    """
-    return (judge.features(images) - judge.features(truth)).double().norm(dim=1)
 
 
 def frechet_distance(features: Tensor, others: Tensor) -> float:

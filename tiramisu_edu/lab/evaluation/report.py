@@ -13,6 +13,7 @@ import torch
 from ...errors import TiramisuError, unknown_name
 from ...masks import MASKS
 from ...names import FOLDER
+from ...world import World
 from ..common import machine_facts, write_text
 from ..table import Table
 from ..zoo import worlds_of
@@ -20,12 +21,12 @@ from . import compute, paper, sets, tables
 from .cells import Cell, CellResult, Method, cell_cases
 from .figures import plot_frontier, plot_guided_fraction
 from .film import save_film
-from .measures import chosen_measure, lpips_name
+from .measures import ENERGY, chosen_measure, lpips_name
 from .page import write_page
 from .price import price_of
+from .sanity import sanity_of
 
 BUDGETS = (6, 12, 25, 50, 100, 200, 400, 800)
-COPAINT, GOAL = "copaint", 50  # steered methods are searched for its quality at this number of steps
 
 
 def planned_cells(options: Any) -> list[Cell]:
@@ -39,7 +40,8 @@ def planned_cells(options: Any) -> list[Cell]:
         if name not in MASKS:
             raise unknown_name("mask", name, MASKS)
     worlds = worlds_of(options, options.worlds)
-    chosen_measure(options.measure, worlds.values())
+    if chosen_measure(options.measure, worlds.values()) in ENERGY and options.seeds < 2:
+        raise TiramisuError("an energy score compares completions of one picture: ask for 2 --seeds or more")
     for world in worlds.values():
         available = len(world.images(options.split)[0])
         if not 2 <= options.images <= available:  # intervals are over images
@@ -54,21 +56,25 @@ def planned_cells(options: Any) -> list[Cell]:
         for world in options.worlds
         for mask in options.masks
         for t in options.steps
-        for method in methods
+        for method in (*methods, *(Method(name) for name in sanity_of(worlds[world])))
         for seed in range(options.seed, options.seed + options.seeds)
     ]
 
 
 def report(options: Any, done: list[CellResult]) -> None:
     """Print the tables, and write everything that the cells tell."""
-    frame, out, worlds = tables.per_image(done), options.out, worlds_of(options, options.worlds)
-    measure = chosen_measure(options.measure, worlds.values())
-    points = {name: compute.points(frame, name, measure) for name in worlds}
+    out, worlds = options.out, worlds_of(options, options.worlds)
+    done, measure = sets.with_energy(done, worlds), chosen_measure(options.measure, worlds.values())
+    frame = tables.per_image(done)
+    samplers, measures = tables.of_samplers(frame).copy(), tables.judging(frame, measure)
+    points = {m: {name: compute.points(samplers, name, m) for name in worlds} for m in measures}
     device = torch.device(options.device.partition(",")[0])
     prices = {name: price_of(world, device, out / "price.json") for name, world in worlds.items()}
-    frame["forwards"] = frame["seconds"] / frame["world"].map({name: price.forward for name, price in prices.items()})
+    one = samplers["world"].map({name: price.forward for name, price in prices.items()})
+    samplers["forwards"] = samplers["seconds"] / one
     steps = frame["steps"].unique()
-    found = [*tables.of_numbers(frame, measure), *tables_of_compute(frame, points, measure)]
+    found = [*tables.of_numbers(frame, measure)]
+    found += [table for m in measures for table in tables_of_compute(samplers, points[m], m)]
     if {name for name in paper.METHODS if name != "tiramisu"} <= set(frame["method"]):
         found.append(paper.averages())
     found += [sets.calibrations(done, w, t) for w in worlds.values() if w.scene is not None for t in steps]
@@ -84,17 +90,26 @@ def report(options: Any, done: list[CellResult]) -> None:
     for name, content in (("table.md", text), ("table.tex", "\n".join(table.latex() for table in found))):
         write_text(out / name, content)
     tables.write_per_image(out / "per_image.csv", frame)
-    write_page(out / "index.html", done, found, worlds, facts, measure=measure)
-    if len(steps) > 1:
-        plot_frontier(out / "frontier.png", points, measure)
-    if "@" in "".join(frame["method"].unique()):
-        plot_guided_fraction(out / "guided_fraction.png", points, measure)
-    steered = [result.cell for result in done if result.cell.method.guide != "none"]
-    for cell in {cell.world: cell for cell in reversed(steered)}.values():  # the first of each world
-        world = worlds[cell.world]
-        case = next(cell_cases(world, cell).split(1))
-        save_film(out / f"film_{world.label}.png", world, case, cell.method, cell.steps, seed=options.seed)
+    write_page(out / "index.html", done, found, worlds, facts, measures=measures)
+    draw_figures(options, done, worlds, points)
     print(f"page: {out / 'index.html'}")
+
+
+def draw_figures(
+    options: Any, done: list[CellResult], worlds: dict[str, World], points: dict[str, dict[str, pd.DataFrame]]
+) -> None:
+    """The frontier by each measure, the guided fraction by the first, a film of each world's first steered cell."""
+    for measure, found in points.items():
+        if len(options.steps) > 1:
+            plot_frontier(options.out / f"frontier_{measure}.png", found, measure)
+    if "@" in "".join(options.methods):
+        first = next(iter(points))
+        plot_guided_fraction(options.out / "guided_fraction.png", points[first], first)
+    steered = [result.cell for result in done if result.cell.method.guide != "none"]
+    for cell in {cell.world: cell for cell in reversed(steered)}.values():
+        world, case = worlds[cell.world], next(cell_cases(worlds[cell.world], cell).split(1))
+        path = options.out / f"film_{world.label}.png"
+        save_film(path, world, case, cell.method, cell.steps, seed=options.seed)
 
 
 def tables_of_compute(frame: pd.DataFrame, points: dict[str, pd.DataFrame], measure: str) -> Iterable[Table]:
@@ -103,5 +118,3 @@ def tables_of_compute(frame: pd.DataFrame, points: dict[str, pd.DataFrame], meas
     if frame["steps"].nunique() > 1:
         costs = ("evaluations", "seconds")
         yield from (compute.frontier(found, w, measure, cost) for w, found in points.items() for cost in costs)
-        if COPAINT in set(frame["method"]) and GOAL in set(frame["steps"]):
-            yield compute.sooner(frame, measure, points, COPAINT, GOAL)

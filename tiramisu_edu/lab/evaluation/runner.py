@@ -112,7 +112,8 @@ def _worker(rank: int, cells: Sequence[Cell], folder: Path, devices: Sequence[st
 
 def _spawn(cells: Sequence[Cell], folder: Path, devices: Sequence[str], workers: int, bar: tqdm) -> None:
     """Run the cells in processes of their own, watching their files appear."""
-    before, stamps = bar.n, [_stamp(folder / cell.name) for cell in cells]
+    before, paths = bar.n, [folder / cell.name for cell in cells]
+    stamps = [_stamp(path) for path in paths]
     context = multiprocessing.spawn(_worker, (cells, folder, devices, workers), nprocs=workers, join=False)
     running = True
     while running:
@@ -123,7 +124,7 @@ def _spawn(cells: Sequence[Cell], folder: Path, devices: Sequence[str], workers:
             raise TiramisuError(f"a worker failed, and finished cells are kept in {folder}: {cause}") from error
         except multiprocessing.ProcessExitedException as error:
             raise TiramisuError(f"a worker died ({error}), and finished cells are kept in {folder}") from error
-        bar.n = before + sum(_stamp(folder / cell.name) != stamp for cell, stamp in zip(cells, stamps))
+        bar.n = before + sum(_stamp(path) != stamp for path, stamp in zip(paths, stamps))
         bar.refresh()
 
 

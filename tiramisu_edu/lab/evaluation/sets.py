@@ -1,8 +1,9 @@
-"""What only a set of completions can tell: are they real and different from seed to seed, are choices calibrated?"""
+"""What only a set of completions can tell: the energy score, are they real and different, are choices calibrated?"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import pandas as pd
 import torch
@@ -12,12 +13,30 @@ from ...masks import BOXES, PAPER_COLUMNS
 from ...world import World
 from ..table import Table
 from ..worlds.judge import Judge
-from .cells import CellResult, cell_cases
+from .cells import Cell, CellResult, cell_cases
+from .comparison import Cases
 from .factors import calibration
-from .metrics import diversity
+from .measures import energies
+from .metrics import coverage, diversity
 from .perceptual import frechet_distance
 
 REAL = 2048  # training images that stand for the real ones, or all where there are fewer
+FEWEST = 8  # completions of a picture that an interval is made of
+
+
+def with_energy(results: Sequence[CellResult], worlds: Mapping[str, World]) -> list[CellResult]:
+    """The results with their energy scores, where there are two seeds or more."""
+    groups: dict[Cell, list[CellResult]] = {}
+    for result in results:
+        groups.setdefault(replace(result.cell, seed=0), []).append(result)
+    found = []
+    for cell, seeds in groups.items():
+        world, completions = worlds[cell.world], torch.stack([result.images for result in seeds])
+        scores = energies(world, completions, cell_cases(world, cell)) if len(seeds) > 1 else {}
+        for number, result in enumerate(seeds):
+            own = {name: values[number] for name, values in scores.items()}
+            found.append(replace(result, metrics=result.metrics | own))
+    return found
 
 
 def by_method(results: Sequence[CellResult], world: World, steps: int) -> dict[str, list[list[CellResult]]]:
@@ -37,29 +56,39 @@ def realism_and_diversity(results: Sequence[CellResult], world: World, steps: in
 
     Returns:
         Frechet distances only with a judge, and where N reaches the number of its features: with fewer, noisy pictures
-        score better than true ones. Diversity only with two seeds or more. None where there is neither.
+        score better than true ones. Diversity only with two seeds or more, and coverage with `FEWEST`. None where there
+        is nothing.
     """
     groups = by_method(results, world, steps)
     cases = [cell_cases(world, seeds[0].cell) for seeds in next(iter(groups.values()))]
+    seeds = min(len(seeds) for masks in groups.values() for seeds in masks)
     columns: dict[str, list[str]] = {"method": ["true images", *groups]}
     if "judge" in world.parts and len(true := _features(world.judge, cases[0].images)) >= true.shape[1]:
         real = _features(world.judge, world.images("train", REAL)[0])
         columns["Frechet distance"] = [f"{frechet_distance(true, real):.2f}"]
         for masks in groups.values():
-            sets = [_features(world.judge, result.images) for seeds in masks for result in seeds]
+            sets = [_features(world.judge, result.images) for each in masks for result in each]
             distances = [frechet_distance(features, real) for features in sets]
             columns["Frechet distance"].append(f"{sum(distances) / len(distances):.2f}")
-    if all(len(seeds) >= 2 for masks in groups.values() for seeds in masks):
-        columns["diversity"] = ["–"]
-        for masks in groups.values():
-            spread = [diversity(torch.stack([r.images for r in seeds]), c.known) for seeds, c in zip(masks, cases)]
-            columns["diversity"].append(f"{torch.cat(spread).mean():.3f}")
+    for name, needed in (("diversity", 2), ("coverage", FEWEST)):
+        if seeds >= needed:
+            columns[name] = ["–", *(_of_seeds(name, masks, cases) for masks in groups.values())]
     what = {
         "Frechet distance": "Frechet distance to real images (judge's features)",
         "diversity": "diversity over seeds",
+        "coverage": "share of hidden pixels inside the 90 % intervals of the completions",
     }
     title = f"{world.label}, {steps} steps: {', '.join(what[name] for name in columns if name in what)}"
     return Table(title, pd.DataFrame(columns)) if len(columns) > 1 else None
+
+
+def _of_seeds(name: str, masks: list[list[CellResult]], cases: list[Cases]) -> str:
+    """Diversity or coverage of one method over all masks."""
+    found = []
+    for seeds, case in zip(masks, cases):
+        x = torch.stack([result.images for result in seeds])
+        found.append(diversity(x, case.known) if name == "diversity" else coverage(x, case.images, case.known))
+    return f"{torch.cat(found).mean():.3f}"
 
 
 def calibrations(results: Sequence[CellResult], world: World, steps: int) -> Table:

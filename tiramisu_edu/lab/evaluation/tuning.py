@@ -25,7 +25,7 @@ from ...tuned import Options
 from ...world import World
 from ..common import write_text
 from .comparison import make_cases, run_method
-from .measures import MEASURES, measure
+from .measures import ENERGY, MEASURES, energies, measure
 from .origin import file_digests
 
 CANDIDATES = 8
@@ -74,7 +74,7 @@ def tune(
         masks: each image is repaired under each.
         steps: denoising steps T.
         images: of the validation split.
-        seed: of image choice and noise.
+        seed: of image choice and noise; an energy score takes the next one too.
         measure_name: decides which candidate is best; see `MEASURES`.
         device: where the world's models are.
         checkpoint: of what was tried, for one name or several; written after each candidate.
@@ -94,15 +94,17 @@ def tune(
     else:
         tuned, sampler, guide = "sampler_options", name, "none"
     run: dict[str, Any] = {"sampler": sampler, "guide": guide, "num_inference_steps": steps}
+    seeds = (seed, seed + 1) if measure_name in ENERGY else (seed,)
     kept, grid = checkpoint or Checkpoint(None, {}), (GRIDS | GUIDE_GRIDS)[name]
     state = kept.load() or {}
     tried: list[tuple[Options, float | None]] = [(candidate, value) for candidate, value in state.get(name, [])]
     for candidate in tqdm(grid[len(tried) :], desc=name, unit="candidate", initial=len(tried), total=len(grid)):
         setattr(trial, tuned, {**getattr(world, tuned), name: candidate})  # as if it had been chosen before
-        completed = run_method(trial, cases, seed=seed, device=device, **run).images
+        done = torch.stack([run_method(trial, cases, seed=s, device=device, **run).images for s in seeds])
         mean = float("nan")
-        if completed.isfinite().all():
-            mean = measure(trial, completed, cases)[measure_name].nanmean().item()  # NaN: does not apply to a picture
+        if done.isfinite().all():
+            scores = energies(trial, done, cases) if len(seeds) > 1 else measure(trial, done[0], cases)
+            mean = scores[measure_name].nanmean().item()  # NaN: does not apply to a picture
         tried.append((candidate, mean if math.isfinite(mean) else None))
         kept.save({**state, name: tried})
     facts = {"steps": steps, "images": images, "masks": list(masks), "seed": seed, "measure": measure_name}

@@ -1,7 +1,8 @@
 """The gate of a circuit: does its mean of the hidden pixels, given the known ones, beat what needs no model?
 
-Held-out pictures under the paper's masks, mean squared error of the hidden pixels. A circuit that is worse than
-the mean colour of the known pixels is written all the same. Its facts hold the errors, and loading it gives a warning.
+Held-out pictures of photographs that are not in the training split, under the paper's masks; mean squared error of the
+hidden pixels. A circuit that loses is written, but its facts say so, a warning is shown wherever it steers, and the
+stationary Gaussian is the guide instead where it knows more (`FolderWorld.best_guide`).
 """
 
 from __future__ import annotations
@@ -16,11 +17,15 @@ from torch import Tensor
 
 from ...circuits.circuit import Circuit
 from ...masks import mask_batch
+from ...methods import STORED
 from ...names import PAPER_MASKS
-from ...steering.evidence import Observation
+from ...steering.field import GaussianField
 from ...steering.patches import PatchCodebook, to_patches
+from ..evaluation.comparison import circuit_mean
 from ..evaluation.metrics import hidden_mse
 from ..worlds.stored import Pictures
+
+MOST = 64 * 64  # pixels of a picture whose covariance the stationary Gaussian can hold
 
 
 def gate(circuit: Circuit, codebook: PatchCodebook, train: Pictures, held_out: Tensor) -> dict[str, dict[str, float]]:
@@ -28,11 +33,14 @@ def gate(circuit: Circuit, codebook: PatchCodebook, train: Pictures, held_out: T
 
     Args:
         circuit, codebook: the model.
-        train: its mean picture is one of the rivals.
+        train: its mean picture is one of the rivals, and a stationary Gaussian fitted to `STORED` of it, as
+            `difference-field` does.
         held_out: (N, C, H, W).
     """
     average = torch.stack([part.double().mean(0) * len(part) for part in train.split(256)]).sum(0) / len(train)
-    generator = torch.Generator().manual_seed(0)
+    generator, field = torch.Generator().manual_seed(0), None
+    if held_out.shape[2] * held_out.shape[3] <= MOST:
+        field = GaussianField.fit(train[:STORED])
     found: dict[str, dict[str, float]] = {}
     for name in PAPER_MASKS:
         known = mask_batch(name, 1, *held_out.shape[2:], generator=generator)[0]
@@ -42,21 +50,14 @@ def gate(circuit: Circuit, codebook: PatchCodebook, train: Pictures, held_out: T
             "mean training picture": average.to(held_out),
             "circuit": circuit_mean(circuit, codebook, held_out, known),
         }
+        if field is not None:
+            fills["stationary Gaussian"] = circuit_mean(field.circuit(), field, held_out, known)
         for method, fill in fills.items():
             error = hidden_mse(torch.where(known, held_out, fill), held_out, known[None]).mean()
             found.setdefault(method, {})[name] = round(float(error), 4)
     print(f"hidden-pixel MSE of {len(held_out)} held-out pictures:")
     print(pd.DataFrame(found).T.to_string(), flush=True)
     return found
-
-
-def circuit_mean(circuit: Circuit, codebook: PatchCodebook, images: Tensor, known: Tensor) -> Tensor:
-    """E[x | known pixels] under the circuit, (N, C, H, W)."""
-    parts = []
-    for part in images.to(circuit.device).split(64):
-        seen = Observation(torch.zeros_like(part), 1e-9, part, known.to(part.device).expand(len(part), -1, -1, -1))
-        parts.append(codebook.mean(circuit.posterior_marginals(codebook.log_weights(seen)), seen).cpu())
-    return torch.cat(parts)
 
 
 def laplace_fill(images: Tensor, known: Tensor) -> Tensor:

@@ -138,6 +138,17 @@ class FactorModel:
         columns = [torch.randint(c, (count,), generator=generator) for c in self.cardinalities]
         return torch.stack(columns, dim=1)
 
+    def sample_given(self, states: Tensor, seen: Tensor, generator: torch.Generator) -> Tensor:
+        """States drawn from p(s | seen), (N, F) long: one factor after the other, each given those before it.
+
+        Args: states, seen as in `conditional`.
+        """
+        states, seen = states.clone(), seen.clone()
+        for f in range(len(self)):
+            drawn = torch.multinomial(self.conditional(states, seen)[f], 1, generator=generator)[:, 0]
+            states[:, f], seen[:, f] = drawn, True
+        return states
+
     # Exact queries.
 
     def log_probability(self, states: Tensor) -> Tensor:

@@ -149,11 +149,32 @@ class Scene:
         pictures, states = (torch.cat(column) for column in zip(*parts))
         return pictures, states
 
-    def _block(self, split: str, number: int, count: int, size: int) -> tuple[Tensor, Tensor]:
-        """The first `count` images of a block. Whole chunks are drawn, so that a prefix uses the same numbers."""
+    def redrawn(self, split: str, index: Tensor, states: Tensor) -> Tensor:
+        """Pictures of a split with other factors in the same place, light, shades and noise, (N, 3, 32, 32).
+
+        Args:
+            index: (N,) long, different numbers of pictures.
+            states: (N, F) long, the factors to draw.
+        """
+        pictures = torch.empty(len(index), 3, UNITS, UNITS)
+        for number in (index // BLOCK).unique().tolist():
+            own = index // BLOCK == number
+            place = index[own] % BLOCK
+            pictures[own] = self._block(split, number, int(place.max()) + 1, UNITS, (place, states[own]))[0][place]
+        return pictures
+
+    def _block(
+        self, split: str, number: int, count: int, size: int, changes: tuple[Tensor, Tensor] | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """The first `count` images of a block. Whole chunks are drawn, so that a prefix uses the same numbers.
+
+        changes: numbers of pictures in the block, and the states to draw instead of theirs.
+        """
         digest = hashlib.sha256(f"{self.name}/{split}/{number}".encode()).digest()
         generator = torch.Generator().manual_seed(int.from_bytes(digest[:7], "big"))
         states = self.model.sample(BLOCK, generator)
+        if changes is not None:
+            states[changes[0]] = changes[1]
         whole = -(-count // CHUNK) * CHUNK
         return self.render(states[:whole], size=size, generator=generator)[:count], states[:count]
 
