@@ -14,6 +14,8 @@ from tiramisu_edu.diffusion.samplers import SAMPLERS
 from tiramisu_edu.errors import ImageError, TiramisuError
 from tiramisu_edu.steering.field import GaussianField
 
+PAINTED = [("digits", "mixture"), ("digits", "learned"), ("faces", "difference"), ("faces", "latent")]
+PAINTED += [(name, "difference-calibrated") for name in ("digits", "faces")]
 QUICK = {"num_inference_steps": 2, "sampler": "replacement"}
 
 
@@ -21,7 +23,7 @@ def seeded(seed=0):
     return torch.Generator().manual_seed(seed)
 
 
-@pytest.mark.parametrize(("name", "guidance"), [("digits", "mixture"), ("faces", "difference"), ("faces", "latent")])
+@pytest.mark.parametrize(("name", "guidance"), PAINTED)
 def test_saved_and_loaded_it_paints_the_same_pixels(tmp_path, name, guidance):
     world = load(name)
     image = world.images("test", 2)[0] / 2 + 0.5

@@ -12,7 +12,7 @@ from tiramisu_edu.diffusion.denoiser import Denoiser
 from tiramisu_edu.diffusion.samplers import SAMPLERS
 from tiramisu_edu.diffusion.schedule import Schedule
 from tiramisu_edu.errors import TiramisuError
-from tiramisu_edu.tuned import load_tuned
+from tiramisu_edu.lab.file_world import load_tuned
 
 ALL = pytest.mark.parametrize("name", sorted(SAMPLERS))
 QUICK = {

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..checkpoint import Checkpoint
 from ..checks import check_images
-from ..errors import ImageError, TiramisuError
+from ..errors import TiramisuError
 from ..files import load_safetensors, save_safetensors, tensor_digest
 from .denoiser import Denoiser
 from .noise import standard_normal
@@ -99,7 +99,8 @@ def calibrate_residual_variance(
     schedule = denoiser.schedule
     times = (torch.arange(points) * (len(schedule) - 1) / max(points - 1, 1)).round().long().unique()
     device = next(denoiser.parameters(), images).device
-    copies = check_pictures(images).to(device).repeat(repeats, 1, 1, 1)
+    check_images("images", images, limit=1)
+    copies = images.to(device).repeat(repeats, 1, 1, 1)
 
     def measured(i: int) -> float:
         total = 0.0
@@ -114,12 +115,3 @@ def calibrate_residual_variance(
     variances = Checkpoint(checkpoint, request).results(jobs, generator, "calibration")
     log_snr = schedule.log_snr.numpy()  # falls with the time
     return torch.from_numpy(np.exp(np.interp(-log_snr, -log_snr[times.numpy()], np.log(variances))))
-
-
-def check_pictures(images: Tensor) -> Tensor:
-    """The images, once they are float (M, C, H, W) in [-1, 1]."""
-    check_images("images", images)
-    low, high = float(images.min()), float(images.max())
-    if not (low >= -1 and high <= 1):
-        raise ImageError(f"expected images in [-1, 1], got values from {low:g} to {high:g}")
-    return images

@@ -137,7 +137,7 @@ class Denoiser(nn.Module):
 
     def _outputs(self, x_t: Tensor, i: int | Tensor) -> tuple[Tensor, Tensor | None]:
         """The output, and the share of a learned variance."""
-        check_images("x_t", x_t, finite=False)
+        check_images("x_t", x_t, limit=None)
         self.check_channels(x_t)
         if not isinstance(i, Tensor):
             integer("i", i, 0, len(self.schedule) - 1)

@@ -263,7 +263,7 @@ def _check_schedule(schedule: Schedule, own: Schedule) -> None:
 
 def check_masked(image: Tensor, known: Tensor) -> None:
     """Whether these are float images (B, C, H, W) and a mask that fits them."""
-    check_images("image", image, finite=False)
+    check_images("image", image, limit=None)
     instance("known", known, Tensor)
     if known.dtype != torch.bool:
         raise ImageError(f"known must be bool, True where the pixel is given; got {known.dtype}")

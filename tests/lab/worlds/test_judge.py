@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from tiramisu_edu.checkpoint import Checkpoint
-from tiramisu_edu.datafiles import data_path, verified
 from tiramisu_edu.errors import FileError, ImageError
 from tiramisu_edu.files import save_safetensors
+from tiramisu_edu.lab.datafiles import data_path, verified
 from tiramisu_edu.lab.recipes.judge import fit_judge, train_digits_judge
 from tiramisu_edu.lab.worlds import digits
 from tiramisu_edu.lab.worlds.judge import Judge, accuracy

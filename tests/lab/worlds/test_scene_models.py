@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from tiramisu_edu.datafiles import data_path, verified
+from tiramisu_edu.lab.datafiles import data_path, verified
 from tiramisu_edu.lab.recipes.judge import augmented, judge_report, train_scene_judge
 from tiramisu_edu.lab.recipes.tokenizer import TokenizerSettings, tokenizer_report, train_scene_tokenizer
 from tiramisu_edu.lab.worlds.factors import FactorModel, factor

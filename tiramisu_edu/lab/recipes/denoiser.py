@@ -29,8 +29,8 @@ from ...diffusion.denoiser import Denoiser, build_network
 from ...diffusion.samplers import ddim
 from ...diffusion.schedule import Schedule
 from ...errors import ImageError, TiramisuError
-from ...pictures import save_image
 from ..memory import PROGRAM
+from ..pictures import save_image
 from ..worlds import digits
 from .denoiser_training import TrainingResult, TrainingSettings, train_denoiser
 from .training import Images

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn.functional import mse_loss
 
 from ...checkpoint import Checkpoint
-from ...diffusion.calibration import check_pictures
+from ...checks import check_images
 from ...diffusion.denoiser import Denoiser, PredictionType
 from ...diffusion.schedule import Schedule
 from ...errors import TiramisuError
@@ -116,9 +116,10 @@ def train_denoiser(
     Salimans and Ho, "Progressive Distillation for Fast Sampling of Diffusion Models", section 4.
     """
     s, device = settings, next(network.parameters()).device
-    if isinstance(images, Tensor):
-        check_pictures(images)
-    held_out = None if validation is None else _held_out(check_pictures(validation).to(device), schedule)
+    for name, pictures in (("images", images), ("validation", validation)):
+        if isinstance(pictures, Tensor):
+            check_images(name, pictures, limit=1)
+    held_out = None if validation is None else _held_out(validation.to(device), schedule)
     student, average = (Denoiser(n, schedule, s.prediction_type, patch=s.patch) for n in (network, _frozen(network)))
     looks = _Looks(average, held_out)
     optimiser = torch.optim.AdamW(network.parameters(), lr=1.0, weight_decay=s.weight_decay)

@@ -18,16 +18,16 @@ from torch import Tensor
 
 from ...checkpoint import Checkpoint
 from ...circuits.circuit import Circuit
-from ...datafiles import write_checksums
 from ...diffusion.denoiser import Denoiser
 from ...errors import TiramisuError
 from ...files import tensor_digest
 from ...masks import mask_batch
-from ...methods import TABLES
 from ...names import PAPER_MASKS, WORLDS
 from ...steering.beyond.difference import WeightTable
 from ...steering.evidence import Codebook, Moments, Observation
+from ...world import TABLES
 from ..commands.options import Parser, WorldOptions, add_options, option, read_options
+from ..datafiles import write_checksums
 from ..zoo import world_of
 from .parts import checkpoint_of
 

@@ -12,9 +12,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ...datafiles import data_path, verified
 from ...errors import FileError, TiramisuError
 from ...files import load_safetensors, reading, save_safetensors
+from ..datafiles import data_path, verified
 
 NUM_LEVELS = 17
 HEIGHT = WIDTH = 8
