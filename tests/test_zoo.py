@@ -6,8 +6,8 @@ import subprocess
 import pytest
 
 from tiramisu_edu.errors import FileError, TiramisuError
-from tiramisu_edu.files import sha256
 from tiramisu_edu.lab import datafiles, zoo
+from tiramisu_edu.lab.datafiles import sha256
 from tiramisu_edu.lab.worlds import digits
 
 

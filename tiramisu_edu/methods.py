@@ -19,9 +19,9 @@ from .steering.controls.published import PublishedLatentGuide
 from .steering.evidence import Codebook
 from .steering.field import GaussianField
 from .steering.guide import Guide
-from .steering.latent import LatentGuide
+from .steering.latent import CodedLatentGuide, LatentGuide
 from .steering.mixture import MixtureGuide
-from .tokenizer import Tokenizer
+from .tokenizer import LatentCodes, Tokenizer
 from .world import World
 
 PIXEL_GUIDES = {
@@ -98,7 +98,8 @@ def make_guide(
 
 def _latent(world: World, generator: Generators | None, options: dict[str, Any]) -> Guide:
     circuit, tokenizer = code_models(world, options.pop("structure", None))
-    kind = PublishedLatentGuide if options.pop("readout", None) else LatentGuide
+    in_latents = CodedLatentGuide if isinstance(tokenizer, LatentCodes) else LatentGuide
+    kind = PublishedLatentGuide if options.pop("readout", None) else in_latents
     return kind(circuit, tokenizer, generator=generator, **options)
 
 
@@ -141,7 +142,7 @@ def check_guide_name(name: str) -> str:
 
 
 def code_models(world: World, structure: str | None = None) -> tuple[Circuit, Tokenizer]:
-    """A circuit over codes and the tokenizer they belong to.
+    """A circuit over codes and the tokenizer they belong to: that of its latents where the denoiser works there.
 
     Args:
         structure: name of the circuit; the world's first if None.
@@ -149,14 +150,18 @@ def code_models(world: World, structure: str | None = None) -> tuple[Circuit, To
     Raises:
         TiramisuError: when the world has none, or none of that name.
     """
-    if world.tokenizer is None or not (circuits := world.code_circuits):
+    coder, circuits = world.denoiser.autoencoder, world.code_circuits
+    if coder is not None and not circuits:
+        raise TiramisuError(f"world {world.name!r} has no circuit over the codes of its latents: give code_circuit=...")
+    tokenizer = world.tokenizer if coder is None else LatentCodes(coder)
+    if tokenizer is None or not circuits:
         commands = [f"tiramisu-edu train {world.to_train} --part {part}" for part in ("tokenizer", "codes")]
         train = f", or: {' && '.join(commands)}" if "tokenizer" in world.parts else ""
         raise _lacks(world, "tokenizer and circuit over codes: choose a guide on pixels", train)
     structure = structure or next(iter(circuits))
     if structure not in circuits:
         raise TiramisuError(f"world {world.name!r} has no circuit {structure!r} over codes: {', '.join(circuits)}")
-    return circuits[structure], world.tokenizer
+    return circuits[structure], tokenizer
 
 
 def fitted_weights(world: World, of: str) -> WeightTable:

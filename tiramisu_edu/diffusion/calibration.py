@@ -35,6 +35,7 @@ def calibrated(denoiser: Denoiser, images: Tensor) -> Schedule:
     Args:
         images: (M, C, H, W) in [-1, 1].
     """
+    images = images if denoiser.autoencoder is None else denoiser.autoencoder.encode(images)
     weights = {name: tensor.float() for name, tensor in denoiser.network.state_dict().items()}
     digest = tensor_digest({**weights, "": images})
     folder = Path(denoiser.facts.get("source", ""))
@@ -62,9 +63,11 @@ def drawn(denoiser: Denoiser, count: int) -> Tensor:
     if denoiser.shape is None:
         raise TiramisuError("the guide needs Var[x_0 | x_t] of the denoiser: give pictures=, a few held-out images")
     device = next(denoiser.parameters()).device
-    nothing = torch.zeros(count, *denoiser.shape, device=device)
+    nothing, coder = torch.zeros(count, *denoiser.shape, device=device), denoiser.autoencoder
+    nothing = nothing if coder is None else 0 * coder.encode(nothing)
     generator = torch.Generator().manual_seed(0)
-    return ddim(denoiser, denoiser.schedule.respace(STEPS), nothing, nothing > 0, generator=generator)
+    found = ddim(denoiser, denoiser.schedule.respace(STEPS), nothing, nothing > 0, generator=generator)
+    return found if coder is None else coder.decode(found)
 
 
 @torch.no_grad()
@@ -99,7 +102,7 @@ def calibrate_residual_variance(
     schedule = denoiser.schedule
     times = (torch.arange(points) * (len(schedule) - 1) / max(points - 1, 1)).round().long().unique()
     device = next(denoiser.parameters(), images).device
-    check_images("images", images, limit=1)
+    check_images("images", images, limit=denoiser.limit)
     copies = images.to(device).repeat(repeats, 1, 1, 1)
 
     def measured(i: int) -> float:

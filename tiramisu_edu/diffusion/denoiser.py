@@ -167,17 +167,6 @@ class Denoiser(nn.Module):
             found, expected = tuple(images.shape), channels // self.patch**2
             raise ImageError(f"the network takes {expected} channels, the images {found} have others")
 
-    def target(self, x_0: Tensor, noise: Tensor, i: int | Tensor) -> Tensor:
-        """What a perfect network outputs for x_t = sqrt(alpha_bar) x_0 + sqrt(1 - alpha_bar) noise, (B, C, H, W)."""
-        signal, spread = signal_and_noise(self.schedule.alpha_bar, i, x_0)
-        match self.prediction_type:
-            case "epsilon":
-                return noise
-            case "v_prediction":
-                return signal * noise - spread * x_0
-            case _:
-                return x_0
-
     def save(self, path: str | Path, half: bool = False) -> None:
         """Write everything to one safetensors file.
 

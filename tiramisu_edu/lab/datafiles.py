@@ -5,12 +5,13 @@ environment variable TIRAMISU_DATA points. data/checksums.txt (the format of sha
 them. `python -m tiramisu_edu.lab.datafiles` writes the list anew.
 """
 
+import hashlib
 import os
 from functools import cache
 from pathlib import Path
 
 from ..errors import FileError
-from ..files import atomic_path, sha256
+from ..files import atomic_path
 
 CHECKSUMS = "checksums.txt"
 KINDS = (".safetensors", ".json")
@@ -54,6 +55,22 @@ def verified(path: str | Path) -> Path:
             f"{path} is not the published file: SHA-256 expected {expected}, found {found}; {_repair(name)}"
         )
     return path
+
+
+def sha256(path: str | Path) -> str:
+    """SHA-256 of a file as 64 hexadecimal digits.
+
+    Raises:
+        FileError: the file is missing or cannot be read.
+    """
+    digest = hashlib.sha256()
+    try:
+        with open(path, "rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+    except OSError as error:
+        raise FileError(f"cannot read {path}: {error.strerror}") from error
+    return digest.hexdigest()
 
 
 def digest_of(path: Path) -> str:

@@ -22,7 +22,7 @@ from torch.nn.functional import mse_loss
 from ...checkpoint import Checkpoint
 from ...checks import check_images
 from ...diffusion.denoiser import Denoiser, PredictionType
-from ...diffusion.schedule import Schedule
+from ...diffusion.schedule import Schedule, signal_and_noise
 from ...errors import TiramisuError
 from ...ranks import num_ranks, process_rank, summed
 from ..worlds.stored import Pictures, pictures_digest
@@ -164,7 +164,7 @@ def _loss(
         student.network.train()
         with torch.autocast(device.type, torch.bfloat16, enabled=s.bfloat16):
             output = student.output(schedule.add_noise(x_0, i, noise), i)
-        return mse_loss(output.float(), student.target(x_0, noise, i).float()) * (len(own) / s.batch_size)
+        return mse_loss(output.float(), target(student, x_0, noise, i).float()) * (len(own) / s.batch_size)
 
     return loss
 
@@ -241,5 +241,11 @@ def _held_out_loss(denoiser: Denoiser, batches: list[tuple[Tensor, Tensor, Tenso
     total = torch.zeros((), dtype=torch.float64)
     for x_0, noise, i in batches[process_rank() :: num_ranks()]:
         output = denoiser.output(denoiser.schedule.add_noise(x_0, i, noise), i)
-        total += float((output - denoiser.target(x_0, noise, i)).square().sum())
+        total += float((output - target(denoiser, x_0, noise, i)).square().sum())
     return float(summed([total])[0]) / sum(x_0.numel() for x_0, _, _ in batches)
+
+
+def target(denoiser: Denoiser, x_0: Tensor, noise: Tensor, i: int | Tensor) -> Tensor:
+    """What a perfect network outputs for x_t = sqrt(alpha_bar) x_0 + sqrt(1 - alpha_bar) noise, (B, C, H, W)."""
+    signal, spread = signal_and_noise(denoiser.schedule.alpha_bar, i, x_0)
+    return {"epsilon": noise, "v_prediction": signal * noise - spread * x_0, "sample": x_0}[denoiser.prediction_type]
