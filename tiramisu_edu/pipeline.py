@@ -22,7 +22,7 @@ from .diffusion.noise import Generators, generators_of
 from .diffusion.step import Step
 from .diffusion.walk import Sampler
 from .errors import ImageError, TiramisuError
-from .files import atomic_path
+from .files import atomic_path, reading
 from .inpainting import inpaint
 from .photo import complete_photo
 from .steering.beyond.difference import WeightTable
@@ -84,14 +84,13 @@ class TiramisuInpaintPipeline:
         if index.get("_class_name") != cls.__name__:
             denoiser = Denoiser.from_pretrained(source, revision, variant=variant, label=label)
             return cls(**{"denoiser": denoiser, **parts})
-        read = {name: READERS[name](folder / f"{name}.safetensors") for name in READERS if name in index["parts"]}
-        if index["levels"] is not None:
-            read["codebook"] = PixelCodebook(torch.tensor(index["levels"]))
-        if parts:
-            return cls(**{**read, **parts})
-        tables = {of: WeightTable.load(folder / TABLES[of]) for of in index.get("weights", ())}
-        tuned = {"weights": tables.get} | {name: index[name] for name in TUNED}
-        return cls(PartsWorld(tuned=tuned, **read))
+        with reading(folder / INDEX):
+            read = {name: READERS[name](folder / f"{name}.safetensors") for name in index["parts"]}
+            if index["levels"] is not None:
+                read["codebook"] = PixelCodebook(torch.tensor(index["levels"]))
+            tables = {of: WeightTable.load(folder / TABLES[of]) for of in index.get("weights", ())}
+            tuned = {"weights": tables.get} | {name: index[name] for name in TUNED}
+        return cls(**{**read, **parts}) if parts else cls(PartsWorld(tuned=tuned, **read))
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write every part and fitted weight to a folder, as safetensors files, with a JSON index of tuned options.

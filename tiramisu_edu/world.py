@@ -194,10 +194,6 @@ class PartsWorld(World):
         return super().read(part) if self.base is None else getattr(self.base, ATTRIBUTES.get(part, part))
 
     @once
-    def tokenizer(self) -> Tokenizer | None:
-        return self.base.tokenizer if self.base else None
-
-    @once
     def code_circuits(self) -> Mapping[str, Circuit]:
         return self.base.code_circuits if self.base else {}
 
