@@ -54,7 +54,8 @@ def check_images(name: str, value: Any, *, limit: float | None = math.inf) -> No
     if value.ndim != 4 or 0 in value.shape or not value.is_floating_point():
         raise ImageError(f"{name} must be float (B, C, H, W), not {value.dtype} {tuple(value.shape)}")
     if limit is not None and not bool((value.isfinite() & (value.abs() <= limit)).all()):
-        within = f" in [-{limit:g}, {limit:g}]" if limit < math.inf else "; some are NaN or infinite"
+        within = f" in [-{limit:g}, {limit:g}], not from {float(value.min()):g} to {float(value.max()):g}"
+        within = within if limit < math.inf else "; some are NaN or infinite"
         raise ImageError(f"{name} must be finite numbers{within}")
 
 

@@ -104,8 +104,7 @@ def inpaint(
     world = parts_of(world, parts)
     coder, of_pixels = world.denoiser.autoencoder, isinstance(guide, str | Guide) and guide not in ("none", "latent")
     if coder is not None and (of_pixels or start is not None or sampler == "twisted"):
-        what = "this denoiser works in latents, which no circuit of pixels sees"
-        raise TiramisuError(f"{what}: guide='none', or 'latent' with a circuit over its codes")
+        raise TiramisuError("this denoiser works in latents, which no circuit of pixels sees: guide='none' or 'latent'")
     check_masked(image, known)
     generator = generators_of(generator, len(image))
     trajectory: list[Moment] = []

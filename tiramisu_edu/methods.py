@@ -11,6 +11,7 @@ from .checks import instance
 from .circuits.circuit import Circuit
 from .diffusion.noise import Generators, check_generators
 from .errors import TiramisuError, unknown_name
+from .latent_codes import LatentCodes
 from .names import GUIDES
 from .steering.beyond.difference import DifferenceGuide, WeightTable
 from .steering.controls.blends import LearnedGuide, PrecisionGuide
@@ -21,7 +22,7 @@ from .steering.field import GaussianField
 from .steering.guide import Guide
 from .steering.latent import CodedLatentGuide, LatentGuide
 from .steering.mixture import MixtureGuide
-from .tokenizer import LatentCodes, Tokenizer
+from .tokenizer import Tokenizer
 from .world import World
 
 PIXEL_GUIDES = {

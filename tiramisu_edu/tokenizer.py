@@ -28,7 +28,6 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from .checks import check_images, instance, positive_integer
-from .diffusion.autoencoder import Autoencoder
 from .diffusion.networks import WEIGHTS, build_network, network_config, read_json, read_network
 from .diffusion.pretrained import model_folder
 from .errors import FileError, ImageError, TiramisuError
@@ -254,36 +253,6 @@ class VQTokenizer(Tokenizer):
 
     def _decoder(self, grid: Tensor) -> Tensor:
         return self.network.decode(grid, force_not_quantize=True).sample
-
-
-class LatentCodes(VQTokenizer):
-    """The codes of a denoiser's latents: its "pictures" are latents, each place of which is one patch.
-
-    Args:
-        autoencoder: of the denoiser.
-
-    Raises:
-        TiramisuError: its latents are not rounded to codes.
-    """
-
-    limit = math.inf
-
-    def __init__(self, autoencoder: Autoencoder) -> None:
-        if not hasattr(autoencoder.network, "quantize"):
-            name = type(autoencoder.network).__name__
-            raise TiramisuError(f"the latents of an {name} have no codes for a circuit: choose guide='none'")
-        super().__init__(autoencoder.network)
-        self.patch, self.scale, self.shift = 1, autoencoder.scale, autoencoder.shift
-
-    @property
-    def channels(self) -> int:
-        return self.codebook.shape[1]
-
-    def _encoder(self, images: Tensor) -> Tensor:
-        return images / self.scale + self.shift
-
-    def _decoder(self, grid: Tensor) -> Tensor:
-        return (grid - self.shift) * self.scale
 
 
 def _with_place(grid: Tensor) -> Tensor:

@@ -16,9 +16,9 @@ from tiramisu_edu.diffusion.denoiser import Denoiser, Prediction
 from tiramisu_edu.diffusion.step import Step
 from tiramisu_edu.errors import TiramisuError
 from tiramisu_edu.inpainting import inpaint
+from tiramisu_edu.latent_codes import LatentCodes
 from tiramisu_edu.steering.latent import CodedLatentGuide
 from tiramisu_edu.steering.mixture import ONE_LEVEL
-from tiramisu_edu.tokenizer import LatentCodes
 
 V = 4
 
