@@ -28,13 +28,13 @@ from tiramisu_edu.lab.evaluation.measures import MEASURES, energies
 from tiramisu_edu.lab.evaluation.metrics import hidden_mse
 from tiramisu_edu.lab.evaluation.perceptual import perceptual_metric
 from tiramisu_edu.lab.evaluation.significance import Interval, interval
+from tiramisu_edu.lab.file_world import FileWorld
 from tiramisu_edu.lab.palette import new_figure, save_figure, series_style
 from tiramisu_edu.lab.table import Table
 from tiramisu_edu.lab.zoo import load
 from tiramisu_edu.steering.beyond.difference import DifferenceGuide
 from tiramisu_edu.steering.controls.kernel import KernelCodebook
 from tiramisu_edu.steering.evidence import Observation
-from tiramisu_edu.world import World
 
 PANELS, STORED = (1, 2, 4, 8), (256, 1024, 4096, 16_384)
 BANDWIDTHS = (0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0)
@@ -111,7 +111,7 @@ def by_picture(values: Tensor, num_panels: int) -> Interval:
     return interval(values, torch.arange(len(values)) // num_panels)
 
 
-def measure_world(world: World, validation: Cases, cases: Cases) -> pd.DataFrame:
+def measure_world(world: FileWorld, validation: Cases, cases: Cases) -> pd.DataFrame:
     """One row per model and number of panels: model, stored, G, variance, MB, and the error with its interval."""
     train = world.images("train", max(STORED))[0]
     own = hidden_mse(circuit_mean(world.circuit, world.codebook, cases.images, cases.known), cases.images, cases.known)
@@ -147,7 +147,7 @@ def fitted_law(found: pd.DataFrame) -> tuple[float, float]:
     return float(solution[2] / solution[1]), float(explained)
 
 
-def steer(world: World, validation: Cases, cases: Cases) -> Table:
+def steer(world: FileWorld, validation: Cases, cases: Cases) -> Table:
     """Replacement without a guide, with the circuit, and with a kernel of whole pictures: energy scores and LPIPS."""
     cases, validation = (Cases(*(part[:FEW] for part in own)) for own in (cases, validation))
     train, judge = world.images("train", STEERED)[0], perceptual_metric(world.judge).distance

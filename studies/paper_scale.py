@@ -20,8 +20,9 @@ from tiramisu_edu.circuits.circuit import Circuit
 from tiramisu_edu.circuits.pyjuice import load_pyjuice
 from tiramisu_edu.diffusion.denoiser import Denoiser
 from tiramisu_edu.errors import TiramisuError, unknown_name
-from tiramisu_edu.files import atomic_path, sha256
+from tiramisu_edu.files import atomic_path
 from tiramisu_edu.inpainting import inpaint
+from tiramisu_edu.lab.datafiles import sha256
 from tiramisu_edu.lab.evaluation.metrics import hidden_mse
 from tiramisu_edu.lab.evaluation.paper import AVERAGES, METHODS
 from tiramisu_edu.lab.evaluation.perceptual import official_weights, perceptual_metric

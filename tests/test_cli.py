@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from tiramisu_edu.lab.cli import main
-from tiramisu_edu.pictures import load_image
+from tiramisu_edu.lab.pictures import load_image
 
 COMMANDS = ("inpaint", "fuse", "evaluate", "tune", "show", "train", "bench", "doctor")
 QUICK = ["--world", "digits", "--num-inference-steps", "3", "--batch", "3"]
@@ -115,7 +115,7 @@ def test_a_tampered_model_is_refused_without_a_traceback(tmp_path):
     """The whole program, on a copy of the data with one byte of the circuit changed, then cut short."""
     import shutil
 
-    from tiramisu_edu.datafiles import data_root
+    from tiramisu_edu.lab.datafiles import data_root
 
     shutil.copytree(data_root(), tmp_path / "data")
     circuit = tmp_path / "data" / "faces" / "circuit.safetensors"
@@ -147,7 +147,7 @@ def test_help_of_every_command(capsys):
 def test_train_makes_the_circuit_again(tmp_path):
     """The shipped circuit, made from its recipe: the same structure, parameters to the last digits."""
     from tiramisu_edu.circuits.circuit import Circuit
-    from tiramisu_edu.datafiles import data_path
+    from tiramisu_edu.lab.datafiles import data_path
 
     assert main(["train", "digits", "--part", "circuit", "--out", str(tmp_path)]) == 0
     made = Circuit.load(tmp_path / "digits" / "circuit.safetensors")
@@ -242,7 +242,7 @@ def test_show_draws_a_sheet_and_the_circuits_weight(tmp_path, capsys, monkeypatc
 
 def test_tune_keeps_what_it_finds(tmp_path, capsys, monkeypatch):
     from tiramisu_edu.lab.evaluation import tuning
-    from tiramisu_edu.tuned import load_tuned
+    from tiramisu_edu.lab.file_world import load_tuned
 
     monkeypatch.setitem(tuning.GRIDS, "dps", tuning.GRIDS["dps"][:2])
     flags = ["--masks", "left", "--steps", "2", "--images", "3", "--measure", "mse", "--out", str(tmp_path)]

@@ -5,8 +5,7 @@ import sys
 import PIL
 import pytest
 
-from tiramisu_edu import datafiles
-from tiramisu_edu.lab import doctor
+from tiramisu_edu.lab import datafiles, doctor
 from tiramisu_edu.lab.doctor import Finding
 
 
@@ -70,7 +69,7 @@ def test_versions_are_shown():
 def test_damaged_data_is_missing_with_its_repair(monkeypatch, tmp_path):
     monkeypatch.setenv("TIRAMISU_DATA", str(tmp_path))
     (tmp_path / datafiles.CHECKSUMS).write_text(f"{'0' * 64}  digits/judge.safetensors\n")
-    finding = doctor.guarded(doctor._data, "tiramisu_edu.datafiles")
+    finding = doctor.guarded(doctor._data, "tiramisu_edu.lab.datafiles")
     assert finding.status == "missing"
     assert "judge.safetensors is missing" in finding.what
     assert "unset TIRAMISU_DATA" in finding.repair

@@ -7,7 +7,8 @@ import torch
 from safetensors.torch import save_file
 
 from tiramisu_edu.errors import FileError
-from tiramisu_edu.files import atomic_path, load_safetensors, save_safetensors, sha256
+from tiramisu_edu.files import atomic_path, load_safetensors, save_safetensors
+from tiramisu_edu.lab.datafiles import sha256
 
 
 def write(path, **changes):

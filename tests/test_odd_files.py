@@ -14,12 +14,12 @@ from tiramisu_edu.diffusion.denoiser import Denoiser
 from tiramisu_edu.diffusion.schedule import Schedule
 from tiramisu_edu.errors import FileError
 from tiramisu_edu.files import load_safetensors, save_safetensors
+from tiramisu_edu.lab.file_world import load_tuned
 from tiramisu_edu.lab.worlds.judge import Judge
 from tiramisu_edu.steering.beyond.difference import WeightTable
 from tiramisu_edu.steering.codebooks import load_codebook
 from tiramisu_edu.steering.patches import PatchCodebook
 from tiramisu_edu.tokenizer import Tokenizer
-from tiramisu_edu.tuned import load_tuned
 
 from .diffusion.conftest import make_tiny_unet
 

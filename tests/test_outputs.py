@@ -10,7 +10,7 @@ from PIL import Image
 from tiramisu_edu import load
 from tiramisu_edu.lab import contact
 from tiramisu_edu.lab.cli import main
-from tiramisu_edu.pictures import load_image
+from tiramisu_edu.lab.pictures import load_image
 
 from .test_faults import INPAINT, photo
 

@@ -60,7 +60,7 @@ def test_what_the_wheel_includes_exists():
 def test_importing_stays_light():
     """Beyond torch nothing heavy is loaded: counted in modules, because a clock differs from machine to machine."""
     code = (
-        "import sys, tiramisu_edu, tiramisu_edu.lab.zoo, tiramisu_edu.masks, tiramisu_edu.pictures; "
+        "import sys, tiramisu_edu, tiramisu_edu.lab.zoo, tiramisu_edu.masks, tiramisu_edu.lab.pictures; "
         "print(*{name.partition('.')[0] for name in sys.modules})"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -7,8 +7,9 @@ from PIL import Image, ImageCms, ImageOps
 from torch.nn.functional import interpolate
 
 from tiramisu_edu.errors import ImageError
-from tiramisu_edu.photo import Photo, complete_photo, open_photo, save_photo, windows
-from tiramisu_edu.pictures import opened
+from tiramisu_edu.lab.photo_files import Photo, completed, open_photo, save_photo
+from tiramisu_edu.lab.pictures import opened
+from tiramisu_edu.photo import windows
 
 TAG = 274
 
@@ -61,7 +62,7 @@ def test_only_hidden_pixels_change(channels, stored):
         calls.append((image.shape, known.shape))
         return mean_colour(image, known)
 
-    done = complete_photo(photo, hidden, (32, 32), channels, complete)
+    done = completed(photo, hidden, (32, 32), channels, complete)
     assert (done.stored[~hidden] == photo.stored[~hidden]).all() and (photo.stored == array.squeeze()).all()
     assert set(calls) == {((1, channels, 32, 32), (1, 1, 32, 32))} and len(calls) <= 3
     if stored == 4:
@@ -75,7 +76,7 @@ def test_a_completion_meets_the_photograph_at_the_edge():
     array = np.full((256, 256, 3), 100, dtype=np.uint8)
     hidden = holes((256, 256), (64, 64, 128, 128))
     bright = lambda image, known: torch.where(known, image, image.new_tensor(140 / 127.5 - 1))  # noqa: E731
-    done = complete_photo(Photo(array, 1, {}), hidden, (32, 32), 3, bright).stored.astype(int)
+    done = completed(Photo(array, 1, {}), hidden, (32, 32), 3, bright).stored.astype(int)
     assert abs(done[128, 128, 0] - 140) <= 1 and abs(done[128, 64, 0] - 100) <= 8
 
 
@@ -85,7 +86,7 @@ def test_a_model_that_knows_the_picture_gives_it_back():
     truth = torch.from_numpy(array.astype(np.float32) / 127.5 - 1).permute(2, 0, 1)[None]
     ((window, _),) = windows(hidden, (64, 64))
     part = truth[:, :, window.inside[0], window.inside[1]]
-    done = complete_photo(Photo(array, 1, {}), hidden, (64, 64), 3, lambda *_: interpolate(part, (64, 64), mode="area"))
+    done = completed(Photo(array, 1, {}), hidden, (64, 64), 3, lambda *_: interpolate(part, (64, 64), mode="area"))
     assert np.abs(done.stored.astype(int) - array).max() <= 2
 
 
@@ -102,7 +103,7 @@ def test_orientation_exif_and_profile_are_kept(tmp_path, orientation, suffix):
     seen = (40, 60) if orientation < 5 else (60, 40)
     assert photo.upright.shape == (*seen, 3)
     hidden = holes(seen, (3, 5, 10, 8))
-    save_photo(complete_photo(photo, hidden, (16, 16), 3, mean_colour), after_path)
+    save_photo(completed(photo, hidden, (16, 16), 3, mean_colour), after_path)
     with Image.open(after_path) as after, Image.open(path) as before:
         assert after.info["icc_profile"] == profile and after.getexif().get(TAG, 1) == (
             1 if suffix == ".tif" else orientation

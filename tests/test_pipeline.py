@@ -11,9 +11,12 @@ from tiramisu_edu import Denoiser, PatchCodebook, TiramisuInpaintPipeline, inpai
 from tiramisu_edu.circuits.circuit import Circuit
 from tiramisu_edu.diffusion.calibration import CACHE
 from tiramisu_edu.diffusion.samplers import SAMPLERS
-from tiramisu_edu.errors import ImageError, TiramisuError
+from tiramisu_edu.errors import FileError, ImageError, TiramisuError
+from tiramisu_edu.pipeline import INDEX
 from tiramisu_edu.steering.field import GaussianField
 
+PAINTED = [("digits", "mixture"), ("digits", "learned"), ("faces", "difference"), ("faces", "latent")]
+PAINTED += [(name, "difference-calibrated") for name in ("digits", "faces")]
 QUICK = {"num_inference_steps": 2, "sampler": "replacement"}
 
 
@@ -21,7 +24,7 @@ def seeded(seed=0):
     return torch.Generator().manual_seed(seed)
 
 
-@pytest.mark.parametrize(("name", "guidance"), [("digits", "mixture"), ("faces", "difference"), ("faces", "latent")])
+@pytest.mark.parametrize(("name", "guidance"), PAINTED)
 def test_saved_and_loaded_it_paints_the_same_pixels(tmp_path, name, guidance):
     world = load(name)
     image = world.images("test", 2)[0] / 2 + 0.5
@@ -126,3 +129,23 @@ def test_what_is_saved_keeps_its_facts_and_what_has_no_file_is_refused(tmp_path)
     pipe = TiramisuInpaintPipeline(denoiser=world.denoiser, circuit=field.circuit(), codebook=field)
     with pytest.raises(TiramisuError, match="the codebook cannot be saved: a GaussianField has no file"):
         pipe.save_pretrained(tmp_path / "field")
+    index = tmp_path / "pipe" / INDEX
+    for part, odd in (("difference", "other"), ("circuit", "judge"), ('"levels"', '"level"')):
+        whole = index.read_text(encoding="utf-8")
+        index.write_text(whole.replace(part, odd, 1), encoding="utf-8")
+        with pytest.raises(FileError, match=r"model_index\.json is truncated or damaged"):
+            TiramisuInpaintPipeline.from_pretrained(tmp_path / "pipe")
+        index.write_text(whole, encoding="utf-8")
+
+
+def test_on_another_device_a_pipeline_keeps_what_was_tuned(tmp_path):
+    TiramisuInpaintPipeline(load("digits")).save_pretrained(tmp_path / "pipe")
+    world = TiramisuInpaintPipeline.from_pretrained(tmp_path / "pipe").world
+    moved = world.to("meta")
+    assert moved.sampler_options == world.sampler_options == load("digits").sampler_options != {}
+    assert moved.weights("difference") is world.weights("difference") is not None
+    digits = load("digits")
+    changed = tiramisu_edu.pipeline.parts_of(digits, {"circuit": digits.circuit})
+    assert changed.weights("difference") is None is not digits.weights("difference")
+    there = changed.to("meta")
+    assert there.circuit.device.type == next(there.denoiser.parameters()).device.type == "meta"

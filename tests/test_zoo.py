@@ -5,10 +5,9 @@ import subprocess
 
 import pytest
 
-from tiramisu_edu import datafiles
 from tiramisu_edu.errors import FileError, TiramisuError
-from tiramisu_edu.files import sha256
-from tiramisu_edu.lab import zoo
+from tiramisu_edu.lab import datafiles, zoo
+from tiramisu_edu.lab.datafiles import sha256
 from tiramisu_edu.lab.worlds import digits
 
 
@@ -73,7 +72,7 @@ def test_a_changed_file_is_named_with_both_digests(data):
 def test_missing_and_unlisted_files_are_told_apart(data):
     stranger = data.with_name("stranger.safetensors")
     stranger.write_bytes(b"?")
-    with pytest.raises(FileError, match=r"not listed in .*tiramisu_edu\.datafiles"):
+    with pytest.raises(FileError, match=r"not listed in .*tiramisu_edu\.lab\.datafiles"):
         datafiles.verified(stranger)
     expected = sha256(data)
     data.unlink()

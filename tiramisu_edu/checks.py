@@ -48,13 +48,15 @@ def is_generator(name: str, value: Any) -> None:
         raise TiramisuError(f"{name} must be torch.Generator().manual_seed(0), not {value!r}")
 
 
-def check_images(name: str, value: Any, *, finite: bool = True) -> None:
-    """Whether the value is images (B, C, H, W) of floating point, and finite ones where asked."""
+def check_images(name: str, value: Any, *, limit: float | None = math.inf) -> None:
+    """Whether the value is images (B, C, H, W) of floats in [-limit, limit], and finite; any floats if None."""
     instance(name, value, Tensor)
     if value.ndim != 4 or 0 in value.shape or not value.is_floating_point():
         raise ImageError(f"{name} must be float (B, C, H, W), not {value.dtype} {tuple(value.shape)}")
-    if finite and not bool(value.isfinite().all()):
-        raise ImageError(f"{name} must be finite numbers; some are NaN or infinite")
+    if limit is not None and not bool((value.isfinite() & (value.abs() <= limit)).all()):
+        within = f" in [-{limit:g}, {limit:g}], not from {float(value.min()):g} to {float(value.max()):g}"
+        within = within if limit < math.inf else "; some are NaN or infinite"
+        raise ImageError(f"{name} must be finite numbers{within}")
 
 
 def check_rows(name: str, value: Any) -> None:

@@ -71,22 +71,6 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def sha256(path: str | Path) -> str:
-    """SHA-256 of a file as 64 hexadecimal digits.
-
-    Raises:
-        FileError: the file is missing or cannot be read.
-    """
-    digest = hashlib.sha256()
-    try:
-        with open(path, "rb") as file:
-            while block := file.read(1 << 20):
-                digest.update(block)
-    except OSError as error:
-        raise FileError(f"cannot read {path}: {error.strerror}") from error
-    return digest.hexdigest()
-
-
 def tensor_digest(tensors: Mapping[str, Tensor]) -> str:
     """SHA-256 over the names, dtypes, shapes and bytes of tensors, in the order of their names."""
     digest = hashlib.sha256()

@@ -8,7 +8,7 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from .checks import instance, number, positive_integer
+from .checks import check_images, instance, number, positive_integer
 from .circuits.circuit import Circuit
 from .diffusion.noise import Generators, generators_of
 from .errors import ImageError, TiramisuError
@@ -139,10 +139,9 @@ def _checked_references(world: World, references: Tensor | Sequence[Tensor]) -> 
         if tuple(reference.shape) != expected or not reference.is_floating_point():
             raise ImageError(
                 f"reference {index} is {reference.dtype} {tuple(reference.shape)}, expected float {expected}: open "
-                f"pictures with load_image(path, {expected[1:]}, {expected[0]})"
+                f"pictures with lab.pictures.load_image(path, {expected[1:]}, {expected[0]})"
             )
-        if not bool((reference.abs() <= 1).all()):
-            raise ImageError(f"reference {index} must hold numbers in [-1, 1]")
+        check_images(f"reference {index}", reference[None], limit=1)
     if not 1 <= len(references) <= MOST_REFERENCES:
         raise TiramisuError(f"fusion takes 1 to {MOST_REFERENCES} references, not {len(references)}")
     return references if isinstance(references, Tensor) else torch.stack(list(references))

@@ -102,9 +102,9 @@ def inpaint(
         ImageError: for images or masks of a wrong shape, type or range.
     """
     world = parts_of(world, parts)
-    coder, plain = world.denoiser.autoencoder, guide in (None, "none") or not isinstance(guide, str | Guide)
-    if coder is not None and not (plain and start is None and sampler != "twisted"):
-        raise TiramisuError("this denoiser works in latents, which no circuit of pixels or codes sees: guide='none'")
+    coder, of_pixels = world.denoiser.autoencoder, isinstance(guide, str | Guide) and guide not in ("none", "latent")
+    if coder is not None and (of_pixels or start is not None or sampler == "twisted"):
+        raise TiramisuError("this denoiser works in latents, which no circuit of pixels sees: guide='none' or 'latent'")
     check_masked(image, known)
     generator = generators_of(generator, len(image))
     trajectory: list[Moment] = []

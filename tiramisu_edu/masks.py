@@ -1,7 +1,6 @@
-"""Which pixels are given: the layouts of the Tiramisu paper for any size, and masks from picture files.
+"""Which pixels are given: the layouts of the Tiramisu paper for any size.
 
-Everywhere in the package `known` is boolean and True where the pixel is given. In a mask *file* white is what
-is to be filled in, as in diffusers and in photo editors.
+Everywhere in the package `known` is boolean and True where the pixel is given.
 
 The fixed layouts are boxes on a 256 x 256 canvas, as the published implementation states them, scaled to
 H x W and rounded half up; no box is thinner than one pixel. `thin` and `thick` are drawn at random with the
@@ -9,8 +8,6 @@ stroke counts, widths and lengths of LaMa (Suvorov et al. 2022), from which the 
 """
 
 import math
-import warnings
-from pathlib import Path
 from typing import NamedTuple
 
 import torch
@@ -18,7 +15,6 @@ from torch import Tensor
 
 from .checks import is_generator, positive_integer
 from .errors import ImageError, TiramisuError, unknown_name
-from .pictures import open_grey
 
 CANVAS = 256
 
@@ -127,47 +123,6 @@ def mask(name: str, height: int, width: int, *, generator: torch.Generator | Non
 def mask_batch(name: str, count: int, height: int, width: int, *, generator: torch.Generator | None = None) -> Tensor:
     """`count` masks, known (count, 1, H, W) bool: random layouts are drawn for each image."""
     return torch.stack([mask(name, height, width, generator=generator) for _ in range(count)])
-
-
-def load_mask(path: str | Path, height: int, width: int) -> Tensor:
-    """Reads a mask picture: white is to be filled in, black is known, grey is split at one half.
-
-    known[0, i, j] = 1 where picture[i, j] < 128.
-
-    Programs save boolean arrays with 1 as white, too. Where no level exceeds 1 of 255, 1 is therefore read as white:
-    any other reading leaves nothing to fill in. A Python warning tells this, as all else that was decided in reading.
-
-    Args:
-        path: a picture of exactly H x W pixels, grey or with equal red, green and blue.
-        height, width: the size of the image that the mask belongs to. A mask is never resized silently,
-            because an edge that moves by a pixel changes which pixels a sampler gets.
-
-    Returns:
-        known (1, H, W) bool.
-
-    Raises:
-        ImageError: for a file that is missing, no picture, coloured, see-through, of another size, all white or all
-            black.
-    """
-    levels, notices = open_grey(path)
-    if levels.shape != (height, width):
-        found_height, found_width = levels.shape
-        raise ImageError(
-            f"{path}: the mask is {found_width} x {found_height} pixels (width x height) and the image "
-            f"{width} x {height}; save the mask at {width} x {height} without smoothing "
-            "(in Pillow: Image.open(file).resize((width, height), Image.Resampling.NEAREST))"
-        )
-    if levels.max() == 1:
-        levels = 255 * levels
-        notices.append("no level exceeds 1 of 255, and 1 is read as white")
-    known, how = levels < 128, f" ({'; '.join(notices)})" if notices else ""
-    if known.all():
-        raise ImageError(f"{path}: the mask is black everywhere: nothing is to be filled in; paint that white{how}")
-    if not known.any():
-        raise ImageError(f"{path}: the mask is white everywhere: no pixel is known; paint what to keep black{how}")
-    if how:
-        warnings.warn(f"{path} is a mask{how}", stacklevel=2)
-    return known[None]
 
 
 def inside_boxes(boxes: tuple[Box, ...], height: int, width: int) -> Tensor:

@@ -9,19 +9,18 @@ from torch import Tensor
 
 from .checks import instance
 from .circuits.circuit import Circuit
-from .datafiles import verified
 from .diffusion.noise import Generators, check_generators
 from .errors import TiramisuError, unknown_name
-from .files import load_safetensors
+from .latent_codes import LatentCodes
 from .names import GUIDES
-from .steering.beyond.difference import KIND, VERSION, DifferenceGuide, WeightTable
+from .steering.beyond.difference import DifferenceGuide, WeightTable
 from .steering.controls.blends import LearnedGuide, PrecisionGuide
 from .steering.controls.kernel import KernelCodebook
 from .steering.controls.published import PublishedLatentGuide
 from .steering.evidence import Codebook
 from .steering.field import GaussianField
 from .steering.guide import Guide
-from .steering.latent import LatentGuide
+from .steering.latent import CodedLatentGuide, LatentGuide
 from .steering.mixture import MixtureGuide
 from .tokenizer import Tokenizer
 from .world import World
@@ -39,7 +38,7 @@ PARTS = {
     "strength": ("calibrated",),
     "readout": ("published",),
 }
-TABLES = {"learned": "guide_weights.safetensors", "difference": "guide_weights_difference.safetensors"}
+FITTING = "python -m tiramisu_edu.lab.recipes.guide_weights"
 STORED = 4096  # training images of the kernel, or all where there are fewer
 
 
@@ -100,7 +99,8 @@ def make_guide(
 
 def _latent(world: World, generator: Generators | None, options: dict[str, Any]) -> Guide:
     circuit, tokenizer = code_models(world, options.pop("structure", None))
-    kind = PublishedLatentGuide if options.pop("readout", None) else LatentGuide
+    in_latents = CodedLatentGuide if isinstance(tokenizer, LatentCodes) else LatentGuide
+    kind = PublishedLatentGuide if options.pop("readout", None) else in_latents
     return kind(circuit, tokenizer, generator=generator, **options)
 
 
@@ -126,8 +126,8 @@ def _pixel_models(world: World, options: dict[str, Any]) -> tuple[Circuit, Codeb
             field = fitted_field(world)
             return field.circuit(), field
         case "kernel":
-            command = f"tiramisu-edu tune {world.to_train} --guides difference-kernel"
-            raise TiramisuError(f"world {world.name!r} has no kernel bandwidth: give variance=..., or tune: {command}")
+            tune = f"tiramisu-edu tune {world.to_train} --guides difference-kernel"
+            raise _lacks(world, "kernel bandwidth: give variance=...", f", or tune: {tune}")
     return world.circuit, world.codebook
 
 
@@ -143,7 +143,7 @@ def check_guide_name(name: str) -> str:
 
 
 def code_models(world: World, structure: str | None = None) -> tuple[Circuit, Tokenizer]:
-    """A circuit over codes and the tokenizer they belong to.
+    """A circuit over codes and the tokenizer they belong to: that of its latents where the denoiser works there.
 
     Args:
         structure: name of the circuit; the world's first if None.
@@ -151,33 +151,30 @@ def code_models(world: World, structure: str | None = None) -> tuple[Circuit, To
     Raises:
         TiramisuError: when the world has none, or none of that name.
     """
-    if world.tokenizer is None or not (circuits := world.code_circuits):
-        lacks = f"world {world.name!r} has no tokenizer and circuit over codes: choose a guide on pixels"
+    coder, circuits = world.denoiser.autoencoder, world.code_circuits
+    if coder is not None and not circuits:
+        raise TiramisuError(f"world {world.name!r} has no circuit over the codes of its latents: give code_circuit=...")
+    tokenizer = world.tokenizer if coder is None else LatentCodes(coder)
+    if tokenizer is None or not circuits:
         commands = [f"tiramisu-edu train {world.to_train} --part {part}" for part in ("tokenizer", "codes")]
-        raise TiramisuError(f"{lacks}, or: {' && '.join(commands)}" if "tokenizer" in world.parts else lacks)
+        train = f", or: {' && '.join(commands)}" if "tokenizer" in world.parts else ""
+        raise _lacks(world, "tokenizer and circuit over codes: choose a guide on pixels", train)
     structure = structure or next(iter(circuits))
     if structure not in circuits:
         raise TiramisuError(f"world {world.name!r} has no circuit {structure!r} over codes: {', '.join(circuits)}")
-    return circuits[structure], world.tokenizer
+    return circuits[structure], tokenizer
 
 
 def fitted_weights(world: World, of: str) -> WeightTable:
-    """The weights of a world's guide.
-
-    Args:
-        of: "learned" or "difference", the calibrated one.
-
-    Raises:
-        TiramisuError: none were fitted, or for other models than the world has now.
-    """
-    path = world.tuned_folder / TABLES[of]
-    command = f"python -m tiramisu_edu.lab.recipes.guide_weights {world.to_train} --of {of}"
-    if not path.is_file():
-        raise TiramisuError(f"world {world.name!r} has no {of} weights: fit them with: {command}")
-    table = WeightTable.load(verified(path) if world.listed else path)
-    facts = load_safetensors(path, kind=KIND, version=VERSION)[1]["facts"]
-    world.check_made_from(path, facts.get("made_from", {}), command)
+    """The weights of a world's guide, "learned" or "difference", the calibrated one."""
+    if (table := world.weights(of)) is None:
+        raise _lacks(world, f"{of} weights", f": fit them with: {FITTING} {world.to_train} --of {of}")
     return table
+
+
+def _lacks(world: World, what: str, command: str) -> TiramisuError:
+    """The error for what a world does not have, with a command that makes it where one does."""
+    return TiramisuError(f"world {world.name!r} has no {what}{command if world.to_train else ''}")
 
 
 @lru_cache(maxsize=1)

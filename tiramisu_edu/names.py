@@ -8,34 +8,11 @@ WORLDS = ("digits", "clothes", "faces", "rooms")
 FOLDER = "folder:"  # "folder:PATH": pictures of your own
 WEAK = "-weak"  # "faces-weak": faces, with the denoiser that was trained for a tenth as long
 
-SAMPLERS = (
-    "ddim",
-    "ddpm",
-    "replacement",
-    "repaint",
-    "ddrm",
-    "ddnm",
-    "dps",
-    "resampling",
-    "copaint",
-    "copaint-tt",
-)
+SAMPLERS = ("ddim", "ddpm", "replacement", "repaint", "ddrm", "ddnm", "dps", "resampling", "copaint", "copaint-tt")
 GUIDES = (
-    "none",
-    "mixture",
-    "difference",
-    "difference-calibrated",
-    "precision",
-    "learned",
-    "latent",
-    "latent-published",
-    "mixture-consistent",
-    "difference-consistent",
-    "difference-raw",
-    "mixture-independent",
-    "difference-independent",
-    "difference-kernel",
-    "difference-field",
+    *("none", "mixture", "difference", "difference-calibrated", "precision", "learned", "latent", "latent-published"),
+    *("mixture-consistent", "difference-consistent", "difference-raw"),
+    *("mixture-independent", "difference-independent", "difference-kernel", "difference-field"),
 )
 PAPER_MASKS = ("left", "top", "expand1", "expand2", "vstrip", "hstrip", "wide")
 SCALES = ("toy", "laptop", "gpu", "paper")

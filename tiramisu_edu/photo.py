@@ -2,113 +2,47 @@
 
 Around a hole a window with the proportions of the model's pictures is cut out, shrunk to the model's size and
 completed; the result is enlarged again and moved to meet the photograph at the edge of the hole. Only hidden pixels are
-written: nothing else changes by a bit, and EXIF data, with the camera's rotation, and colour profile stay as they are.
+written: nothing else changes by a bit.
 """
 
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
-from PIL import Image
 from scipy.ndimage import distance_transform_edt, find_objects, gaussian_filter, label
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from .errors import ImageError
-from .files import atomic_path
-from .pictures import WRITTEN, opened
-
 CONTEXT = 2  # sides of a window, in sides of its hole, where the photograph is large enough
-LOSSLESS = {suffix: kind for suffix, kind in WRITTEN.items() if kind != "JPEG"}
-ORIENTATION = 274  # the tag of EXIF
-DESCRIPTIONS = (270, 271, 272, 305, 306, 315, 33432)  # title, maker, camera, program, date, artist, copyright
 Complete = Callable[[Tensor, Tensor], Tensor]
 """(image (1, C, h, w) in [-1, 1], known (1, 1, h, w) bool) -> image without holes."""
 
 
-class Photo(NamedTuple):
-    """A photograph as it is stored.
-
-    Attributes:
-        stored: (H, W), (H, W, 3) or (H, W, 4) uint8, as the camera held it.
-        orientation: of EXIF, 1 to 8: how to turn it upright.
-        extras: EXIF data and colour profile, as Pillow takes them.
-    """
-
-    stored: np.ndarray
-    orientation: int
-    extras: dict[str, Any]
-
-    @property
-    def upright(self) -> np.ndarray:
-        """A view of `stored`, (H, W, C), with C = 1 or 3; what is written into it is written there."""
-        flat = self.stored[..., None] if self.stored.ndim == 2 else self.stored[..., :3]
-        turned = flat.swapaxes(0, 1) if self.orientation >= 5 else flat
-        down, across = ((1, 1), (1, -1), (-1, -1), (-1, 1), (1, 1), (1, -1), (-1, -1), (-1, 1))[self.orientation - 1]
-        return turned[::down, ::across]
-
-
-def open_photo(path: str | Path) -> Photo:
-    """A photograph of 8 bits a channel.
-
-    Raises:
-        ImageError: as `pictures.open_picture`, or for other pixels than grey, red, green and blue with 8 bits.
-    """
-    with opened(path, upright=False) as (picture, _):
-        extras = {name: picture.info[name] for name in ("exif", "icc_profile") if picture.info.get(name)}
-        try:
-            exif = picture.getexif()
-            orientation = int(exif.get(ORIENTATION, 1))
-            if picture.format == "TIFF":  # Pillow has turned it; most of its tags say how the file is laid out
-                described = Image.Exif()
-                described.update({tag: exif[tag] for tag in DESCRIPTIONS if tag in exif})
-                extras["exif"] = described
-        except Exception:
-            warnings.warn(f"{path}: its damaged EXIF data are dropped: it may lie on its side", stacklevel=2)
-            extras.pop("exif", None)
-            orientation = 1
-        if picture.mode == "P":
-            picture = picture.convert("RGBA" if picture.has_transparency_data else "RGB")
-        if picture.mode not in ("L", "RGB", "RGBA"):
-            raise ImageError(f"its pixels are {picture.mode}; save it as grey or RGB with 8 bits a channel")
-        return Photo(np.array(picture), orientation if 1 <= orientation <= 8 else 1, extras)
-
-
-def save_photo(photo: Photo, path: str | Path) -> None:
-    """Write it without loss: the name ends in .png, .tif, .tiff or .webp."""
-    suffix = Path(path).suffix.lower()
-    if suffix not in LOSSLESS:
-        raise ImageError(f"{path}: the name must end in {', '.join(LOSSLESS)}, which keep every pixel")
-    with atomic_path(path) as unfinished:
-        Image.fromarray(photo.stored).save(
-            unfinished, format=LOSSLESS[suffix], lossless=True, exact=True, **photo.extras
-        )
-
-
-def complete_photo(photo: Photo, hidden: np.ndarray, size: tuple[int, int], channels: int, complete: Complete) -> Photo:
+def complete_photo(
+    photo: np.ndarray, hidden: np.ndarray, size: tuple[int, int], channels: int, complete: Complete
+) -> np.ndarray:
     """The photograph with its hidden pixels filled in, hole by hole, the largest first.
 
     Args:
-        photo: from `open_photo`.
-        hidden: (H, W) bool, upright.
+        photo: (H, W, C) uint8, C = 1 or 3.
+        hidden: (H, W) bool.
         size: (height, width) of the model's pictures.
         channels: 1 or 3, of the model's pictures.
         complete: the model.
+
+    Returns: like `photo`, equal to it where nothing is hidden.
     """
-    done = photo._replace(stored=photo.stored.copy())
-    pixels, left = done.upright, hidden.copy()
+    pixels, left = photo.copy(), hidden.copy()
     for window, filled in windows(hidden, size):
         inside = filled & left[window.inside]
         if inside.any():
             pixels[window.inside][inside] = _painted(pixels, left, window, size, channels, complete)[inside]
             left[window.inside] &= ~inside
-    return done
+    return pixels
 
 
 class Window(NamedTuple):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -21,23 +22,16 @@ from .diffusion.noise import Generators, generators_of
 from .diffusion.step import Step
 from .diffusion.walk import Sampler
 from .errors import ImageError, TiramisuError
-from .files import atomic_path
+from .files import atomic_path, reading
 from .inpainting import inpaint
-from .photo import Photo, complete_photo
-from .steering.codebooks import load_codebook
+from .photo import complete_photo
+from .steering.beyond.difference import WeightTable
 from .steering.evidence import PixelCodebook
 from .tokenizer import Tokenizer
-from .world import World, parts_of
+from .world import READERS, TABLES, PartsWorld, World, parts_of
 
 INDEX = "model_index.json"
-READERS: dict[str, Callable[[Path], Any]] = {
-    "denoiser": Denoiser.load,
-    "circuit": Circuit.load,
-    "codebook": load_codebook,
-    "tokenizer": Tokenizer.load,
-    "code_circuit": Circuit.load,
-}
-"""Part -> what reads its file, PART.safetensors."""
+TUNED = ("sampler_options", "guide_options")
 Pictures = Image.Image | Sequence[Image.Image]
 
 
@@ -90,36 +84,36 @@ class TiramisuInpaintPipeline:
         if index.get("_class_name") != cls.__name__:
             denoiser = Denoiser.from_pretrained(source, revision, variant=variant, label=label)
             return cls(**{"denoiser": denoiser, **parts})
-        read = {name: READERS[name](folder / f"{name}.safetensors") for name in READERS if name in index["parts"]}
-        if index["levels"] is not None:
-            read["codebook"] = PixelCodebook(torch.tensor(index["levels"]))
-        pipeline = cls(**{**read, **parts})
-        if not parts:
-            pipeline.world.__dict__ |= {name: index[name] for name in ("sampler_options", "guide_options")}
-        return pipeline
+        with reading(folder / INDEX):
+            read = {name: READERS[name](folder / f"{name}.safetensors") for name in index["parts"]}
+            if index["levels"] is not None:
+                read["codebook"] = PixelCodebook(torch.tensor(index["levels"]))
+            tables = {of: WeightTable.load(folder / TABLES[of]) for of in index.get("weights", ())}
+            tuned = {"weights": tables.get} | {name: index[name] for name in TUNED}
+        return cls(**{**read, **parts}) if parts else cls(PartsWorld(tuned=tuned, **read))
 
     def save_pretrained(self, folder: str | Path) -> None:
-        """Write every part of the pipeline to a folder, as safetensors files and a JSON index.
+        """Write every part and fitted weight to a folder, as safetensors files, with a JSON index of tuned options.
 
         Raises:
             TiramisuError: the network is not one of diffusers.
         """
-        parts = {name: part for name in READERS if (part := self._part(name)) is not None}
+        folder, parts = Path(folder), {name: part for name in READERS if (part := self._part(name)) is not None}
         codebook = parts.get("codebook")
-        levels = codebook.levels.tolist() if isinstance(codebook, PixelCodebook) else None
-        if levels is not None:
-            del parts["codebook"]
+        levels = parts.pop("codebook").levels.tolist() if isinstance(codebook, PixelCodebook) else None
         for name, part in parts.items():
-            path = Path(folder) / f"{name}.safetensors"
-            if isinstance(part, Tokenizer):
-                part.save(path, part.facts, half=False)
-            elif hasattr(part, "save"):
-                part.save(path, **part.facts if isinstance(part, Circuit) else {})
-            else:
+            if not hasattr(part, "save"):
                 raise TiramisuError(f"the {name} cannot be saved: a {type(part).__name__} has no file")
+            if isinstance(part, Tokenizer):
+                part.save(folder / f"{name}.safetensors", part.facts, half=False)
+            else:
+                part.save(folder / f"{name}.safetensors", **part.facts if isinstance(part, Circuit) else {})
+        tables = {of: table for of in TABLES if (table := self.world.weights(of)) is not None}
+        for of, table in tables.items():
+            table.save(folder / TABLES[of])
         index: dict[str, Any] = {"_class_name": type(self).__name__, "parts": sorted(parts), "levels": levels}
-        index |= {name: dict(getattr(self.world, name)) for name in ("sampler_options", "guide_options")}
-        with atomic_path(Path(folder) / INDEX) as unfinished:
+        index |= {"weights": sorted(tables)} | {name: dict(getattr(self.world, name)) for name in TUNED}
+        with atomic_path(folder / INDEX) as unfinished:
             unfinished.write_text(json.dumps(index, indent=1), encoding="utf-8")
 
     def to(self, device: str | torch.device) -> TiramisuInpaintPipeline:
@@ -167,11 +161,11 @@ class TiramisuInpaintPipeline:
             instance("mask_image", mask_image, Tensor)
             hidden = mask_image.expand(len(image), 1, *image.shape[-2:]) >= 0.5  # type: ignore[union-attr]
             found = (complete(image * 2 - 1, ~hidden) + 1) / 2
-            return PipelineOutput(_converted(torch.where(hidden, found.to(image), image), output_type))
+            return PipelineOutput(_processor().postprocess(torch.where(hidden, found.to(image), image), output_type))
         images = [image] if isinstance(image, Image.Image) else list(image)
         masks = [mask_image] if isinstance(mask_image, Image.Image) else list(mask_image)
         done = [self._completed(*pair, complete) for pair in zip(images, masks, strict=True)]
-        return PipelineOutput(done if output_type == "pil" else _converted(_stacked(done), output_type))
+        return PipelineOutput(done if output_type == "pil" else _processor().postprocess(_stacked(done), output_type))
 
     def _part(self, name: str) -> Any:
         """A part of the world, None where it has none."""
@@ -187,26 +181,19 @@ class TiramisuInpaintPipeline:
         if shape is None:
             raise TiramisuError("the denoiser's network does not state the size of its pictures: give tensors of it")
         picture = image if image.mode in ("L", "RGB", "RGBA") else image.convert("RGB")
-        photo = Photo(np.array(picture), 1, {})
-        hidden = np.array(mask.convert("L")) >= 128
-        return Image.fromarray(complete_photo(photo, hidden, shape[1:], shape[0], complete).stored)
+        pixels, hidden = np.array(picture), np.array(mask.convert("L")) >= 128
+        colours = pixels[..., None] if pixels.ndim == 2 else pixels[..., :3]
+        colours[:] = complete_photo(colours, hidden, shape[1:], shape[0], complete)
+        return Image.fromarray(pixels)
 
 
 def _stacked(pictures: list[Image.Image]) -> Tensor:
     """(B, C, H, W) in [0, 1]."""
     if len({(picture.size, picture.mode) for picture in pictures}) > 1:
         raise ImageError("pictures of several sizes or modes make no array: choose output_type='pil'")
-    array = np.stack([np.array(picture) for picture in pictures])
-    levels = torch.from_numpy(array[..., None] if array.ndim == 3 else array)
-    return levels.permute(0, 3, 1, 2).float() / 255
+    return _processor().numpy_to_pt(_processor().pil_to_numpy(pictures))
 
 
-def _converted(images: Tensor, output_type: str) -> Any:
-    """Images (B, C, H, W) in [0, 1] as asked for."""
-    if output_type == "pt":
-        return images
-    array = images.permute(0, 2, 3, 1).float().cpu().numpy()
-    if output_type == "np":
-        return array
-    levels = (array * 255).round().astype(np.uint8)
-    return [Image.fromarray(picture.squeeze(-1) if picture.shape[-1] == 1 else picture) for picture in levels]
+def _processor() -> Any:
+    """What turns pictures into arrays and tensors, all in [0, 1], and back, in diffusers."""
+    return importlib.import_module("diffusers.image_processor").VaeImageProcessor(do_normalize=False)

@@ -49,7 +49,11 @@ class Tokenizer(nn.Module):
         channels: of the images.
     """
 
-    batch, patch = 512, PATCH  # pictures encoded at a time; pixels along the side of a patch
+    batch, patch, limit = (
+        512,
+        PATCH,
+        1.0,
+    )  # pictures encoded at a time; a patch's side in pixels; of numbers in pictures
     codebook: Tensor  # (V, D)
     spread: Tensor  # () the root mean squared distance, per number of a code, from features to their codes
 
@@ -138,7 +142,7 @@ class Tokenizer(nn.Module):
             raise TiramisuError(
                 f"codes must be (N, n) long in 0 ... {self.num_codes - 1}, not {codes.dtype} {tuple(codes.shape)}"
             )
-        return self.generate(self.codebook[codes]).clamp(-1, 1)
+        return self.generate(self.codebook[codes]).clamp(-self.limit, self.limit)
 
     def log_probabilities(self, images: Tensor, temperature: float | Tensor = 1.0) -> Tensor:
         """How well each code explains each patch: soft evidence for a circuit over codes, differentiable.
@@ -164,18 +168,6 @@ class Tokenizer(nn.Module):
         if not bool((temperature > 0).all()):
             raise TiramisuError(f"temperature must be positive, not {float(temperature.min()):g}")
         return F.log_softmax(-self._distances(self.embed(images)) / temperature, dim=-1)
-
-    def usage(self, images: Tensor) -> float:
-        """Share of the V codes that occur in these images."""
-        return len(self.encode(images).unique()) / self.num_codes
-
-    def psnr(self, images: Tensor) -> float:
-        """Peak signal-to-noise ratio of decode(encode(images)), all pixels together, in decibels (range 2)."""
-        with torch.no_grad():
-            squares = [
-                (self.decode(self.encode(part)) - part).square().double().sum() for part in images.split(self.batch)
-            ]
-        return float(10 * torch.log10(4 * images.numel() / torch.stack(squares).sum()))
 
     def save(self, path: str | Path, facts: Mapping[str, Any], *, half: bool = True) -> None:
         """Writes the weights, in half precision or as they are, the configuration, and JSON-able facts on training."""

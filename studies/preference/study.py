@@ -19,8 +19,8 @@ from torch import Tensor
 from tiramisu_edu.errors import FileError, ImageError, TiramisuError
 from tiramisu_edu.files import atomic_path, load_safetensors
 from tiramisu_edu.lab.evaluation.cells import KIND, VERSION
+from tiramisu_edu.lab.pictures import open_picture
 from tiramisu_edu.lab.worlds.folder import KINDS
-from tiramisu_edu.pictures import open_picture
 
 QUESTION = "Which picture looks more natural?"
 _WORD = 0xFFFFFFFF  # 32 bits

@@ -6,6 +6,7 @@ from tiramisu_edu.diffusion.denoiser import Denoiser
 from tiramisu_edu.diffusion.schedule import Schedule
 from tiramisu_edu.errors import FileError, ImageError, TiramisuError
 from tiramisu_edu.files import load_safetensors, save_safetensors
+from tiramisu_edu.lab.recipes.denoiser_training import target
 
 TYPES = ["epsilon", "v_prediction", "sample"]
 
@@ -31,7 +32,7 @@ def test_three_kinds_of_network_say_the_same(kind, i):
     noise = torch.randn(3, 2, 4, 4, generator=g, dtype=torch.float64)
     x_t = schedule.add_noise(x_0, i, noise)
     denoiser = Denoiser(nn.Identity(), schedule, kind)
-    denoiser.network = Answer(denoiser.target(x_0, noise, i))
+    denoiser.network = Answer(target(denoiser, x_0, noise, i))
     prediction = denoiser(x_t, i)
     assert torch.allclose(prediction.x_0, x_0, atol=1e-6)
     assert torch.allclose(prediction.epsilon, noise, atol=1e-6)

@@ -6,10 +6,10 @@ import functools
 import pytest
 import torch
 
-from tiramisu_edu.datafiles import data_path
 from tiramisu_edu.diffusion.calibration import calibrate_residual_variance
 from tiramisu_edu.diffusion.denoiser import Denoiser
 from tiramisu_edu.diffusion.samplers import ddim
+from tiramisu_edu.lab.datafiles import data_path
 from tiramisu_edu.lab.recipes import denoiser as recipe
 from tiramisu_edu.lab.recipes.denoiser import DIGITS, train_world_denoiser
 from tiramisu_edu.lab.recipes.training import Job

@@ -98,6 +98,7 @@ READ = {
     "scaled_linear": model(beta_schedule="scaled_linear", beta_start=0.0015, beta_end=0.0195),
     "squaredcos_cap_v2, v_prediction": model(beta_schedule="squaredcos_cap_v2", prediction_type="v_prediction"),
     "sigmoid, sample": model(beta_schedule="sigmoid", prediction_type="sample"),
+    "laplace": model(beta_schedule="laplace"),
     "trained_betas": model(trained_betas=torch.linspace(1e-3, 0.02, 1000).tolist()),
     "zero SNR, v_prediction": model("DDIM", rescale_betas_zero_snr=True, prediction_type="v_prediction"),
     "clip_sample False": model(clip_sample=False),
@@ -114,7 +115,7 @@ READ = {
     "KL latents": model("DDIM", coder="vae", clip_sample=False),
 }
 REFUSED = {
-    "laplace": (model(beta_schedule="laplace"), "unknown beta_schedule 'laplace'"),
+    "sine": (edited(f"{SCHEDULER}/scheduler_config.json", beta_schedule="sine"), "sine is not implemented"),
     "zero SNR, epsilon": (model("DDIM", rescale_betas_zero_snr=True), "ends in pure noise"),
     "variance learned": (model(unet=LEARNED, variance_type="learned"), "variance_type='learned'"),
     "classes, no label": (model(unet=CLASSES), "asks for a class: give label=0 ... 9"),

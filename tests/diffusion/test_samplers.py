@@ -117,7 +117,7 @@ def test_bad_arguments(sample, denoiser, image, known, name):
         sample(name, known=known[:, :, :3])
     with pytest.raises(ImageError, match="does not fit"):
         sample(name, known=known[0].expand(2, 3, 1, 4, 4))
-    with pytest.raises(ImageError, match=r"expected float images \(B, C, H, W\)"):
+    with pytest.raises(ImageError, match=r"image must be float \(B, C, H, W\)"):
         sample(name, image=image[0])
     with pytest.raises(ImageError, match=r"in \[-1, 1\]"):
         sample(name, image=image * math.nan)

@@ -101,31 +101,32 @@ def test_add_noise_takes_one_index_per_image_and_keeps_the_dtype():
         assert s.add_noise(x_0.to(dtype), 3, noise.to(dtype)).dtype == dtype
 
 
-@pytest.mark.parametrize("name", ["linear", "scaled_linear", "squaredcos_cap_v2", "sigmoid"])
+@pytest.mark.parametrize("name", ["linear", "scaled_linear", "squaredcos_cap_v2", "sigmoid", "laplace"])
 @pytest.mark.parametrize("zero_snr", [False, True])
 def test_schedules_of_diffusers(name, zero_snr):
     from diffusers import EulerDiscreteScheduler
     from diffusers.schedulers.scheduling_ddpm import DDPMScheduler
 
-    kind = EulerDiscreteScheduler if zero_snr and name != "sigmoid" else DDPMScheduler
+    kind = EulerDiscreteScheduler if zero_snr and name not in ("sigmoid", "laplace") else DDPMScheduler
     settings = {"num_train_timesteps": 300, "beta_start": 1e-3, "beta_end": 0.03, "beta_schedule": name}
     scheduler = kind(**settings, prediction_type="v_prediction", rescale_betas_zero_snr=zero_snr)
-    s = read_schedule(scheduler.config)
+    s = read_schedule("m", scheduler.config)
     atol = 1e-7 if kind is DDPMScheduler and zero_snr else 1e-8  # diffusers has 0 there, and not just above
     assert torch.allclose(s.alpha_bar.float(), scheduler.alphas_cumprod, rtol=2e-4, atol=atol)
 
 
 def test_schedules_of_diffusers_with_trained_betas():
-    s = read_schedule({"trained_betas": [0.1, 0.2]})
+    s = read_schedule("m", {"trained_betas": [0.1, 0.2]})
     assert s.alpha_bar.tolist() == pytest.approx([0.9, 0.72])
 
 
 @pytest.mark.parametrize(
-    "config", [{"beta_schedule": "laplace"}, {}, {"beta_schedule": "linear", "rescale_betas_zero_snr": True}]
+    "config",
+    [{"beta_schedule": "sine"}, {"trained_betas": []}, {"beta_schedule": "linear", "rescale_betas_zero_snr": True}],
 )
 def test_schedules_that_are_refused(config):
-    with pytest.raises(TiramisuError, match=r"beta_schedule|zero_snr"):
-        read_schedule(config)
+    with pytest.raises(TiramisuError, match=r"sine|alpha_bar|zero_snr"):
+        read_schedule("m", config)
 
 
 def test_wrong_tables():

@@ -12,7 +12,7 @@ from tiramisu_edu.diffusion.denoiser import Denoiser
 from tiramisu_edu.diffusion.samplers import SAMPLERS
 from tiramisu_edu.diffusion.schedule import Schedule
 from tiramisu_edu.errors import TiramisuError
-from tiramisu_edu.tuned import load_tuned
+from tiramisu_edu.lab.file_world import load_tuned
 
 ALL = pytest.mark.parametrize("name", sorted(SAMPLERS))
 QUICK = {
@@ -36,25 +36,29 @@ def run(name, denoiser, **changes):
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
-        ("ddim", {"eta": 2}, r"ddim: eta must be a number in \[0, 1\], not 2"),
-        ("replacement", {"eta": math.nan}, r"eta must be a number in \[0, 1\], not nan"),
-        ("ddnm", {"eta": -0.1}, r"eta must be a number in \[0, 1\], not -0.1"),
-        ("ddrm", {"eta": "full"}, r"eta must be a number in \[0, 1\], not 'full'"),
-        ("ddrm", {"eta_b": math.nan}, r"ddrm: eta_b must be a number in \[0, 1\], not nan"),
-        ("ddrm", {"clip": "yes"}, "ddrm: clip must be True or False, not 'yes'"),
+        ("ddim", {"eta": 2}, r"ddim: eta must lie in \[0, 1\], not 2"),
+        ("replacement", {"eta": math.nan}, r"eta must lie in \[0, 1\], not nan"),
+        ("ddnm", {"eta": -0.1}, r"eta must lie in \[0, 1\], not -0.1"),
+        ("ddrm", {"eta": "full"}, r"eta must lie in \[0, 1\], not 'full'"),
+        ("ddrm", {"eta_b": math.nan}, r"ddrm: eta_b must lie in \[0, 1\], not nan"),
+        ("ddrm", {"clip": "yes"}, "ddrm: clip must be a bool, not str"),
         ("dps", {"zeta": -1}, "dps: zeta must be a number of at least 0, not -1"),
         ("dps", {"zeta": math.inf}, "dps: zeta must be a number of at least 0, not inf"),
-        ("repaint", {"repeats": 0}, r"repaint: repeats must be a whole number in \[1, 10000\], not 0"),
-        ("repaint", {"jump_length": 2.5}, r"jump_length must be a whole number in \[1, 10000\], not 2.5"),
-        ("resampling", {"particles": 0}, r"resampling: particles must be a whole number in \[1, 10000\], not 0"),
-        ("resampling", {"resample_below": 2}, r"resample_below must be a number in \[0, 1\], not 2"),
-        ("resampling", {"particles": 10**9}, r"particles must be a whole number in \[1, 10000\], not 1000000000"),
-        ("repaint", {"repeats": True}, r"repeats must be a whole number in \[1, 10000\], not True"),
-        ("ddim", {"eta": True}, r"eta must be a number in \[0, 1\], not True"),
-        ("copaint", {"gradient_steps": -1}, r"copaint: gradient_steps must be a whole number in \[0, 10000\], not -1"),
-        ("copaint", {"gradient_steps": 10**9}, r"gradient_steps must be a whole number in \[0, 10000\]"),
-        ("copaint", {"rate_growth": 1e9}, r"copaint: rate_growth must be a number in \[0, 10\], not 1000000000.0"),
-        ("copaint-tt", {"prior_growth": 1e9}, r"prior_growth must be a number in \[0, 10\]"),
+        ("repaint", {"repeats": 0}, r"repaint: repeats must be a whole number in 1 \.\.\. 10000, not 0"),
+        ("repaint", {"jump_length": 2.5}, r"jump_length must be a whole number in 1 \.\.\. 10000, not 2.5"),
+        ("resampling", {"particles": 0}, r"resampling: particles must be a whole number in 1 \.\.\. 10000, not 0"),
+        ("resampling", {"resample_below": 2}, r"resample_below must lie in \[0, 1\], not 2"),
+        ("resampling", {"particles": 10**9}, r"particles must be a whole number in 1 \.\.\. 10000, not 1000000000"),
+        ("repaint", {"repeats": True}, r"repeats must be a whole number in 1 \.\.\. 10000, not True"),
+        ("ddim", {"eta": True}, r"eta must lie in \[0, 1\], not True"),
+        (
+            "copaint",
+            {"gradient_steps": -1},
+            r"gradient_steps must be a whole number in 0 \.\.\. 10000, not -1",
+        ),
+        ("copaint", {"gradient_steps": 10**9}, r"gradient_steps must be a whole number in 0 \.\.\. 10000"),
+        ("copaint", {"rate_growth": 1e9}, r"copaint: rate_growth must lie in \[0, 10\], not 1000000000.0"),
+        ("copaint-tt", {"prior_growth": 1e9}, r"prior_growth must lie in \[0, 10\]"),
         ("copaint-tt", {"rate": math.nan}, "copaint_tt: rate must be a number of at least 0, not nan"),
         ("dps", {"zetta": 1}, "dps has no option 'zetta': expected eta, zeta"),
         ("ddpm", {"zeta": 1}, "ddpm has no option 'zeta': expected none"),
@@ -76,7 +80,7 @@ def test_options_are_bounded(smooth_denoiser, name, options, message):
         ({"x_T": [0.0]}, "x_T must be a Tensor, not list"),
         ({"guide": "difference"}, "guide must be a Callable, not str"),
         ({"guide": lambda step: None}, "the guide returned None at index 3"),
-        ({"image": torch.zeros(2, 1, 0, 4)}, "expected float images"),
+        ({"image": torch.zeros(2, 1, 0, 4)}, "image must be float"),
     ],
 )
 def test_odd_arguments(smooth_denoiser, changes, message):

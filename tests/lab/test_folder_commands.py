@@ -7,11 +7,10 @@ import pytest
 import torch
 from PIL import Image
 
-from tiramisu_edu import datafiles
 from tiramisu_edu.errors import FileError
-from tiramisu_edu.files import sha256
-from tiramisu_edu.lab import memory, zoo
+from tiramisu_edu.lab import datafiles, memory, zoo
 from tiramisu_edu.lab.cli import main
+from tiramisu_edu.lab.datafiles import sha256
 from tiramisu_edu.lab.evaluation import perceptual, tuning
 from tiramisu_edu.lab.evaluation.measures import measures_of
 from tiramisu_edu.lab.recipes import denoiser, guide_weights

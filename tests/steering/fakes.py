@@ -5,8 +5,8 @@ import torch
 from tests.steering.toy import coupled_patches, exact_denoiser
 from tiramisu_edu.circuits import structures
 from tiramisu_edu.circuits.circuit import Circuit
+from tiramisu_edu.lab.file_world import FileWorld
 from tiramisu_edu.steering.patches import from_patches, to_patches
-from tiramisu_edu.world import World
 
 SIDE, GRID, NUM_CODES = 2, 2, 5
 
@@ -49,6 +49,6 @@ def toy_world(**more):
         drawn = circuit.sample(count or 64, generator=torch.Generator().manual_seed(len(split)))
         return book.image(drawn, torch.Generator().manual_seed(1)).clamp(-1, 1), drawn
 
-    world = World("toy")
+    world = FileWorld("toy")
     vars(world).update({"circuit": circuit, "codebook": book, "denoiser": denoiser, "images": images, **more})
     return world

@@ -256,7 +256,7 @@ def test_requests_that_make_no_sense(world):
     one = picture(world, 0, 0)
     with pytest.raises(ImageError, match=r"reference 1 is torch.float32 \(1, 4, 4\), expected float \(1, 2, 4\)"):
         fuse(world, [one, torch.zeros(1, 4, 4)], HALVES)
-    with pytest.raises(ImageError, match=r"reference 0 must hold numbers in \[-1, 1\]"):
+    with pytest.raises(ImageError, match=r"reference 0 must be finite numbers in \[-1, 1\]"):
         fuse(world, [one * math.nan, one], HALVES)
     with pytest.raises(TiramisuError, match="fusion takes 1 to 8 references, not 9"):
         fuse(world, [one] * 9, HALVES)

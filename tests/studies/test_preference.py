@@ -12,7 +12,7 @@ from studies.preference.results import report
 from studies.preference.study import Key, study_of_files, study_of_images, write_page
 from studies.preference.votes import Ballot, read_votes
 from tiramisu_edu.errors import FileError, ImageError, TiramisuError
-from tiramisu_edu.pictures import save_image
+from tiramisu_edu.lab.pictures import save_image
 
 NAMES = ("steered", "plainmethod")
 

@@ -34,7 +34,6 @@ class Autoencoder(nn.Module):
         if config.get("latents_mean") is not None or config.get("latents_std") is not None:
             raise TiramisuError("an autoencoder with latents_mean or latents_std is not supported")
         self.factor = 2 ** (len(config["block_out_channels"]) - 1)  # pixels along the side of a latent
-        self.channels: int = config["latent_channels"]
         self.scale, self.shift = config.get("scaling_factor") or 1.0, config.get("shift_factor") or 0.0
 
     def encode(self, images: Tensor) -> Tensor:

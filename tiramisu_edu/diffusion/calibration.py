@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..checkpoint import Checkpoint
 from ..checks import check_images
-from ..errors import ImageError, TiramisuError
+from ..errors import TiramisuError
 from ..files import load_safetensors, save_safetensors, tensor_digest
 from .denoiser import Denoiser
 from .noise import standard_normal
@@ -35,6 +35,7 @@ def calibrated(denoiser: Denoiser, images: Tensor) -> Schedule:
     Args:
         images: (M, C, H, W) in [-1, 1].
     """
+    images = images if denoiser.autoencoder is None else denoiser.autoencoder.encode(images)
     weights = {name: tensor.float() for name, tensor in denoiser.network.state_dict().items()}
     digest = tensor_digest({**weights, "": images})
     folder = Path(denoiser.facts.get("source", ""))
@@ -62,9 +63,11 @@ def drawn(denoiser: Denoiser, count: int) -> Tensor:
     if denoiser.shape is None:
         raise TiramisuError("the guide needs Var[x_0 | x_t] of the denoiser: give pictures=, a few held-out images")
     device = next(denoiser.parameters()).device
-    nothing = torch.zeros(count, *denoiser.shape, device=device)
+    nothing, coder = torch.zeros(count, *denoiser.shape, device=device), denoiser.autoencoder
+    nothing = nothing if coder is None else 0 * coder.encode(nothing)
     generator = torch.Generator().manual_seed(0)
-    return ddim(denoiser, denoiser.schedule.respace(STEPS), nothing, nothing > 0, generator=generator)
+    found = ddim(denoiser, denoiser.schedule.respace(STEPS), nothing, nothing > 0, generator=generator)
+    return found if coder is None else coder.decode(found)
 
 
 @torch.no_grad()
@@ -99,7 +102,8 @@ def calibrate_residual_variance(
     schedule = denoiser.schedule
     times = (torch.arange(points) * (len(schedule) - 1) / max(points - 1, 1)).round().long().unique()
     device = next(denoiser.parameters(), images).device
-    copies = check_pictures(images).to(device).repeat(repeats, 1, 1, 1)
+    check_images("images", images, limit=denoiser.limit)
+    copies = images.to(device).repeat(repeats, 1, 1, 1)
 
     def measured(i: int) -> float:
         total = 0.0
@@ -114,12 +118,3 @@ def calibrate_residual_variance(
     variances = Checkpoint(checkpoint, request).results(jobs, generator, "calibration")
     log_snr = schedule.log_snr.numpy()  # falls with the time
     return torch.from_numpy(np.exp(np.interp(-log_snr, -log_snr[times.numpy()], np.log(variances))))
-
-
-def check_pictures(images: Tensor) -> Tensor:
-    """The images, once they are float (M, C, H, W) in [-1, 1]."""
-    check_images("images", images)
-    low, high = float(images.min()), float(images.max())
-    if not (low >= -1 and high <= 1):
-        raise ImageError(f"expected images in [-1, 1], got values from {low:g} to {high:g}")
-    return images

@@ -137,7 +137,7 @@ class Denoiser(nn.Module):
 
     def _outputs(self, x_t: Tensor, i: int | Tensor) -> tuple[Tensor, Tensor | None]:
         """The output, and the share of a learned variance."""
-        check_images("x_t", x_t, finite=False)
+        check_images("x_t", x_t, limit=None)
         self.check_channels(x_t)
         if not isinstance(i, Tensor):
             integer("i", i, 0, len(self.schedule) - 1)
@@ -167,17 +167,6 @@ class Denoiser(nn.Module):
             found, expected = tuple(images.shape), channels // self.patch**2
             raise ImageError(f"the network takes {expected} channels, the images {found} have others")
 
-    def target(self, x_0: Tensor, noise: Tensor, i: int | Tensor) -> Tensor:
-        """What a perfect network outputs for x_t = sqrt(alpha_bar) x_0 + sqrt(1 - alpha_bar) noise, (B, C, H, W)."""
-        signal, spread = signal_and_noise(self.schedule.alpha_bar, i, x_0)
-        match self.prediction_type:
-            case "epsilon":
-                return noise
-            case "v_prediction":
-                return signal * noise - spread * x_0
-            case _:
-                return x_0
-
     def save(self, path: str | Path, half: bool = False) -> None:
         """Write everything to one safetensors file.
 
@@ -188,21 +177,13 @@ class Denoiser(nn.Module):
         Raises:
             TiramisuError: the network is not one of diffusers, so it cannot be rebuilt from a config.
         """
-        tensors = {f"schedule.{key}": value for key, value in _schedule_tensors(self.schedule).items()}
+        tensors = {f"schedule.{key}": value for key, value in vars(self.schedule).items() if value is not None}
         networks = {"network": self.network} | ({"autoencoder": self.autoencoder.network} if self.autoencoder else {})
         for part, network in networks.items():
             for name, tensor in network.state_dict().items():
                 tensors[f"{part}.{name}"] = tensor.half() if half and tensor.is_floating_point() else tensor
-        metadata = {
-            "network": network_config(self.network),
-            "prediction_type": self.prediction_type,
-            "facts": self.facts,
-            "patch": self.patch,
-            "clip": self.clip,
-            "label": self.label,
-            "learned_range": self.learned_range,
-            "autoencoder": None if self.autoencoder is None else network_config(self.autoencoder.network),
-        }
+        metadata: dict[str, Any] = {name: getattr(self, name) for name in ("prediction_type", "facts", *UNSAID)}
+        metadata |= {"autoencoder": None} | {part: network_config(network) for part, network in networks.items()}
         save_safetensors(path, tensors, kind=KIND, version=VERSION, metadata=metadata)
 
     @classmethod
@@ -260,13 +241,6 @@ class Denoiser(nn.Module):
         denoiser = cls(read.network, read.schedule, read.prediction_type, facts, clip=read.clip)
         denoiser.label, denoiser.learned_range, denoiser.autoencoder = label, read.learned_range, read.autoencoder
         return denoiser.eval()
-
-
-def _schedule_tensors(schedule: Schedule) -> dict[str, Tensor]:
-    tensors = {"alpha_bar": schedule.alpha_bar, "timesteps": schedule.timesteps}
-    if schedule.residual_variance is not None:
-        tensors["residual_variance"] = schedule.residual_variance
-    return tensors
 
 
 def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -22,7 +22,8 @@ from torch import nn
 from ..checks import integer
 from ..errors import FileError, TiramisuError
 
-NETWORKS = ("UNet2DModel", "VQModel", "AutoencoderKL")
+CODERS = ("VQModel", "AutoencoderKL")
+NETWORKS = ("UNet2DModel", *CODERS)
 ALONE = {"UNet2DModel": "unets.unet_2d", "VQModel": "autoencoders.vq_model"}
 """Those that can be imported alone: class -> its module below diffusers.models."""
 WEIGHTS = "diffusion_pytorch_model"

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from ..checks import integer
 from ..errors import FileError, TiramisuError
 from .autoencoder import Autoencoder
-from .networks import NETWORKS, WEIGHTS, first_line, read_json, read_network
+from .networks import CODERS, WEIGHTS, first_line, read_json, read_network
 from .schedule import Schedule
 
 SCHEDULERS = tuple(
@@ -25,7 +25,7 @@ SCHEDULERS = tuple(
         *("DPMSolverMultistep", "DPMSolverSinglestep", "DEISMultistep", "UniPCMultistep"),
     )
 )  # of networks that read a whole time 0 ... N - 1 and x_t as the forward process leaves it
-DEFAULTS: dict[str, Any] = {"num_train_timesteps": 1000, "beta_start": 1e-4, "beta_end": 0.02}
+NOISE = ("num_train_timesteps", "beta_start", "beta_end", "beta_schedule", "trained_betas", "rescale_betas_zero_snr")
 AUTOENCODERS = ("vae", "vqvae")  # their names as parts of a pipeline
 
 
@@ -95,16 +95,10 @@ def read_pipeline(source: str | Path, revision: str | None, variant: str | None)
     config = read_json(scheduler / "scheduler_config.json")
     learned_range = _check_scheduler(source, config, network_config)
     predicts = config.get("prediction_type", "epsilon") if config.get("predict_epsilon", True) else "sample"
-    try:
-        schedule = read_schedule(config | {"prediction_type": predicts})
-    except TiramisuError:
-        raise
-    except Exception as error:
-        raise FileError(f"cannot read the scheduler in {source}: {first_line(error)}") from error
+    schedule = read_schedule(source, config | {"prediction_type": predicts})
     if not Path(source).is_dir():
         suffix = f".{variant}" if variant else ""
         model_folder(source, revision, ["*.json", f"*{WEIGHTS}{suffix}.safetensors*", f"*{WEIGHTS}{suffix}-*"])
-    coder_class = None if coder_config is None else coder_config["_class_name"]
     return Pipeline(
         read_network(unet, "UNet2DModel", variant),
         schedule,
@@ -112,7 +106,7 @@ def read_pipeline(source: str | Path, revision: str | None, variant: str | None)
         _clip(config, latents=coder is not None),
         learned_range,
         network_config.get("num_class_embeds") or 0,
-        None if coder is None else Autoencoder(read_network(coder, str(coder_class), variant)),
+        Autoencoder(read_network(coder, coder_config["_class_name"], variant)) if coder and coder_config else None,
     )
 
 
@@ -150,8 +144,8 @@ def _check_network(source: str | Path, config: Mapping[str, Any], coder: Mapping
     if coder is None and channels not in (1, 3):
         raise TiramisuError(f"the network in {source} takes {channels} channels; pixels have 1 or 3")
     if coder is not None:
-        if (kind := coder.get("_class_name")) not in NETWORKS[1:]:
-            raise TiramisuError(f"{source} has a {kind} for its latents, expected {' or '.join(NETWORKS[1:])}")
+        if (kind := coder.get("_class_name")) not in CODERS:
+            raise TiramisuError(f"{source} has a {kind} for its latents, expected {' or '.join(CODERS)}")
         if (latents := coder.get("latent_channels")) != channels:
             raise TiramisuError(f"the network in {source} takes {channels} channels, its autoencoder gives {latents}")
     if out not in (channels, 2 * channels):
@@ -170,43 +164,32 @@ def _check_scheduler(source: str | Path, config: Mapping[str, Any], network: Map
     return twice and config.get("variance_type") == "learned_range"
 
 
-def read_schedule(config: Mapping[str, Any]) -> Schedule:
-    """The training schedule that a diffusers scheduler config describes.
+def read_schedule(source: str | Path, config: Mapping[str, Any]) -> Schedule:
+    """The training schedule that a diffusers scheduler config describes, by diffusers' own betas.
+
+    With "rescale_betas_zero_snr" the signal falls to nothing; the last alpha_bar is held just above 0, where the
+    formulas hold.
 
     Args:
-        config: "beta_schedule" ("linear", "scaled_linear", "sigmoid" or "squaredcos_cap_v2") with
-            "num_train_timesteps", "beta_start", "beta_end"; or "trained_betas". With "rescale_betas_zero_snr" the
-            signal falls to nothing; the last alpha_bar is held just above 0, where the formulas hold.
+        source: whose config it is.
 
     Raises:
-        TiramisuError: another schedule, or one without signal for a network that predicts epsilon.
+        FileError: diffusers makes no schedule of it.
+        TiramisuError: a schedule without signal for a network that predicts epsilon.
     """
-    if config.get("trained_betas") is not None:
-        schedule = Schedule.from_beta(torch.as_tensor(config["trained_betas"], dtype=torch.float64))
-    else:
-        N, start, end = (config.get(key, default) for key, default in DEFAULTS.items())
-        integer("num_train_timesteps", N, 1, 10**6)
-        match config.get("beta_schedule"):
-            case "linear":
-                schedule = Schedule.from_beta(torch.linspace(start, end, N, dtype=torch.float64))
-            case "scaled_linear":
-                schedule = Schedule.from_beta(torch.linspace(start**0.5, end**0.5, N, dtype=torch.float64) ** 2)
-            case "sigmoid":
-                rise = torch.sigmoid(torch.linspace(-6, 6, N, dtype=torch.float64))
-                schedule = Schedule.from_beta(start + (end - start) * rise)
-            case "squaredcos_cap_v2":
-                schedule = Schedule.cosine(N)
-            case name:
-                known = "linear, scaled_linear, sigmoid, squaredcos_cap_v2"
-                raise TiramisuError(f"unknown beta_schedule {name!r} in the scheduler config: expected {known}")
-    if not config.get("rescale_betas_zero_snr"):
-        return schedule
-    if config.get("prediction_type", "epsilon") == "epsilon":
+    integer("num_train_timesteps", config.get("num_train_timesteps", 1), 1, 10**6)
+    no_signal = config.get("rescale_betas_zero_snr")
+    if no_signal and config.get("prediction_type", "epsilon") == "epsilon":
         raise TiramisuError("rescale_betas_zero_snr=True ends in pure noise, where epsilon says nothing of x_0")
-    root = schedule.alpha_bar.sqrt()
-    alpha_bar = ((root - root[-1]) * root[0] / (root[0] - root[-1])) ** 2
-    alpha_bar[-1] = min(2**-24, float(alpha_bar[-2]) / 2)
-    return Schedule(alpha_bar, schedule.timesteps)
+    ddpm = importlib.import_module("diffusers.schedulers.scheduling_ddpm")
+    try:
+        beta = ddpm.DDPMScheduler(**{key: config[key] for key in NOISE if key in config}).betas.double()
+    except Exception as error:
+        raise FileError(f"cannot read the scheduler in {source}: {first_line(error)}") from error
+    alpha_bar = torch.cumprod(1 - beta, 0)
+    if no_signal:
+        alpha_bar[-1] = min(2**-24, float(alpha_bar[-2]) / 2)
+    return Schedule(alpha_bar, torch.arange(len(alpha_bar)))
 
 
 def _clip(config: Mapping[str, Any], latents: bool) -> Clip:

@@ -265,18 +265,8 @@ def misfit_gradient(walk: Walk, x_t: Tensor, i: int) -> tuple[Prediction, Tensor
     return Prediction(prediction.x_0.detach(), prediction.epsilon.detach()), gradient
 
 
-SAMPLERS: dict[str, Sampler] = {
-    "ddim": ddim,
-    "ddpm": ddpm,
-    "replacement": replacement,
-    "repaint": repaint,
-    "ddrm": ddrm,
-    "ddnm": ddnm,
-    "dps": dps,
-    "resampling": resampling,
-    "copaint": copaint,
-    "copaint-tt": copaint_tt,
-}
+_ALL = (ddim, ddpm, replacement, repaint, ddrm, ddnm, dps, resampling, copaint, copaint_tt)
+SAMPLERS: dict[str, Sampler] = {sample.__name__.replace("_", "-"): sample for sample in _ALL}  # type: ignore[attr-defined]
 
 
 def get_sampler(name: str) -> Sampler:

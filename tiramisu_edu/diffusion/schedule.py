@@ -260,10 +260,9 @@ def jump_schedule(T: int, length: int, repeats: int) -> list[int]:
 
 
 def _check_tables(alpha_bar: Tensor, timesteps: Tensor, residual_variance: Tensor | None) -> None:
-    tables = {"alpha_bar": alpha_bar, "timesteps": timesteps, "residual_variance": residual_variance}
-    for name, table in tables.items():
-        if table is not None or name != "residual_variance":
-            instance(name, table, Tensor)
+    instance("alpha_bar", alpha_bar, Tensor)
+    instance("timesteps", timesteps, Tensor)
+    instance("residual_variance", residual_variance, Tensor, type(None))
     if alpha_bar.ndim != 1 or len(alpha_bar) == 0 or alpha_bar.dtype != torch.float64:
         found = f"{alpha_bar.dtype} {tuple(alpha_bar.shape)}"
         raise TiramisuError(f"alpha_bar must be float64 of shape (T,), T >= 1; got {found}")
@@ -272,8 +271,6 @@ def _check_tables(alpha_bar: Tensor, timesteps: Tensor, residual_variance: Tenso
         raise TiramisuError("alpha_bar must fall strictly from index 0 on, and stay between 0 and 1")
     if timesteps.dtype != torch.long or timesteps.shape != alpha_bar.shape or (timesteps.diff() <= 0).any():
         raise TiramisuError(f"timesteps must be long, strictly rising, of shape {tuple(alpha_bar.shape)}")
-    if residual_variance is None:
-        return
-    finite = bool(((residual_variance > 0) & residual_variance.isfinite()).all())
-    if residual_variance.shape != alpha_bar.shape or not finite:
+    r = residual_variance
+    if r is not None and (r.shape != alpha_bar.shape or not bool(((r > 0) & r.isfinite()).all())):
         raise TiramisuError(f"residual_variance must be positive, of shape {tuple(alpha_bar.shape)}")

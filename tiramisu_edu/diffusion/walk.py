@@ -10,13 +10,12 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import KW_ONLY, dataclass, field, is_dataclass
 from functools import wraps
-from numbers import Integral, Real
 from typing import Annotated, Any, Protocol, get_args
 
 import torch
 from torch import Tensor
 
-from ..checks import instance
+from ..checks import check_images, instance, integer, number
 from ..errors import ImageError, TiramisuError
 from .denoiser import Denoiser, Prediction
 from .noise import Generators, check_generators, standard_normal
@@ -264,16 +263,13 @@ def _check_schedule(schedule: Schedule, own: Schedule) -> None:
 
 def check_masked(image: Tensor, known: Tensor) -> None:
     """Whether these are float images (B, C, H, W) and a mask that fits them."""
-    instance("image", image, Tensor)
+    check_images("image", image, limit=None)
     instance("known", known, Tensor)
-    shape = tuple(image.shape)
-    if image.ndim != 4 or 0 in shape or not image.is_floating_point():
-        raise ImageError(f"expected float images (B, C, H, W), got {image.dtype} {shape}")
     if known.dtype != torch.bool:
         raise ImageError(f"known must be bool, True where the pixel is given; got {known.dtype}")
-    sizes = zip(reversed(known.shape), reversed(shape))
+    sizes = zip(reversed(known.shape), reversed(image.shape))
     if known.ndim > 4 or not all(size in (1, expected) for size, expected in sizes):
-        raise ImageError(f"known {tuple(known.shape)} does not fit images {shape}")
+        raise ImageError(f"known {tuple(known.shape)} does not fit images {tuple(image.shape)}")
 
 
 def _checked(sampler: str, known: Mapping[str, inspect.Parameter], options: dict[str, Any]) -> dict[str, Any]:
@@ -289,11 +285,7 @@ def _checked(sampler: str, known: Mapping[str, inspect.Parameter], options: dict
             raise TiramisuError(f"{sampler} has no option {name!r}: expected {', '.join(known) or 'none'}")
         match get_args(known[name].annotation):
             case kind, low, high:
-                whole = "whole " if kind is int else ""
-                within = f"in [{low}, {high}]" if math.isfinite(high) else f"of at least {low}"
-                number = isinstance(value, Integral if kind is int else Real) and not isinstance(value, bool)
-                if not (number and math.isfinite(value) and low <= value <= high):
-                    raise TiramisuError(f"{sampler}: {name} must be a {whole}number {within}, not {value!r}")
-            case () if known[name].annotation is bool and not isinstance(value, bool):
-                raise TiramisuError(f"{sampler}: {name} must be True or False, not {value!r}")
+                (integer if kind is int else number)(f"{sampler}: {name}", value, low, high)
+            case () if known[name].annotation is bool:
+                instance(f"{sampler}: {name}", value, bool)
     return options

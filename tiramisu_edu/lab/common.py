@@ -17,7 +17,7 @@ from torch import Tensor
 from ..errors import TiramisuError
 from ..files import atomic_path
 from ..names import FOLDER
-from ..pictures import check_output, save_image
+from .pictures import check_output, save_image
 
 
 def chosen_device(name: str) -> torch.device:

@@ -12,14 +12,16 @@ from torch import Tensor
 from ..diffusion.denoiser import Denoiser
 from ..diffusion.samplers import ddpm
 from ..errors import TiramisuError
-from ..world import World
 from .evaluation.comparison import circuit_samples
 from .evaluation.sheet import save_sheet
+from .file_world import FileWorld
 from .table import Table
 from .worlds.factors import violations
 
 
-def save_contact_sheet(path: str | Path, world: World, *, columns: int = 12, steps: int = 50, seed: int = 0) -> Path:
+def save_contact_sheet(
+    path: str | Path, world: FileWorld, *, columns: int = 12, steps: int = 50, seed: int = 0
+) -> Path:
     """One PNG with test pictures, samples of the denoiser and of the circuit, and the tokenizer's reconstructions.
 
     Args:
@@ -43,7 +45,7 @@ def save_contact_sheet(path: str | Path, world: World, *, columns: int = 12, ste
     return save_sheet(path, rows, f"{world.label}: real pictures, samples, and the real pictures through the tokenizer")
 
 
-def rules_broken(world: World, *, count: int = 256, steps: int = 50, seed: int = 0) -> dict[str, float]:
+def rules_broken(world: FileWorld, *, count: int = 256, steps: int = 50, seed: int = 0) -> dict[str, float]:
     """Share of pictures in which the judge reads a broken rule: real ones (its own mistakes), and samples.
 
     Args:
@@ -80,7 +82,7 @@ def nothing_known(like: Tensor) -> Tensor:
     return torch.zeros_like(like[:, :1], dtype=torch.bool)
 
 
-def visibility_table(world: World, masks: Sequence[str]) -> Table:
+def visibility_table(world: FileWorld, masks: Sequence[str]) -> Table:
     """Which factors each mask shows (S), hides (h), or shows in part (p).
 
     Raises:

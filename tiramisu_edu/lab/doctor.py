@@ -151,7 +151,7 @@ CHECKS: dict[Callable[..., Finding], tuple[str, ...]] = {
     _memory: (),
     _disk: (),
     _gpu: ("torch",),
-    _data: ("tiramisu_edu.datafiles",),
+    _data: ("tiramisu_edu.lab.datafiles",),
     _models: ("tiramisu_edu.lab.zoo",),
 }
 

@@ -14,12 +14,13 @@ from torch.nn.functional import interpolate, pad
 from tqdm.auto import tqdm
 
 from ..inpainting import inpaint
-from ..masks import load_mask, mask
-from ..photo import LOSSLESS, Photo, complete_photo, open_photo, save_photo, windows
-from ..pictures import save_image
+from ..masks import mask
+from ..photo import windows
 from ..world import World
 from .common import completed_paths
 from .evaluation.sheet import damaged
+from .photo_files import LOSSLESS, Photo, completed, load_mask, open_photo, save_photo
+from .pictures import save_image
 from .repair import is_layout
 
 MOST, SHOWN, GAP = 12, 512, 8  # completions; in the sheet: pixels along a photograph's longer side, and between two
@@ -49,7 +50,7 @@ def complete_own(world: World, options: Any) -> int:
                 task[name] = getattr(options, name)
             return inpaint(world, **task, generator=generator).images
 
-        done.append(complete_photo(photo, hidden, (size[0], size[1]), channels, complete))
+        done.append(completed(photo, hidden, (size[0], size[1]), channels, complete))
         save_photo(done[-1], path)
     share, seconds = hidden.mean(), time.perf_counter() - begun
     print(f"world {options.world}, seed {options.seed}: {share:.1%} of {options.image} completed in {seconds:.1f} s")

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from ..errors import ImageError, unknown_name
-from ..pictures import load_image, open_labels
 from ..steering.layouts import LAYOUTS, NOTHING, layout
 from ..world import World
 from .evaluation.sheet import HIDDEN_COLOUR
+from .pictures import load_image, open_labels
 
 
 def reference_groups(world: World, files: Sequence[Path] | None, pairs: int, *, seed: int) -> list[Tensor]:

@@ -9,12 +9,13 @@ from pathlib import Path
 from torch import Tensor
 
 from ..errors import unknown_name
-from ..masks import MASKS, load_mask
+from ..masks import MASKS
 from ..world import World
 from .evaluation.comparison import Cases, Completed, make_cases
 from .evaluation.measures import MEASURES
 from .evaluation.sheet import damaged
 from .evaluation.significance import NOTE, interval, shown
+from .photo_files import load_mask
 
 COLUMNS = 12  # images shown in the picture
 

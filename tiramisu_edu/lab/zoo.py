@@ -19,8 +19,9 @@ from ..circuits.circuit import Circuit
 from ..errors import TiramisuError, unknown_name
 from ..names import FOLDER, WEAK
 from ..steering.evidence import PixelCodebook
-from ..world import World, once
+from ..world import once
 from .common import chosen_device
+from .file_world import FileWorld
 from .recipes.pixel_circuit import independent_pixels
 from .worlds import digits
 from .worlds.clothes import Clothes
@@ -30,7 +31,7 @@ from .worlds.scene import Scene
 from .worlds.scenes import SCENES
 
 
-class JudgedWorld(World):
+class JudgedWorld(FileWorld):
     """A world with labels."""
 
     @once
@@ -86,7 +87,7 @@ class ClothesWorld(JudgedWorld):
         return Clothes().images(split, count)
 
 
-WORLDS: dict[str, Callable[[str], World]] = {
+WORLDS: dict[str, Callable[[str], FileWorld]] = {
     "digits": DigitsWorld,
     "clothes": ClothesWorld,
     "faces": SceneWorld,
@@ -94,7 +95,7 @@ WORLDS: dict[str, Callable[[str], World]] = {
 }
 
 
-def load(world_name: str, *, size: int | None = None, models: str | Path | None = None) -> World:
+def load(world_name: str, *, size: int | None = None, models: str | Path | None = None) -> FileWorld:
     """A world by name; nothing is read yet, and each model's SHA-256 is checked when it is.
 
     Args:
@@ -121,7 +122,7 @@ def load(world_name: str, *, size: int | None = None, models: str | Path | None 
     return kind(world_name)
 
 
-def worlds_of(options: Any, names: Sequence[str]) -> dict[str, World]:
+def worlds_of(options: Any, names: Sequence[str]) -> dict[str, FileWorld]:
     """The worlds that a command names, by name; its size and models are of the folders among them.
 
     Raises:
@@ -132,6 +133,6 @@ def worlds_of(options: Any, names: Sequence[str]) -> dict[str, World]:
     return {name: load(name, **(own if name.startswith(FOLDER) or not of_folders else {})) for name in names}
 
 
-def world_of(options: Any) -> World:
+def world_of(options: Any) -> FileWorld:
     """The world of a command about one, on the device of the options; see `worlds_of`."""
     return worlds_of(options, [options.world])[options.world].to(chosen_device(options.device))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 import torch
@@ -76,9 +77,9 @@ class LatentGuide(Guide):
         log_q = self.tokenizer.log_probabilities(torch.where(step.known, step.image, step.prediction.x_0))
         check_size(step.image, log_q, self.circuit)
         known = covered_fraction(step.known, log_q.shape[1]).to(log_q)
-        painted = decoded_moments(self.tokenizer, self.sample_codes(log_q, known))
-        for what, times in (("encodes", 1), ("circuit passes", 1), ("decodes", self.samples)):
-            self.count(what, times)
+        for what in ("encodes", "circuit passes"):
+            self.count(what)
+        painted = self.painted(log_q, known)
         self.circuit_mean = torch.where(step.known, step.image, painted.mean)
         return torch.where(step.known, step.image, self.mix(step, painted, alpha).to(step.x_t))
 
@@ -93,6 +94,11 @@ class LatentGuide(Guide):
         log_w = torch.log_softmax(log_q / tau[..., None], -1)
         return log_w if self.hidden_evidence else torch.where(known[..., None] > 0, log_w, 0.0)
 
+    def painted(self, log_q: Tensor, known: Tensor) -> Moments:
+        """p_PC(x_0): mean and variance of the decoded pictures."""
+        self.count("decodes", self.samples)
+        return decoded_moments(self.tokenizer, self.sample_codes(log_q, known))
+
     def sample_codes(self, log_q: Tensor, known: Tensor) -> Tensor:
         """S codings of each picture, (S, B, D), jointly from p_PC(z | w)."""
         return self.circuit.sample(self.samples, self.evidence(log_q, known), generator=self.generator)
@@ -100,6 +106,20 @@ class LatentGuide(Guide):
     def mix(self, step: Step, painted: Moments, alpha: float) -> Tensor:
         """x_0 (B, C, H, W) from the geometric mean of p_DM and the Gaussian of the decoded pictures."""
         return gaussian_mixture(step, painted, alpha, self.draw, self.generator)
+
+
+class CodedLatentGuide(LatentGuide):
+    """The latent guide of a denoiser that works in the latents itself: codes are numbers there, so moments are exact.
+
+    p_PC(x_0) = N(E[e_z | w], Var[e_z | w]) at each place, from the exact marginals of p_PC(z | w)
+    """
+
+    def painted(self, log_q: Tensor, known: Tensor) -> Moments:
+        marginals = self.circuit.posterior_marginals(self.evidence(log_q, known))
+        of_codes = self.tokenizer.decode(torch.arange(self.tokenizer.num_codes, device=log_q.device)[:, None])
+        values, side = of_codes.flatten(1), math.isqrt(log_q.shape[1])  # (V, c)
+        mean, square = ((marginals @ power).mT.unflatten(2, (side, side)) for power in (values, values.square()))
+        return Moments(mean, (square - mean.square()).clamp_min(ONE_LEVEL))
 
 
 def covered_fraction(region: Tensor, num_patches: int) -> Tensor:

@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from tiramisu_edu.datafiles import data_root
 from tiramisu_edu.errors import TiramisuError
 from tiramisu_edu.lab.cli import main
+from tiramisu_edu.lab.datafiles import data_root
 from tiramisu_edu.lab.evaluation import origin, runner
 from tiramisu_edu.lab.evaluation.cells import Cell, Method, load_cell, origin_of, run_cell, save_cell
 from tiramisu_edu.lab.evaluation.runner import run_cells
+from tiramisu_edu.lab.pictures import save_image
 from tiramisu_edu.lab.zoo import load
-from tiramisu_edu.pictures import save_image
 
 CELLS = [
     Cell("digits", mask, Method.parse(method), steps=3, seed=0, images=3)

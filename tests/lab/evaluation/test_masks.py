@@ -8,7 +8,8 @@ import torch
 from PIL import Image
 
 from tiramisu_edu.errors import ImageError, TiramisuError
-from tiramisu_edu.masks import MASKS, PAPER_COLUMNS, load_mask, mask, mask_batch
+from tiramisu_edu.lab.photo_files import load_mask
+from tiramisu_edu.masks import MASKS, PAPER_COLUMNS, mask, mask_batch
 
 RANDOM = {"thin", "thick", "wide"}
 

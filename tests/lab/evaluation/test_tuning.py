@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from tests.steering.fakes import FlatTokenizer, code_circuit, toy_world
-from tiramisu_edu.datafiles import write_checksums
 from tiramisu_edu.errors import FileError, TiramisuError
 from tiramisu_edu.inpainting import inpaint
 from tiramisu_edu.lab.cli import main
+from tiramisu_edu.lab.datafiles import write_checksums
 from tiramisu_edu.lab.evaluation import tuning
 from tiramisu_edu.lab.evaluation.cells import Cell, Method
 from tiramisu_edu.lab.evaluation.comparison import Completed, make_cases

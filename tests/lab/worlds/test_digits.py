@@ -4,9 +4,9 @@ import pytest
 import torch
 from sklearn.datasets import load_digits
 
-from tiramisu_edu.datafiles import data_path
 from tiramisu_edu.errors import TiramisuError
 from tiramisu_edu.files import load_safetensors
+from tiramisu_edu.lab.datafiles import data_path
 from tiramisu_edu.lab.worlds import digits
 
 

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from tiramisu_edu.checkpoint import Checkpoint
-from tiramisu_edu.datafiles import data_path, verified
 from tiramisu_edu.errors import FileError, ImageError
 from tiramisu_edu.files import save_safetensors
+from tiramisu_edu.lab.datafiles import data_path, verified
 from tiramisu_edu.lab.recipes.judge import DIGITS, JudgeSettings, fit_judge, train_judge
 from tiramisu_edu.lab.recipes.training import Job
 from tiramisu_edu.lab.worlds import digits

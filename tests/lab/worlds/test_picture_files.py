@@ -13,8 +13,8 @@ import torch
 from PIL import EpsImagePlugin, Image
 
 from tiramisu_edu.errors import ImageError
-from tiramisu_edu.masks import load_mask
-from tiramisu_edu.pictures import (
+from tiramisu_edu.lab.photo_files import load_mask
+from tiramisu_edu.lab.pictures import (
     FORMATS,
     WRITTEN,
     check_output,

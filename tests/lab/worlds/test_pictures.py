@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 
 from tiramisu_edu.errors import ImageError
-from tiramisu_edu.pictures import load_image, save_image
+from tiramisu_edu.lab.pictures import load_image, save_image
 
 
 def save(path, values, **options):

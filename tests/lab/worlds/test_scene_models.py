@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from tiramisu_edu.datafiles import data_path, verified
+from tiramisu_edu.lab.datafiles import data_path, verified
 from tiramisu_edu.lab.recipes.judge import SCENE, augmented, judge_report, train_judge
 from tiramisu_edu.lab.recipes.tokenizer import TokenizerSettings, tokenizer_report, train_world_tokenizer
 from tiramisu_edu.lab.recipes.training import Job

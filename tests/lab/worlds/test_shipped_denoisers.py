@@ -7,7 +7,7 @@ import torch
 
 from tiramisu_edu.diffusion.samplers import ddim
 from tiramisu_edu.lab import zoo
-from tiramisu_edu.world import WEAK
+from tiramisu_edu.names import WEAK
 
 TIMES = (100, 400, 700, 950)
 ERRORS = {  # mean squared error of the clean prediction at TIMES on test images, with a fifth to spare

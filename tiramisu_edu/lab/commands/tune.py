@@ -34,9 +34,9 @@ class Options(WorldOptions):
 def run(options: Options) -> int:
     """Try all candidates, print them, and write samplers.json or guides.json beside the world's models."""
     from ...checkpoint import Checkpoint
-    from ...datafiles import write_checksums
     from ...masks import MASKS
     from ..common import check_place
+    from ..datafiles import write_checksums
     from ..evaluation.measures import MEASURES, chosen_measure
     from ..evaluation.tuning import CANDIDATES, GRIDS, GUIDE_GRIDS, save_tuned, tune, tuning_request
     from ..zoo import world_of

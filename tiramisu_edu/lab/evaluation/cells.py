@@ -23,6 +23,7 @@ from ...errors import FileError, TiramisuError
 from ...files import load_safetensors, save_safetensors
 from ...methods import check_guide_name
 from ...world import World
+from ..file_world import FileWorld
 from ..zoo import load
 from .comparison import Cases, Completed, make_cases, run_method
 from .measures import measure
@@ -107,7 +108,7 @@ class Cell:
     size: int | None = None
     models: str | None = None
 
-    def load(self) -> World:
+    def load(self) -> FileWorld:
         """Its world; nothing is read yet."""
         return load(self.world, size=self.size, models=self.models)
 
@@ -161,12 +162,12 @@ def cell_cases(world: World, cell: Cell) -> Cases:
     return make_cases(world, [cell.mask], cell.images, split=cell.split, seed=0)
 
 
-def origin_of(world: World, cell: Cell) -> dict[str, Any]:
+def origin_of(world: FileWorld, cell: Cell) -> dict[str, Any]:
     """What decides a cell's numbers in a world, as it is now: the settings, the files read, options and sources."""
     return {"request": dataclasses.asdict(cell), **origin(world, cell.method.sampler, cell.method.guide)}
 
 
-def run_cell(world: World, cell: Cell, device: torch.device) -> CellResult:
+def run_cell(world: FileWorld, cell: Cell, device: torch.device) -> CellResult:
     """Complete all images of a cell and measure them."""
     cases, made_from, method = cell_cases(world, cell), origin_of(world, cell), cell.method
     if method.sampler in SANITY:

@@ -15,8 +15,8 @@ from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
-from ...datafiles import digest_of
-from ...world import World
+from ..datafiles import digest_of
+from ..file_world import FileWorld
 from ..worlds.folder import FolderWorld
 from .perceptual import official_weights
 
@@ -33,7 +33,7 @@ READ_BY = {
 }
 
 
-def origin(world: World, sampler: str, guide: str) -> dict[str, Any]:
+def origin(world: FileWorld, sampler: str, guide: str) -> dict[str, Any]:
     """Everything that decides what a sampler with a guide gives in a world.
 
     Returns: "files": name -> SHA-256 of what it holds; "options": tuned ones of the sampler and of the guide;
@@ -46,7 +46,7 @@ def origin(world: World, sampler: str, guide: str) -> dict[str, Any]:
 
 
 @lru_cache(maxsize=1)
-def file_digests(world: World) -> dict[str, str]:
+def file_digests(world: FileWorld) -> dict[str, str]:
     """ "FOLDER/FILE" -> SHA-256 of a world's files, read once for a world, as its models are.
 
     Of a folder of pictures each split has one, over the names and contents of its pictures.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -37,7 +37,7 @@ def write_page(
     path: Path,
     results: Sequence[CellResult],
     tables: Sequence[Table],
-    worlds: dict[str, World],
+    worlds: Mapping[str, World],
     facts: str,
     *,
     measures: Sequence[str] = ("mse",),
@@ -63,7 +63,7 @@ def write_page(
     write_text(path, template.render(facts=facts, tables=tables, settings=rows))
 
 
-def _rows(groups: dict[tuple, list[CellResult]], worlds: dict[str, World], measures: Sequence[str]) -> list[Strip]:
+def _rows(groups: dict[tuple, list[CellResult]], worlds: Mapping[str, World], measures: Sequence[str]) -> list[Strip]:
     """The rows of one world and mask."""
     first = next(iter(groups.values()))[0]
     cases = cell_cases(worlds[first.cell.world], first.cell)

@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ...errors import FileError, ImageError, TiramisuError
-from ...files import sha256
+from ..datafiles import sha256
 from ..worlds.judge import Judge
 
 SMALLEST = 64  # pixels; AlexNet's first layers leave nothing of smaller pictures

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import pandas as pd
@@ -96,7 +96,7 @@ def report(options: Any, done: list[CellResult]) -> None:
 
 
 def draw_figures(
-    options: Any, done: list[CellResult], worlds: dict[str, World], points: dict[str, dict[str, pd.DataFrame]]
+    options: Any, done: list[CellResult], worlds: Mapping[str, World], points: dict[str, dict[str, pd.DataFrame]]
 ) -> None:
     """The frontier by each measure, the guided fraction by the first, a film of each world's first steered cell."""
     for measure, found in points.items():

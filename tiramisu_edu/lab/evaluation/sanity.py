@@ -16,25 +16,25 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ...world import World
+from ..file_world import FileWorld
 from ..worlds.scene import Scene
 from .comparison import Cases, circuit_mean
 
-Fill = Callable[[World, Cases, str, int], Tensor]
+Fill = Callable[[FileWorld, Cases, str, int], Tensor]
 
 
-def fill_circuit_mean(world: World, cases: Cases, split: str, seed: int) -> Tensor:
+def fill_circuit_mean(world: FileWorld, cases: Cases, split: str, seed: int) -> Tensor:
     """The posterior mean of the world's circuit."""
     return circuit_mean(world.circuit, world.codebook, cases.images, cases.known).clamp(-1, 1)
 
 
-def fill_blurred_truth(world: World, cases: Cases, split: str, seed: int) -> Tensor:
+def fill_blurred_truth(world: FileWorld, cases: Cases, split: str, seed: int) -> Tensor:
     """The mean of 3 x 3 pixels, taken twice."""
     padded = F.pad(cases.images, (2, 2, 2, 2), mode="replicate")
     return F.avg_pool2d(F.avg_pool2d(padded, 3, 1), 3, 1)
 
 
-def fill_exact_draw(world: World, cases: Cases, split: str, seed: int) -> Tensor:
+def fill_exact_draw(world: FileWorld, cases: Cases, split: str, seed: int) -> Tensor:
     """Other factors in the same picture, see `exact_draws`."""
     return exact_draws(world.scene, cases, split, torch.Generator().manual_seed(seed))
 
@@ -47,7 +47,7 @@ SANITY: dict[str, Fill] = {
 BLURRED = ("circuit-mean", "blurred-truth")
 
 
-def sanity_of(world: World) -> list[str]:
+def sanity_of(world: FileWorld) -> list[str]:
     """The rows that a world has."""
     made = "circuit" in world.parts and (world.listed or (world.models / "circuit.safetensors").is_file())
     has = {"circuit-mean": made, "exact-draw": world.scene is not None}

@@ -21,9 +21,8 @@ from tqdm.auto import tqdm
 
 from ...checkpoint import Checkpoint
 from ...errors import TiramisuError
-from ...tuned import Options
-from ...world import World
 from ..common import write_text
+from ..file_world import FileWorld
 from .comparison import make_cases, run_method
 from .measures import ENERGY, MEASURES, energies, measure
 from .origin import file_digests
@@ -37,7 +36,7 @@ _DESCENTS = [  # a cross: rates at the middle backtrack, then shorter and longer
     *({"rate": rate, "backtrack": backtrack} for backtrack in (0.25, 0.7) for rate in (2.5, 8.0)),
 ]
 
-GRIDS: dict[str, list[Options]] = {
+GRIDS: dict[str, list[dict[str, Any]]] = {
     "replacement": _ETAS,
     "ddnm": _ETAS,
     "ddrm": [{"eta": eta, "clip": clip} for clip in (False, True) for eta in (0.5, 0.7, 0.85, 1.0)],
@@ -48,14 +47,14 @@ GRIDS: dict[str, list[Options]] = {
     "copaint-tt": _DESCENTS,
 }
 
-GUIDE_GRIDS: dict[str, list[Options]] = {
+GUIDE_GRIDS: dict[str, list[dict[str, Any]]] = {
     "latent": [{"tau_hidden": hidden, "tau_known": known} for known in (0.01, 1.0) for hidden in (0.3, 1, 3, 10)],
     "difference-kernel": [{"variance": v} for v in (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0)],
 }
 
 
 def tune(
-    world: World,
+    world: FileWorld,
     name: str,
     masks: Sequence[str],
     *,
@@ -81,8 +80,8 @@ def tune(
 
     Returns:
         "options": the best candidate, "tried": [(candidate, mean of the measure), ...], "made_from" (see
-        `World.made_from`), and the arguments "steps", "images", "masks", "seed", "measure". A candidate with a picture
-        that is not finite has None as its mean.
+        `FileWorld.made_from`), and the arguments "steps", "images", "masks", "seed", "measure". A candidate with a
+        picture that is not finite has None as its mean.
 
     Raises:
         TiramisuError: no candidate has a finite mean; see `best_of`.
@@ -97,7 +96,7 @@ def tune(
     seeds = (seed, seed + 1) if measure_name in ENERGY else (seed,)
     kept, grid = checkpoint or Checkpoint(None, {}), (GRIDS | GUIDE_GRIDS)[name]
     state = kept.load() or {}
-    tried: list[tuple[Options, float | None]] = [(candidate, value) for candidate, value in state.get(name, [])]
+    tried: list[tuple[dict[str, Any], float | None]] = [(candidate, value) for candidate, value in state.get(name, [])]
     for candidate in tqdm(grid[len(tried) :], desc=name, unit="candidate", initial=len(tried), total=len(grid)):
         setattr(trial, tuned, {**getattr(world, tuned), name: candidate})  # as if it had been chosen before
         done = torch.stack([run_method(trial, cases, seed=s, device=device, **run).images for s in seeds])
@@ -112,7 +111,7 @@ def tune(
     return {"options": best_of(tried, name, measure_name), "tried": tried, "made_from": made_from} | facts
 
 
-def tuning_request(options: Any, world: World) -> dict[str, Any]:
+def tuning_request(options: Any, world: FileWorld) -> dict[str, Any]:
     """What identifies a run of `tiramisu-edu tune`: its settings, all candidates, and the world's models."""
     names = ("world", "size", "masks", "steps", "images", "seed", "measure")
     asked = {name: getattr(options, name) for name in names}
@@ -120,7 +119,7 @@ def tuning_request(options: Any, world: World) -> dict[str, Any]:
     return asked | {"candidates": GRIDS | GUIDE_GRIDS, **own}
 
 
-def best_of(tried: Sequence[tuple[Options, float | None]], name: str, measure_name: str) -> Options:
+def best_of(tried: Sequence[tuple[dict[str, Any], float | None]], name: str, measure_name: str) -> dict[str, Any]:
     """The candidate with the best mean; those without one are counted in a warning, and never best.
 
     Raises:

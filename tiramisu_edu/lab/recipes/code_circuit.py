@@ -12,9 +12,9 @@ from ...circuits import structures
 from ...circuits.circuit import Circuit, bits_per_dimension
 from ...circuits.learning import READ, fit_em, mean_log_likelihood
 from ...circuits.regions import RegionGraph
-from ...datafiles import digest_of
 from ...errors import TiramisuError
 from ...tokenizer import PATCH, Tokenizer
+from ..datafiles import digest_of
 from ..memory import PROGRAM
 from ..worlds.stored import Pictures
 from .picture_teacher import teach

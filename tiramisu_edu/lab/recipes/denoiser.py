@@ -28,8 +28,8 @@ from ...diffusion.denoiser import Denoiser, build_network
 from ...diffusion.samplers import ddim
 from ...diffusion.schedule import Schedule
 from ...errors import ImageError
-from ...pictures import save_image
 from ..memory import PROGRAM
+from ..pictures import save_image
 from .denoiser_training import TrainingResult, TrainingSettings, train_denoiser
 from .training import Job, seeded
 

@@ -20,9 +20,9 @@ from torch import Tensor, nn
 from torch.nn.functional import mse_loss
 
 from ...checkpoint import Checkpoint
-from ...diffusion.calibration import check_pictures
+from ...checks import check_images
 from ...diffusion.denoiser import Denoiser, PredictionType
-from ...diffusion.schedule import Schedule
+from ...diffusion.schedule import Schedule, signal_and_noise
 from ...errors import TiramisuError
 from ...ranks import num_ranks, process_rank, summed
 from ..worlds.stored import Pictures, pictures_digest
@@ -114,9 +114,10 @@ def train_denoiser(
     Salimans and Ho, "Progressive Distillation for Fast Sampling of Diffusion Models", section 4.
     """
     s, device = settings, next(network.parameters()).device
-    if isinstance(images, Tensor):
-        check_pictures(images)
-    held_out = None if validation is None else _held_out(check_pictures(validation).to(device), schedule)
+    for name, pictures in (("images", images), ("validation", validation)):
+        if isinstance(pictures, Tensor):
+            check_images(name, pictures, limit=1)
+    held_out = None if validation is None else _held_out(validation.to(device), schedule)
     student, average = (Denoiser(n, schedule, s.prediction_type, patch=s.patch) for n in (network, _frozen(network)))
     looks = _Looks(average, held_out)
     clock = Clock(s.steps, s.minutes)
@@ -160,7 +161,7 @@ def _loss(
         student.network.train()
         with torch.autocast(device.type, torch.bfloat16, enabled=s.bfloat16):
             output = student.output(schedule.add_noise(x_0, i, noise), i)
-        return mse_loss(output.float(), student.target(x_0, noise, i).float()) * (len(own) / s.batch_size)
+        return mse_loss(output.float(), target(student, x_0, noise, i).float()) * (len(own) / s.batch_size)
 
     return loss
 
@@ -237,5 +238,11 @@ def _held_out_loss(denoiser: Denoiser, batches: list[tuple[Tensor, Tensor, Tenso
     total = torch.zeros((), dtype=torch.float64)
     for x_0, noise, i in batches[process_rank() :: num_ranks()]:
         output = denoiser.output(denoiser.schedule.add_noise(x_0, i, noise), i)
-        total += float((output - denoiser.target(x_0, noise, i)).square().sum())
+        total += float((output - target(denoiser, x_0, noise, i)).square().sum())
     return float(summed([total])[0]) / sum(x_0.numel() for x_0, _, _ in batches)
+
+
+def target(denoiser: Denoiser, x_0: Tensor, noise: Tensor, i: int | Tensor) -> Tensor:
+    """What a perfect network outputs for x_t = sqrt(alpha_bar) x_0 + sqrt(1 - alpha_bar) noise, (B, C, H, W)."""
+    signal, spread = signal_and_noise(denoiser.schedule.alpha_bar, i, x_0)
+    return {"epsilon": noise, "v_prediction": signal * noise - spread * x_0, "sample": x_0}[denoiser.prediction_type]

@@ -17,16 +17,15 @@ import torch
 from torch import Tensor
 
 from ...checkpoint import Checkpoint
-from ...datafiles import write_checksums
 from ...errors import TiramisuError
 from ...files import tensor_digest
 from ...masks import mask_batch
-from ...methods import TABLES
 from ...names import PAPER_MASKS, WORLDS
 from ...steering.beyond.difference import WeightTable
 from ...steering.evidence import Moments, Observation
-from ...world import World
+from ...world import TABLES, World
 from ..commands.options import Parser, WorldOptions, add_options, option, read_options
+from ..datafiles import write_checksums
 from ..zoo import world_of
 from .training import checkpoint_of
 

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ...checkpoint import Checkpoint
-from ...datafiles import data_root, write_checksums
 from ...errors import TiramisuError, unknown_name
 from ...names import FOLDER
 from ..common import check_place
+from ..datafiles import data_root, write_checksums
 from ..memory import reserve
 from ..worlds import clothes, digits, scene
 from ..worlds.drawing import UNITS

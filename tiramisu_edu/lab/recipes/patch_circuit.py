@@ -21,12 +21,12 @@ from ...checkpoint import Checkpoint
 from ...circuits import structures
 from ...circuits.circuit import Circuit
 from ...circuits.learning import NUMBERS, READ, History, Rows, fit_em, mean_log_likelihood
-from ...datafiles import digest_of
 from ...errors import ImageError
 from ...ranks import agreed, process_rank, share
 from ...steering.codebooks import PooledCodebook, load_codebook
 from ...steering.low_rank import LowRankCodebook
 from ...steering.patches import PatchCodebook
+from ..datafiles import digest_of
 from ..memory import PROGRAM
 from ..worlds.stored import Pictures
 from .gate import gate, one_gaussian_per_patch

@@ -205,4 +205,17 @@ def tokenizer_report(tokenizer: Tokenizer, source: Source, num_validation: int) 
     """What a tokenizer is worth on the first `num_validation` validation images: "psnr" of the decoded codes in
     decibels, "usage", the share of the codes that occur."""
     images = source.images("validation", num_validation)[0][:]
-    return {"psnr": tokenizer.psnr(images), "usage": tokenizer.usage(images)}
+    return {"psnr": psnr(tokenizer, images), "usage": usage(tokenizer, images)}
+
+
+def usage(tokenizer: Tokenizer, images: Tensor) -> float:
+    """Share of the V codes that occur in these images."""
+    return len(tokenizer.encode(images).unique()) / tokenizer.num_codes
+
+
+@torch.no_grad()
+def psnr(tokenizer: Tokenizer, images: Tensor) -> float:
+    """Peak signal-to-noise ratio of decode(encode(images)), all pixels together, in decibels (range 2)."""
+    parts = images.split(tokenizer.batch)
+    squares = [(tokenizer.decode(tokenizer.encode(part)) - part).square().double().sum() for part in parts]
+    return float(10 * torch.log10(4 * images.numel() / torch.stack(squares).sum()))

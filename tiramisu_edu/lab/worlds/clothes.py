@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 
 from ...checks import positive_integer
-from ...datafiles import data_path, verified
 from ...errors import FileError, unknown_name
 from ...files import load_safetensors, reading, save_safetensors
+from ..datafiles import data_path, verified
 
 SIZE, NUM_LEVELS = 28, 256
 SPLITS = {"train": slice(0, 5500), "validation": slice(5500, 6000), "test": slice(6000, 7000)}  # of what ships

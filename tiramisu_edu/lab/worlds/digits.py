@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 
 from ...checks import positive_integer
-from ...datafiles import data_path, verified
 from ...errors import FileError, TiramisuError, unknown_name
 from ...files import load_safetensors, reading, save_safetensors
+from ..datafiles import data_path, verified
 
 NUM_LEVELS = 17
 HEIGHT = WIDTH = 8

@@ -37,14 +37,12 @@ from torch import Tensor
 
 from ...checks import positive_integer
 from ...circuits.circuit import Circuit
-from ...diffusion.denoiser import Denoiser
 from ...errors import FileError, ImageError, unknown_name
 from ...names import FOLDER
-from ...pictures import load_image
-from ...steering.codebooks import load_codebook
-from ...steering.patches import PatchCodebook
 from ...tokenizer import Tokenizer
-from ...world import World, once
+from ...world import once
+from ..file_world import FileWorld
+from ..pictures import load_image
 from .stored import Stored
 
 KINDS = (".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
@@ -145,7 +143,7 @@ class PictureFolder:
             return str(reason)
 
 
-class FolderWorld(World):
+class FolderWorld(FileWorld):
     """The world of a folder: its pictures, and the denoisers and patch circuits trained on them, which lie beside it.
 
     Args:
@@ -183,21 +181,25 @@ class FolderWorld(World):
         own = [] if self.models == self.pictures.models else ["--models", str(self.models)]
         return shlex.join([self.name, "--size", str(self.pictures.size), *own])
 
-    @once
-    def codebook(self) -> PatchCodebook:
+    def read(self, part: str) -> Any:
         """As of any world.
 
         Raises:
             FileError: it was made for pictures of another size.
         """
-        codebook = load_codebook(self.file("codebook")).to(self.device)
-        self._check_size("codebook", codebook.shape[2])
-        return codebook
+        model = super().read(part)
+        shape = model.shape if part == "codebook" or part.startswith("denoiser") else None
+        if shape is not None and shape[2] != self.pictures.size:
+            raise FileError(
+                f"{self._path(part)} is for pictures of {shape[2]} x {shape[2]}: say --size {shape[2]}, "
+                f"or make it again with: tiramisu-edu train {self.to_train} --part {part}"
+            )
+        return model
 
     @once
     def circuit(self) -> Circuit:
         """As of any world, with a warning where it did not pass the gate of its recipe."""
-        circuit = self._circuit("circuit")
+        circuit = self.read("circuit")
         lost = {rival: losses(self.gate, rival) for rival in FLOORS if rival in self.gate}
         if worse := [f"than the {rival} under {number}" for rival, number in lost.items() if number]:
             warnings.warn(
@@ -224,25 +226,12 @@ class FolderWorld(World):
 
     @once
     def tokenizer(self) -> Tokenizer | None:
-        return Tokenizer.load(self.file("tokenizer")).to(self.device) if self._path("tokenizer").is_file() else None
+        return self.read("tokenizer") if self._path("tokenizer").is_file() else None
 
     @once
     def code_circuits(self) -> Mapping[str, Circuit]:
         made = [part for part in self.parts if part.startswith("codes_") and self._path(part).is_file()]
-        return {part.removeprefix("codes_"): self._circuit(part) for part in made}
-
-    def _denoiser(self, part: str) -> Denoiser:
-        denoiser = super()._denoiser(part)
-        side: Any = getattr(denoiser.network, "config", {}).get("sample_size")
-        self._check_size(part, side * denoiser.patch if isinstance(side, int) else self.pictures.size)
-        return denoiser
-
-    def _check_size(self, part: str, side: int) -> None:
-        if side != self.pictures.size:
-            raise FileError(
-                f"{self._path(part)} is for pictures of {side} x {side}: say --size {side}, "
-                f"or make it again with: tiramisu-edu train {self.to_train} --part {part}"
-            )
+        return {part.removeprefix("codes_"): self.read(part) for part in made}
 
     def images(self, split: str, count: int | None = None) -> tuple[Tensor, Tensor]:
         images, states = self.pictures.images(split, count)

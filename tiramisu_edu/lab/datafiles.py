@@ -2,15 +2,16 @@
 
 The files lie in data/ at the root of a checkout, in tiramisu_edu/data in an installed wheel, or where the
 environment variable TIRAMISU_DATA points. data/checksums.txt (the format of sha256sum) lists every one of
-them. `python -m tiramisu_edu.datafiles` writes the list anew.
+them. `python -m tiramisu_edu.lab.datafiles` writes the list anew.
 """
 
+import hashlib
 import os
 from functools import cache
 from pathlib import Path
 
-from .errors import FileError
-from .files import atomic_path, sha256
+from ..errors import FileError
+from ..files import atomic_path
 
 CHECKSUMS = "checksums.txt"
 KINDS = (".safetensors", ".json")
@@ -25,7 +26,7 @@ def data_root() -> Path:
     """The data folder: TIRAMISU_DATA, else the wheel's tiramisu_edu/data, else data/ of the checkout."""
     if override := os.environ.get("TIRAMISU_DATA"):
         return Path(override)
-    package = Path(__file__).resolve().parent
+    package = Path(__file__).resolve().parents[1]
     installed = package / "data"
     return installed if installed.is_dir() else package.parent / "data"
 
@@ -47,13 +48,29 @@ def verified(path: str | Path) -> Path:
     if expected is None:
         raise FileError(
             f"{path} is not listed in {root / CHECKSUMS}, found SHA-256 {sha256(path)}; "
-            "list a file of your own making with: python -m tiramisu_edu.datafiles"
+            "list a file of your own making with: python -m tiramisu_edu.lab.datafiles"
         )
     if (found := sha256(path)) != expected:
         raise FileError(
             f"{path} is not the published file: SHA-256 expected {expected}, found {found}; {_repair(name)}"
         )
     return path
+
+
+def sha256(path: str | Path) -> str:
+    """SHA-256 of a file as 64 hexadecimal digits.
+
+    Raises:
+        FileError: the file is missing or cannot be read.
+    """
+    digest = hashlib.sha256()
+    try:
+        with open(path, "rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+    except OSError as error:
+        raise FileError(f"cannot read {path}: {error.strerror}") from error
+    return digest.hexdigest()
 
 
 def digest_of(path: Path) -> str:
@@ -99,7 +116,7 @@ def _repair(name: str) -> str:
     """The command that brings the published file back."""
     if override := os.environ.get("TIRAMISU_DATA"):
         return f"put the published file into {override}, or unset TIRAMISU_DATA to use the package's own"
-    if data_root().parent.name == "tiramisu_edu" and (data_root().parent / "datafiles.py").is_file():
+    if data_root().parent.name == "tiramisu_edu" and (data_root().parent / "lab" / "datafiles.py").is_file():
         return "repair it with: python -m pip install --force-reinstall --no-deps tiramisu-edu"
     return f"repair it with: git checkout -- data/{name}"
 

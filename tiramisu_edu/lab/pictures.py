@@ -20,8 +20,8 @@ import torch
 from PIL import Image, ImageChops, ImageOps
 from torch import Tensor
 
-from .errors import ImageError
-from .files import atomic_path
+from ..errors import ImageError
+from ..files import atomic_path
 
 WRITTEN = {".jpeg": "JPEG", ".jpg": "JPEG", ".png": "PNG", ".tif": "TIFF", ".tiff": "TIFF", ".webp": "WEBP"}
 """How the name of a saved picture ends -> its format."""
