@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from types import ModuleType
@@ -23,7 +23,6 @@ from .regions import RegionGraph
 from .tables import Tables
 from .threads import by_work
 
-Pick = Callable[[Tensor, Tensor], Tensor]
 MESSAGE_BYTES = 256 * 2**20  # a batch is worked through in chunks whose messages take about this much
 
 
