@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 import pandas as pd
@@ -13,14 +13,12 @@ import torch
 from ...errors import TiramisuError, unknown_name
 from ...masks import MASKS
 from ...names import FOLDER
-from ...world import World
 from ..common import machine_facts, write_text
 from ..table import Table
 from ..zoo import worlds_of
 from . import compute, paper, sets, tables
-from .cells import Cell, CellResult, Method, cell_cases
-from .figures import plot_frontier, plot_guided_fraction
-from .film import save_film
+from .cells import Cell, CellResult, Method
+from .figures import plot_frontier
 from .measures import ENERGY, chosen_measure, lpips_name
 from .page import write_page
 from .price import price_of
@@ -91,25 +89,10 @@ def report(options: Any, done: list[CellResult]) -> None:
         write_text(out / name, content)
     tables.write_per_image(out / "per_image.csv", frame)
     write_page(out / "index.html", done, found, worlds, facts, measures=measures)
-    draw_figures(options, done, worlds, points)
+    if len(options.steps) > 1:
+        for m, each in points.items():
+            plot_frontier(out / f"frontier_{m}.png", each, m)
     print(f"page: {out / 'index.html'}")
-
-
-def draw_figures(
-    options: Any, done: list[CellResult], worlds: Mapping[str, World], points: dict[str, dict[str, pd.DataFrame]]
-) -> None:
-    """The frontier by each measure, the guided fraction by the first, a film of each world's first steered cell."""
-    for measure, found in points.items():
-        if len(options.steps) > 1:
-            plot_frontier(options.out / f"frontier_{measure}.png", found, measure)
-    if "@" in "".join(options.methods):
-        first = next(iter(points))
-        plot_guided_fraction(options.out / "guided_fraction.png", points[first], first)
-    steered = [result.cell for result in done if result.cell.method.guide != "none"]
-    for cell in {cell.world: cell for cell in reversed(steered)}.values():
-        world, case = worlds[cell.world], next(cell_cases(worlds[cell.world], cell).split(1))
-        path = options.out / f"film_{world.label}.png"
-        save_film(path, world, case, cell.method, cell.steps, seed=options.seed)
 
 
 def tables_of_compute(frame: pd.DataFrame, points: dict[str, pd.DataFrame], measure: str) -> Iterable[Table]:
