@@ -7,40 +7,31 @@ The options are those of `tiramisu-edu evaluate`. Cells that it left in the fold
 
 from __future__ import annotations
 
-import argparse
-import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
 import torch
 from torch import Tensor
 
+from studies.common import of_cells
 from tiramisu_edu.errors import TiramisuError
 from tiramisu_edu.inpainting import InpaintResult, inpaint
 from tiramisu_edu.lab.commands.evaluate import Options
-from tiramisu_edu.lab.commands.options import add_options, read_options
 from tiramisu_edu.lab.evaluation import compute, sets, tables
 from tiramisu_edu.lab.evaluation.cells import CellResult, Method, cell_cases
 from tiramisu_edu.lab.evaluation.comparison import Cases, generators_for
 from tiramisu_edu.lab.evaluation.figures import draw_line
 from tiramisu_edu.lab.evaluation.measures import MEASURES, chosen_measure
-from tiramisu_edu.lab.evaluation.report import planned_cells
-from tiramisu_edu.lab.evaluation.runner import run_cells
 from tiramisu_edu.lab.evaluation.sheet import damaged, save_sheet
 from tiramisu_edu.lab.palette import new_figure, save_figure, series_style
-from tiramisu_edu.lab.zoo import worlds_of
 from tiramisu_edu.world import World
 
 FRAMES = 8
 
 
-def draw(options: Options) -> None:
+def draw(options: Options, done: list[CellResult], worlds: Mapping[str, World]) -> None:
     """A film of each world's first steered cell, and the guided fraction where a method states one."""
-    if options.threads > 0:
-        torch.set_num_threads(options.threads)
-    done = run_cells(planned_cells(options), options.out / "cells", device=options.device, workers=options.workers)
-    worlds = worlds_of(options, options.worlds)
     for result in first_steered(done):
         cell, world = result.cell, worlds[result.cell.world]
         case, path = next(cell_cases(world, cell).split(1)), options.out / f"film_{world.label}.png"
@@ -135,14 +126,7 @@ def plot_guided_fraction(path: str | Path, found: dict[str, pd.DataFrame], measu
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command line."""
-    about = (__doc__ or "").partition("\n")[0]
-    style = argparse.ArgumentDefaultsHelpFormatter
-    parser = argparse.ArgumentParser(prog="python -m studies.paper_figures", description=about, formatter_class=style)
-    add_options(parser, Options)
-    try:
-        draw(read_options(Options, parser.parse_args(arguments)))
-    except TiramisuError as error:
-        sys.exit(str(error))
+    of_cells(draw, "paper_figures", __doc__, arguments)
 
 
 if __name__ == "__main__":

@@ -249,7 +249,6 @@ def test_the_command_writes_everything(tmp_path, capsys):
         "per_image.csv",
         "index.html",
         *(f"frontier_{measure}.png" for measure in ("mse", "energy", "energy_layers")),
-        "price.json",
     } == {p.name for p in out.iterdir()}
     page = (out / "index.html").read_text()
     assert page.count("<details>") == 2 and page.count("data:image/png") == 2 * (2 + 4 + 4)

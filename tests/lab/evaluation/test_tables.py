@@ -4,7 +4,6 @@ import pandas as pd
 import pytest
 import torch
 
-from tiramisu_edu.lab.evaluation import paper
 from tiramisu_edu.lab.evaluation.cells import Cell, CellResult, Method
 from tiramisu_edu.lab.evaluation.compute import points
 from tiramisu_edu.lab.evaluation.figures import plot_frontier
@@ -122,9 +121,3 @@ def test_figures_are_drawn(tmp_path):
         *(result(m, k, [0.3, 0.4] * 4, steps=9) for m in ("left", "top") for k in (BASE, STEERED)),
     ]
     assert plot_frontier(tmp_path / "frontier.png", found(two_steps), "mse").stat().st_size > 10_000
-
-
-def test_the_papers_averages_name_every_method():
-    found = paper.averages().frame
-    assert list(found) == ["data", *paper.METHODS]
-    assert found.set_index("data").loc["CelebA-HQ"].tolist()[:2] == ["**0.330**", "0.336"]
