@@ -5,7 +5,7 @@ from functools import partial
 import pandas as pd
 import pytest
 
-from studies import crossover, strength, tables
+from studies import crossover, rules, strength, tables
 
 
 def test_the_crossover(tmp_path, capsys, monkeypatch):
@@ -14,6 +14,14 @@ def test_the_crossover(tmp_path, capsys, monkeypatch):
     crossover.main(["--worlds", "digits", "--out", str(tmp_path)])
     assert len(capsys.readouterr().out.splitlines()) == 2 + 3 + 1
     assert (tmp_path / "crossover.png").stat().st_size > 5_000
+
+
+def test_rules_broken(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(rules, "rules_broken", partial(rules.rules_broken, count=8, steps=2))
+    rules.main(["--worlds", "faces", "--out", str(tmp_path / "rules.md")])
+    assert "| weak denoiser | " in (tmp_path / "rules.md").read_text()
+    with pytest.raises(SystemExit, match="digits has no rules"):
+        rules.main(["--worlds", "digits"])
 
 
 def test_the_weight_of_the_circuit(tmp_path, capsys):

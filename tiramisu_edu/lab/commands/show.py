@@ -22,7 +22,7 @@ class Options(WorldOptions):
 
 
 def run(options: Options) -> int:
-    """Draw one picture for the worlds named, and print the numbers that belong to it."""
+    """Draw the sheet of a world, or print which factors masks hide."""
     from ...errors import TiramisuError
     from .. import contact
     from ..common import check_outputs, chosen_device
@@ -39,8 +39,5 @@ def run(options: Options) -> int:
     out = options.out or Path(f"out/sheet_{worlds[0].label}.png")
     check_outputs(replace(options, out=out))
     contact.save_contact_sheet(out, worlds[0], seed=options.seed)
-    if worlds[0].scene is not None:
-        for kind, share in contact.rules_broken(worlds[0], seed=options.seed).items():
-            print(f"{kind:20} {share:6.1%} of 256 pictures break a rule in the judge's reading")
     print(f"picture: {out}")
     return 0
