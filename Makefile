@@ -6,7 +6,7 @@
 # make report  every rule's number for every notebook, and every wrong answer tried
 # make newcomer     the student's version of every notebook, run with nothing solved
 # make test-laptop  every notebook at laptop scale
-# make data    builds the pictures and trains every shipped model again (hours: see data/README.md)
+# make data    makes the pictures and trains every shipped model again (hours: see data/README.md)
 # make clean   removes the environment and what runs left behind
 #
 # PYTHON=python3.12 chooses the interpreter. On a machine without a GPU, the CPU build of PyTorch is a tenth of
@@ -73,7 +73,9 @@ lab: $(INSTALLED)
 # FASHION_MNIST=DIR: where Debian's package dataset-fashion-mnist, or another, keeps the pictures of clothes.
 FASHION_MNIST ?= /usr/share/datasets/fashion-mnist
 data: $(INSTALLED)
+	$(BIN)/python -m studies.shipped_pictures digits
 	$(BIN)/tiramisu-edu train digits
+	$(BIN)/python -m studies.shipped_pictures clothes --source $(FASHION_MNIST)
 	$(BIN)/tiramisu-edu train clothes --source $(FASHION_MNIST)
 	$(BIN)/tiramisu-edu train faces
 	$(BIN)/tiramisu-edu train rooms

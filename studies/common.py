@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from tiramisu_edu.errors import TiramisuError
 from tiramisu_edu.files import atomic_path
+from tiramisu_edu.lab.commands import evaluate
+from tiramisu_edu.lab.commands.options import add_options, read_options
+from tiramisu_edu.lab.evaluation.cells import CellResult
+from tiramisu_edu.lab.evaluation.report import planned_cells
+from tiramisu_edu.lab.evaluation.runner import run_cells
 from tiramisu_edu.lab.table import Table
+from tiramisu_edu.lab.zoo import worlds_of
+from tiramisu_edu.world import World
 
 
 def parser(name: str, about: str | None, out: str, worlds: str = "faces, rooms") -> argparse.ArgumentParser:
@@ -56,3 +64,40 @@ def run(study: Callable[[argparse.Namespace], None], options: argparse.Namespace
         study(options)
     except TiramisuError as error:
         sys.exit(str(error))
+
+
+def with_options(kind: type, study: Callable[[Any], None], name: str, about: str | None, arguments: Any) -> None:
+    """Run a study whose options are those of a command, a dataclass; else as `run`."""
+    style = argparse.ArgumentDefaultsHelpFormatter
+    found = argparse.ArgumentParser(
+        prog=f"python -m studies.{name}", description=(about or "").partition("\n")[0], formatter_class=style
+    )
+    add_options(found, kind)
+    try:
+        options = read_options(kind, found.parse_args(arguments))
+        torch.set_num_threads(options.threads or torch.get_num_threads())
+        study(options)
+    except TiramisuError as error:
+        sys.exit(str(error))
+
+
+def of_cells(
+    study: Callable[[evaluate.Options, list[CellResult], Mapping[str, World]], None],
+    name: str,
+    about: str | None,
+    arguments: Sequence[str] | None,
+) -> None:
+    """Run a study of an evaluation's cells, with the options of `tiramisu-edu evaluate`; missing cells are run.
+
+    Args:
+        study: takes the options, the cells and their worlds.
+        name, about: as in `parser`.
+        arguments: of the command line.
+    """
+
+    def read_and_study(options: evaluate.Options) -> None:
+        shared = {"device": options.device, "workers": options.workers}
+        done = run_cells(planned_cells(options), options.out / "cells", **shared)  # type: ignore[arg-type]
+        study(options, done, worlds_of(options, options.worlds))
+
+    with_options(evaluate.Options, read_and_study, name, about, arguments)

@@ -15,9 +15,9 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from studies.common import parser, run
+from studies.strength import TIME
 from tiramisu_edu.lab.evaluation.comparison import Cases, make_cases
 from tiramisu_edu.lab.palette import new_figure, save_figure, series_style
-from tiramisu_edu.lab.strength import TIME
 from tiramisu_edu.lab.zoo import load
 from tiramisu_edu.steering.evidence import Observation
 from tiramisu_edu.world import World

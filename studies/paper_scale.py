@@ -24,7 +24,6 @@ from tiramisu_edu.files import atomic_path
 from tiramisu_edu.inpainting import inpaint
 from tiramisu_edu.lab.datafiles import sha256
 from tiramisu_edu.lab.evaluation.metrics import hidden_mse
-from tiramisu_edu.lab.evaluation.paper import AVERAGES, METHODS
 from tiramisu_edu.lab.evaluation.perceptual import official_weights, perceptual_metric
 from tiramisu_edu.lab.table import Table
 from tiramisu_edu.lab.worlds.folder import PictureFolder
@@ -34,6 +33,7 @@ from tiramisu_edu.tokenizer import Tokenizer
 from tiramisu_edu.world import PartsWorld
 
 from . import common
+from .paper_table import AVERAGES, METHODS
 
 
 class Preset(NamedTuple):

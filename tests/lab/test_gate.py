@@ -7,12 +7,12 @@ from tests.steering.toy import coupled_patches
 from tiramisu_edu.lab.cli import main
 from tiramisu_edu.lab.evaluation.comparison import circuit_mean
 from tiramisu_edu.lab.evaluation.metrics import hidden_seam
+from tiramisu_edu.lab.pictures import save_image
 from tiramisu_edu.lab.recipes import denoiser
 from tiramisu_edu.lab.recipes.gate import laplace_fill
 from tiramisu_edu.lab.worlds.folder import losses
 from tiramisu_edu.lab.zoo import load
 from tiramisu_edu.masks import mask
-from tiramisu_edu.pictures import save_image
 
 
 def test_a_smooth_fill_restores_what_is_linear_and_is_the_mean_of_its_neighbours():

@@ -1,11 +1,11 @@
-"""The crossover in a small run, and the tables made again."""
+"""The crossover in a small run, the circuit's fitted weight, and the tables made again."""
 
 from functools import partial
 
 import pandas as pd
 import pytest
 
-from studies import crossover, tables
+from studies import crossover, rules, strength, tables
 
 
 def test_the_crossover(tmp_path, capsys, monkeypatch):
@@ -14,6 +14,23 @@ def test_the_crossover(tmp_path, capsys, monkeypatch):
     crossover.main(["--worlds", "digits", "--out", str(tmp_path)])
     assert len(capsys.readouterr().out.splitlines()) == 2 + 3 + 1
     assert (tmp_path / "crossover.png").stat().st_size > 5_000
+
+
+def test_rules_broken(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(rules, "rules_broken", partial(rules.rules_broken, count=8, steps=2))
+    rules.main(["--worlds", "faces", "--out", str(tmp_path / "rules.md")])
+    assert "| weak denoiser | " in (tmp_path / "rules.md").read_text()
+    with pytest.raises(SystemExit, match="digits has no rules"):
+        rules.main(["--worlds", "digits"])
+
+
+def test_the_weight_of_the_circuit(tmp_path, capsys):
+    strength.main(["--worlds", "digits,faces", "--out", str(tmp_path / "strength.png")])
+    lines = [line.split() for line in capsys.readouterr().out.splitlines() if line.startswith("faces")]
+    assert lines[0] == ["faces", "1.000", "1.000"] and len(lines) == 24  # in pure noise, as derived
+    assert (tmp_path / "strength.png").stat().st_size > 5_000
+    with pytest.raises(SystemExit, match="unknown world 'mars'"):
+        strength.main(["--worlds", "mars"])
 
 
 def test_the_shipped_table_is_made_again_from_the_shipped_numbers(tmp_path, capsys):

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..diffusion.walk import clock
 from ..errors import TiramisuError
 from ..files import atomic_path
 from ..names import FOLDER
@@ -125,6 +126,19 @@ def write_json(path: Path | None, report: dict) -> None:
     """Write the report, atomically; nothing where `path` is None."""
     if path is not None:
         write_text(path, json.dumps(report, indent=2) + "\n")
+
+
+def bfloat16_slowdown(device: torch.device) -> float:
+    """How many times as long a matrix product takes in bfloat16 as in float32; below 1 where there are instructions."""
+    least = []
+    for dtype in (torch.float32, torch.bfloat16):
+        x, times = torch.ones(256, 256, dtype=dtype, device=device), []
+        for _ in range(6):
+            begun = clock(x)
+            x @ x
+            times.append(clock(x) - begun)
+        least.append(min(times[1:]))
+    return least[1] / max(least[0], 1e-9)
 
 
 def machine_facts(device: torch.device) -> str:

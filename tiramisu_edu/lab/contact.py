@@ -16,7 +16,6 @@ from .evaluation.comparison import circuit_samples
 from .evaluation.sheet import save_sheet
 from .file_world import FileWorld
 from .table import Table
-from .worlds.factors import violations
 
 
 def save_contact_sheet(
@@ -43,28 +42,6 @@ def save_contact_sheet(
         codes = world.tokenizer.encode(real[:columns].to(world.device))
         rows["tokenizer"] = world.tokenizer.decode(codes).cpu()
     return save_sheet(path, rows, f"{world.label}: real pictures, samples, and the real pictures through the tokenizer")
-
-
-def rules_broken(world: FileWorld, *, count: int = 256, steps: int = 50, seed: int = 0) -> dict[str, float]:
-    """Share of pictures in which the judge reads a broken rule: real ones (its own mistakes), and samples.
-
-    Args:
-        world: a procedural one.
-        count: pictures of each kind.
-        steps: of the denoiser's ancestral sampling.
-        seed: of all samples.
-
-    Returns:
-        "real", "denoiser", "weak denoiser", "circuit", "independent patches" -> share from 0 to 1.
-    """
-    real = world.images("test", count)[0]
-    kinds = {"real": real}
-    for name, denoiser in (("denoiser", world.denoiser), ("weak denoiser", world.weak_denoiser)):
-        kinds[name] = denoiser_samples(denoiser, real, steps=steps, seed=seed)
-    for name, circuit in (("circuit", world.circuit), ("independent patches", world.independent_circuit)):
-        kinds[name] = circuit_samples(world, real, nothing_known(real), seed=seed, circuit=circuit)
-    model = world.scene.model
-    return {kind: (violations(model, world.judge.read(x)) > 0).double().mean().item() for kind, x in kinds.items()}
 
 
 def denoiser_samples(denoiser: Denoiser, like: Tensor, *, steps: int = 50, seed: int = 0) -> Tensor:

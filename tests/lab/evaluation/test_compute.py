@@ -4,7 +4,7 @@ import pandas as pd
 import torch
 
 from tiramisu_edu.lab.evaluation.cells import Cell, CellResult, Method
-from tiramisu_edu.lab.evaluation.compute import best_within, frontier, pareto, points
+from tiramisu_edu.lab.evaluation.compute import frontier, pareto, points
 from tiramisu_edu.lab.evaluation.tables import per_image
 
 PLAIN, STEERED = Method("copaint"), Method("copaint", "difference")
@@ -46,12 +46,3 @@ def test_the_frontier_table_counts_its_steered_points():
     found = frontier(points(per_image(four()), "digits", "mse"), "digits", "mse", "evaluations")
     assert found.title.endswith("1 of its 1 points steered")
     assert rows_of(found) == [["25", "250", "copaint+difference, 5 steps", "0.400 [0.400, 0.400]"]]
-
-
-def test_a_budget_admits_each_method_with_as_many_steps_as_it_can_pay():
-    cells = [*four(), result(PLAIN, 5, 0.2, mask="top"), result(PLAIN, 20, 0.2, mask="top")]
-    cells += [result(STEERED, 5, 0.2, mask="top"), result(STEERED, 20, 0.1, mask="top")]
-    rows = rows_of(best_within(per_image(cells), "mse", [10, 25, 100, 200]))
-    assert len(rows) == 2  # nobody can pay 10, and 200 buys what 100 buys
-    assert rows[0] == ["25", "1 of 2", "copaint+difference 2, copaint 1"]  # a tie with an unsteered method is no win
-    assert rows[1] == ["100", "1 of 2", "copaint 1, copaint+difference 1"]

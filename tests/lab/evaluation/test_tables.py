@@ -4,11 +4,9 @@ import pandas as pd
 import pytest
 import torch
 
-from tiramisu_edu.errors import TiramisuError
-from tiramisu_edu.lab.evaluation import paper
 from tiramisu_edu.lab.evaluation.cells import Cell, CellResult, Method
 from tiramisu_edu.lab.evaluation.compute import points
-from tiramisu_edu.lab.evaluation.figures import plot_frontier, plot_guided_fraction
+from tiramisu_edu.lab.evaluation.figures import plot_frontier
 from tiramisu_edu.lab.evaluation.tables import (
     best_of_all,
     cases,
@@ -123,13 +121,3 @@ def test_figures_are_drawn(tmp_path):
         *(result(m, k, [0.3, 0.4] * 4, steps=9) for m in ("left", "top") for k in (BASE, STEERED)),
     ]
     assert plot_frontier(tmp_path / "frontier.png", found(two_steps), "mse").stat().st_size > 10_000
-    some = [result("left", m, [0.3, 0.5]) for m in (BASE, Method("ddim", "difference", 0.2), STEERED)]
-    assert plot_guided_fraction(tmp_path / "fraction.png", found(some), "mse").stat().st_size > 10_000
-    with pytest.raises(TiramisuError, match="the fraction figure needs"):
-        plot_guided_fraction(tmp_path / "none.png", found(two_masks()), "mse")
-
-
-def test_the_papers_averages_name_every_method():
-    found = paper.averages().frame
-    assert list(found) == ["data", *paper.METHODS]
-    assert found.set_index("data").loc["CelebA-HQ"].tolist()[:2] == ["**0.330**", "0.336"]

@@ -5,9 +5,10 @@ import gzip
 import pytest
 import torch
 
+from studies.shipped_pictures import make_clothes
 from tiramisu_edu.errors import FileError, TiramisuError
 from tiramisu_edu.lab.recipes.tokenizer import psnr
-from tiramisu_edu.lab.worlds.clothes import Clothes, build_images
+from tiramisu_edu.lab.worlds.clothes import Clothes
 from tiramisu_edu.lab.zoo import load
 
 
@@ -29,7 +30,7 @@ def test_splits_of_a_folder_begin_with_what_ships(tmp_path, monkeypatch):
             (tmp_path / f"{part}-{name}-ubyte.gz").write_bytes(gzip.compress(header + values.numpy().tobytes()))
     whole = Clothes(tmp_path)
     assert [len(whole.images(split)[0]) for split in ("train", "validation", "test")] == [5510, 500, 1010]
-    build_images(tmp_path / "clothes" / "images.safetensors", tmp_path)
+    make_clothes(tmp_path / "clothes" / "images.safetensors", tmp_path)
     monkeypatch.setattr("tiramisu_edu.lab.worlds.clothes.verified", lambda path: tmp_path / "clothes" / path.name)
     for split in ("train", "validation", "test"):
         for mine, all_of_them in zip(Clothes().images(split), whole.images(split)):

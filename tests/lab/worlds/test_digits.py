@@ -4,6 +4,7 @@ import pytest
 import torch
 from sklearn.datasets import load_digits
 
+from studies.shipped_pictures import make_digits
 from tiramisu_edu.errors import TiramisuError
 from tiramisu_edu.files import load_safetensors
 from tiramisu_edu.lab.datafiles import data_path
@@ -37,7 +38,7 @@ def test_no_image_is_in_two_splits():
 
 
 def test_file_is_what_scikit_learn_ships(tmp_path):
-    digits.build_images(tmp_path / "images.safetensors")
+    make_digits(tmp_path / "images.safetensors")
     built, _ = load_safetensors(tmp_path / "images.safetensors", kind="images", version=1)
     shipped, credit = load_safetensors(data_path(digits.FILE), kind="images", version=1)
     for name, values in shipped.items():

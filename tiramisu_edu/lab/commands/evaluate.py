@@ -36,8 +36,7 @@ def run(options: Options) -> int:
     """Run the cells that are missing, then write table.md, table.tex, per_image.csv, the figures and index.html."""
     import os
 
-    from ..common import chosen_device
-    from ..evaluation.price import bfloat16_slowdown
+    from ..common import bfloat16_slowdown, chosen_device
     from ..evaluation.report import planned_cells, report
     from ..evaluation.runner import run_cells
 

@@ -153,7 +153,7 @@ class CellResult:
 
     @property
     def evaluations(self) -> float:
-        """Network evaluations per image, a backward pass counted as two by convention (see `price`): F + 2 B."""
+        """Network evaluations per image, a backward pass counted as two by convention: F + 2 B."""
         return self.forward + 2 * self.backward
 
 

@@ -1,8 +1,6 @@
-"""Methods at equal compute: who is best within a budget, and what is on the frontier."""
+"""Methods at equal compute: what is on the frontier."""
 
 from __future__ import annotations
-
-from collections.abc import Sequence
 
 import pandas as pd
 
@@ -10,9 +8,7 @@ from ..table import Table
 from .cells import Method
 from .measures import MEASURES
 from .significance import Interval, interval
-from .tables import SETTING, better
-
-COSTS = {"evaluations": "network evaluations, F + 2 B", "forwards": "time, in forward evaluations"}
+from .tables import better
 
 
 def points(frame: pd.DataFrame, world: str, measure: str) -> pd.DataFrame:
@@ -53,33 +49,6 @@ def frontier(found: pd.DataFrame, world: str, measure: str, cost: str) -> Table:
     title = f"{world}: frontier of {MEASURES[measure].title} against {cost}"
     title += f"; {front['steered'].sum()} of its {len(front)} points steered"
     return Table(title, pd.DataFrame(rows, columns=["F + 2 B", "ms", "method", "mean [95 %]"]))
-
-
-def best_within(frame: pd.DataFrame, measure: str, budgets: Sequence[float], cost: str = "evaluations") -> Table:
-    """In how many settings a steered method is the best of all that a budget allows.
-
-    For each budget every method runs with its largest affordable number of steps. A setting counts for steering if all
-    best methods, to three decimals, are steered. Budgets that nobody can pay, and rows that repeat the previous budget,
-    are left out.
-
-    Args:
-        cost: a column of the frame that is a key of `COSTS`.
-    """
-    numbers = frame.groupby([*SETTING, "method", "steps"])[[measure, cost]].mean()
-    rows, before = [], None
-    for budget in budgets:
-        paid = numbers[numbers[cost] <= budget].reset_index("steps").groupby([*SETTING, "method"]).tail(1)
-        if paid.empty or paid.equals(before):
-            continue
-        score = paid[measure].round(3).unstack()
-        best = score.eq(score.agg(better(measure), axis=1), axis=0)
-        plain = [method for method in best if not Method.parse(method).steered]
-        won, counts = (~best[plain].any(axis=1)).sum(), best.sum().sort_values(ascending=False, kind="stable")
-        winners = ", ".join(f"{method} {count}" for method, count in counts.items() if count)
-        rows.append([f"{budget:g}", f"{won} of {len(frame.groupby(SETTING))}", winners])
-        before = paid
-    title = f"Best of all within a budget of {COSTS[cost]}: {MEASURES[measure].title}"
-    return Table(title, pd.DataFrame(rows, columns=["at most", "won by a steered method", "winners"]))
 
 
 def _name(point) -> str:

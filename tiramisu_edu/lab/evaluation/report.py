@@ -4,29 +4,21 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Iterable, Mapping
 from typing import Any
 
-import pandas as pd
 import torch
 
 from ...errors import TiramisuError, unknown_name
 from ...masks import MASKS
 from ...names import FOLDER
-from ...world import World
 from ..common import machine_facts, write_text
-from ..table import Table
 from ..zoo import worlds_of
-from . import compute, paper, sets, tables
-from .cells import Cell, CellResult, Method, cell_cases
-from .figures import plot_frontier, plot_guided_fraction
-from .film import save_film
+from . import compute, sets, tables
+from .cells import Cell, CellResult, Method
+from .figures import plot_frontier
 from .measures import ENERGY, chosen_measure, lpips_name
 from .page import write_page
-from .price import price_of
 from .sanity import sanity_of
-
-BUDGETS = (6, 12, 25, 50, 100, 200, 400, 800)
 
 
 def planned_cells(options: Any) -> list[Cell]:
@@ -66,55 +58,28 @@ def report(options: Any, done: list[CellResult]) -> None:
     out, worlds = options.out, worlds_of(options, options.worlds)
     done, measure = sets.with_energy(done, worlds), chosen_measure(options.measure, worlds.values())
     frame = tables.per_image(done)
-    samplers, measures = tables.of_samplers(frame).copy(), tables.judging(frame, measure)
+    samplers, measures = tables.of_samplers(frame), tables.judging(frame, measure)
     points = {m: {name: compute.points(samplers, name, m) for name in worlds} for m in measures}
     device = torch.device(options.device.partition(",")[0])
-    prices = {name: price_of(world, device, out / "price.json") for name, world in worlds.items()}
-    one = samplers["world"].map({name: price.forward for name, price in prices.items()})
-    samplers["forwards"] = samplers["seconds"] / one
     steps = frame["steps"].unique()
     found = [*tables.of_numbers(frame, measure)]
-    found += [table for m in measures for table in tables_of_compute(samplers, points[m], m)]
-    if {name for name in paper.METHODS if name != "tiramisu"} <= set(frame["method"]):
-        found.append(paper.averages())
-    found += [sets.calibrations(done, w, t) for w in worlds.values() if w.scene is not None for t in steps]
+    if len(steps) > 1:
+        costs = "evaluations", "seconds"
+        found += [
+            compute.frontier(own, w, m, c) for m, each in points.items() for w, own in each.items() for c in costs
+        ]
     realism = [sets.realism_and_diversity(done, w, t) for w in worlds.values() for t in steps]
     found += [table for table in realism if table is not None]
     command = shlex.join(["tiramisu-edu", *sys.argv[1:]])
     machine = f"{machine_facts(device)}, {options.workers} process(es), network in {options.dtype}"
-    costs = "{}: {}; a forward evaluation takes {:.1f} ms, a backward one {:.2f} times as long".format
-    lines = [costs(n, lpips_name(worlds[n]), 1000 * price.forward, price.backward) for n, price in prices.items()]
-    facts = "\n".join([command, machine, *lines])
+    facts = "\n".join([command, machine, *(f"{name}: {lpips_name(world)}" for name, world in worlds.items())])
     text = f"```\n{facts}\n```\n\n" + "\n".join(table.markdown() for table in found)
     print("\n" + text)
     for name, content in (("table.md", text), ("table.tex", "\n".join(table.latex() for table in found))):
         write_text(out / name, content)
     tables.write_per_image(out / "per_image.csv", frame)
     write_page(out / "index.html", done, found, worlds, facts, measures=measures)
-    draw_figures(options, done, worlds, points)
+    if len(steps) > 1:
+        for m, each in points.items():
+            plot_frontier(out / f"frontier_{m}.png", each, m)
     print(f"page: {out / 'index.html'}")
-
-
-def draw_figures(
-    options: Any, done: list[CellResult], worlds: Mapping[str, World], points: dict[str, dict[str, pd.DataFrame]]
-) -> None:
-    """The frontier by each measure, the guided fraction by the first, a film of each world's first steered cell."""
-    for measure, found in points.items():
-        if len(options.steps) > 1:
-            plot_frontier(options.out / f"frontier_{measure}.png", found, measure)
-    if "@" in "".join(options.methods):
-        first = next(iter(points))
-        plot_guided_fraction(options.out / "guided_fraction.png", points[first], first)
-    steered = [result.cell for result in done if result.cell.method.guide != "none"]
-    for cell in {cell.world: cell for cell in reversed(steered)}.values():
-        world, case = worlds[cell.world], next(cell_cases(worlds[cell.world], cell).split(1))
-        path = options.out / f"film_{world.label}.png"
-        save_film(path, world, case, cell.method, cell.steps, seed=options.seed)
-
-
-def tables_of_compute(frame: pd.DataFrame, points: dict[str, pd.DataFrame], measure: str) -> Iterable[Table]:
-    """Who is best within a budget; with several numbers of steps also the frontiers."""
-    yield from (compute.best_within(frame, measure, BUDGETS, cost) for cost in compute.COSTS)
-    if frame["steps"].nunique() > 1:
-        costs = ("evaluations", "seconds")
-        yield from (compute.frontier(found, w, measure, cost) for w, found in points.items() for cost in costs)

@@ -1,4 +1,4 @@
-"""What only a set of completions can tell: the energy score, are they real and different, are choices calibrated?"""
+"""What only a set of completions can tell: the energy score, and whether they are real and different."""
 
 from __future__ import annotations
 
@@ -9,13 +9,11 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from ...masks import BOXES, PAPER_COLUMNS
 from ...world import World
 from ..table import Table
 from ..worlds.judge import Judge
 from .cells import Cell, CellResult, cell_cases
 from .comparison import Cases
-from .factors import calibration
 from .measures import energies
 from .metrics import coverage, diversity
 from .perceptual import frechet_distance
@@ -89,26 +87,6 @@ def _of_seeds(name: str, masks: list[list[CellResult]], cases: list[Cases]) -> s
         x = torch.stack([result.images for result in seeds])
         found.append(diversity(x, case.known) if name == "diversity" else coverage(x, case.images, case.known))
     return f"{torch.cat(found).mean():.3f}"
-
-
-def calibrations(results: Sequence[CellResult], world: World, steps: int) -> Table:
-    """Distance of each method's choices from the exact conditional, pooled over masks and seeds; see `calibration`.
-
-    Masks drawn anew for each image are left out: frequencies need cases with the same evidence.
-    """
-    rows = []
-    for method, masks in by_method(results, world, steps).items():
-        parts = []
-        for result in (result for seeds in masks for result in seeds):
-            if PAPER_COLUMNS.get(result.cell.mask, result.cell.mask) in BOXES:
-                cases = cell_cases(world, result.cell)
-                parts.append((world.judge.read(result.images), cases.labels, *world.scene.seen(cases.known)))
-        if parts:
-            found = calibration(world.scene.model, *(torch.cat(column) for column in zip(*parts)))
-            distance, chance = found.mean
-            rows.append([method, f"{distance:.3f}", f"{chance:.3f}", str(int(found.cases.sum()))])
-    title = f"{world.label}, {steps} steps: total variation from the exact conditional of open hidden factors"
-    return Table(title, pd.DataFrame(rows, columns=["method", "distance", "of exact draws, about", "cases"]))
 
 
 @torch.no_grad()

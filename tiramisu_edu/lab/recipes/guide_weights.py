@@ -44,7 +44,7 @@ class Fit(NamedTuple):
     num_bins: int = 8
 
 
-# The difference has one weight per noise level, a curve that can be drawn: `tiramisu-edu show strength`.
+# The difference has one weight per noise level, a curve that can be drawn: `python -m studies.strength`.
 FITS = {"learned": Fit(), "difference": Fit(difference=True, num_levels=24, num_bins=1)}
 BATCH = 128  # images at once
 

@@ -125,7 +125,6 @@ def _of_digits(request: Options) -> tuple[Source, int, dict[str, Part], int, int
     if request.scale != "laptop":
         raise TiramisuError(f"digits come in one scale, laptop; there is no {request.scale}")
     parts = {
-        "images": Part(lambda job, _: digits.build_images(job.path)),
         "circuit": Part(pixel_circuit.train_digits_circuit, pixel_circuit.RECIPE),
         "denoiser": _denoiser(denoiser.DIGITS, request),
         "judge": Part(train_judge, judge.DIGITS, judge_memory),
@@ -138,7 +137,6 @@ def _of_clothes(request: Options) -> tuple[Source, int, dict[str, Part], int, in
     toy = request.scale == "toy"
     made = _of_pictures(request, {"rank": 4, "whole": 256}, None if request.scale != "laptop" else 3_000)
     parts = {
-        "images": Part(lambda job, _: clothes.build_images(job.path, request.source or clothes.DEBIAN)),
         "judge": Part(train_judge, replace(judge.CLOTHES, epochs=1) if toy else judge.CLOTHES, judge_memory),
         **{name: made[name] for name in ("circuit", "circuit_independent", "tokenizer", "codes_hclt", "denoiser")},
     }

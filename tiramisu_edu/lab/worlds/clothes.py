@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ...checks import positive_integer
 from ...errors import FileError, unknown_name
-from ...files import load_safetensors, reading, save_safetensors
+from ...files import load_safetensors, reading
 from ..datafiles import data_path, verified
 
 SIZE, NUM_LEVELS = 28, 256
@@ -24,14 +24,7 @@ SPLITS = {"train": slice(0, 5500), "validation": slice(5500, 6000), "test": slic
 FILE = "clothes/images.safetensors"
 DEBIAN = "/usr/share/datasets/fashion-mnist"
 LABELS = ("T-shirt", "trousers", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot")
-CREDIT = {
-    "title": "Fashion-MNIST",
-    "authors": "Han Xiao, Kashif Rasul, Roland Vollgraf; (c) 2017 Zalando SE",
-    "source": "https://github.com/zalandoresearch/fashion-mnist, in the copy of Debian's dataset-fashion-mnist",
-    "licence": "MIT, https://opensource.org/license/mit",
-    "changes": "the first 6000 training and the first 1000 test pictures; values unchanged",
-}
-_KIND, _VERSION = "images", 1
+KIND, VERSION = "images", 1
 
 
 class Clothes:
@@ -64,9 +57,9 @@ class Clothes:
         if self.folder is None:
             levels, labels = (part[SPLITS[split]] for part in _shipped())
         elif split == "test":
-            levels, labels = _idx(self.folder, "t10k")
+            levels, labels = read_idx(self.folder, "t10k")
         else:
-            levels, labels = _idx(self.folder, "train")
+            levels, labels = read_idx(self.folder, "train")
             held_out = SPLITS["validation"]
             parts = (held_out,) if split == "validation" else (slice(0, held_out.start), slice(held_out.stop, None))
             levels, labels = (torch.cat([values[part] for part in parts]) for values in (levels, labels))
@@ -78,36 +71,16 @@ def to_images(levels: Tensor) -> Tensor:
     return levels[:, None].float() / 127.5 - 1.0
 
 
-def build_images(path: str | Path, folder: str | Path) -> None:
-    """Writes the pictures that ship from the idx files of a folder.
-
-    Args:
-        path: where to; the package's own is data/clothes/images.safetensors. It holds labels (7000,) uint8, pixels: the
-            uint8 bytes of (7000, 28, 28) grey levels as zlib packs them, and the credit.
-        folder: with train-images-idx3-ubyte.gz and its three fellows.
-
-    Raises:
-        FileError: a file is missing or damaged.
-    """
-    parts = [
-        [values[:count] for values in _idx(Path(folder), part)] for part, count in (("train", 6000), ("t10k", 1000))
-    ]
-    levels, labels = (torch.cat(column) for column in zip(*parts))
-    packed = zlib.compress(levels.numpy().tobytes(), 9)
-    tensors = {"pixels": torch.frombuffer(bytearray(packed), dtype=torch.uint8), "labels": labels}
-    save_safetensors(path, tensors, kind=_KIND, version=_VERSION, metadata=CREDIT)
-
-
 def _shipped() -> tuple[Tensor, Tensor]:
     """Grey levels (7000, 28, 28) and labels (7000,), both uint8."""
     path = verified(data_path(FILE))
-    tensors, _ = load_safetensors(path, kind=_KIND, version=_VERSION)
+    tensors, _ = load_safetensors(path, kind=KIND, version=VERSION)
     with reading(path):
         pixels = zlib.decompress(tensors["pixels"].numpy().tobytes())
         return torch.frombuffer(bytearray(pixels), dtype=torch.uint8).view(-1, SIZE, SIZE), tensors["labels"]
 
 
-def _idx(folder: Path, part: str) -> tuple[Tensor, Tensor]:
+def read_idx(folder: Path, part: str) -> tuple[Tensor, Tensor]:
     """Grey levels (N, 28, 28) and labels (N,), both uint8, of the part "train" or "t10k" of the data set."""
     values = []
     for name, dimensions, shape in (("images-idx3", 3, (-1, SIZE, SIZE)), ("labels-idx1", 1, (-1,))):

@@ -5,7 +5,7 @@ Source: Liu, Niepert, Van den Broeck, "Image Inpainting via Tractable Steering o
 
 import pandas as pd
 
-from ..table import Table
+from tiramisu_edu.lab.table import Table
 
 METHODS = ("tiramisu", "copaint", "repaint", "ddnm", "ddrm", "dps", "resampling")
 MASKS = ("left", "top", "expand1", "expand2", "vstrip", "hstrip", "wide")
