@@ -10,7 +10,9 @@ told more than the known pixels tell, so its gain bounds that of any guide from 
 Digits have an exact denoiser: that of their circuit, for pictures drawn from the circuit. There the difference guide is
 the oracle, and what is left to exact draws is the sampler's own error. (It cannot be differentiated, so not DPS.)
 
-    share = (base - circuit) / (base - oracle)      of the energy score, whole pictures being drawn for its interval
+    share = (base - circuit) / (base - oracle)      of the energy score
+
+Whole pictures are drawn for all intervals. Exact draws have no base and stand beside plain replacement.
 """
 
 from __future__ import annotations
@@ -26,13 +28,13 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from studies.common import below_the_command, parser, run, write_page
+from studies.common import parser, run, write_page
 from tiramisu_edu.course.exact_denoiser import circuit_denoiser
 from tiramisu_edu.diffusion.step import Step
 from tiramisu_edu.lab.evaluation.comparison import Cases, circuit_samples, run_method
 from tiramisu_edu.lab.evaluation.measures import MEASURES, energies
 from tiramisu_edu.lab.evaluation.sanity import exact_draws
-from tiramisu_edu.lab.evaluation.significance import Interval, resampled
+from tiramisu_edu.lab.evaluation.significance import Interval, interval, resampled
 from tiramisu_edu.lab.table import Table
 from tiramisu_edu.lab.zoo import load
 from tiramisu_edu.masks import mask_batch
@@ -129,39 +131,38 @@ def share(base: Tensor, steered: Tensor, oracle: Tensor) -> Interval:
 
 
 def table(title: str, found: dict[str, pd.DataFrame]) -> Table:
-    """A row per method: each score, and what share of the oracle's gain it takes."""
+    """A row per method: each score, what it differs from the base's, and what share of the oracle's gain that is."""
     rows = []
     for name, scored in found.items():
-        base, row = name.partition(" ")[0], [name]
+        first, _, guide = name.partition(" + ")
+        base = first if first in BASES else BASES[0]
+        row = [name]
         for score in scored:
-            own, plain, oracle = (
-                torch.tensor(found.get(key, scored)[score].groupby(level=0).mean().to_numpy())
-                for key in (name, base, f"{base} + oracle")
+            plain, own, oracle = (
+                torch.tensor(found[key][score].groupby(level=0).mean().to_numpy())
+                for key in (base, name, f"{base} + oracle")
             )
-            kind = base in BASES and name not in (base, f"{base} + oracle")
-            row += [f"{own.mean():.4f}", f"{share(plain, own, oracle):.2f}" if kind else "–"]
+            row += [f"{own.mean():.4f}", "–" if name == base else f"{interval(own - plain):+.4f}"]
+            row += [f"{share(plain, own, oracle):.2f}" if guide not in ("", "oracle") else "–"]
         rows.append(row)
-    columns = [text for score in scored for text in (MEASURES[score].title, "share of the oracle's gain [95 %]")]
+    columns = [text for score in scored for text in (MEASURES[score].title, "minus base [95 %]", "share [95 %]")]
     return Table(title, pd.DataFrame(rows, columns=["method", *columns]))
 
 
 def study(options: argparse.Namespace) -> None:
-    """A table for each world."""
-    tables = []
+    """A page for each world."""
     for name in options.worlds.split(","):
         world = load(name)
         listed = world.scene is not None
         found = (of_listed_factors if listed else of_an_exact_denoiser)(world, options.images)
         what = f"{DRAWS} exact draws a picture" if listed else "pictures of its circuit, whose denoiser is exact"
         title = f"{name}, {what}: {STEPS} steps, {options.images} pictures under {', '.join(MASKS)}, {len(SEEDS)} seeds"
-        tables.append(table(title, found))
-        print(tables[-1].markdown(), flush=True)
-    write_page(options.out, tables, below_the_command(__doc__))
+        write_page(options.out / f"{name}.md", [table(title, found)])
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command line."""
-    found = parser("oracle", __doc__, "docs/results/oracle.md", "faces, rooms, digits")
+    found = parser("oracle", __doc__, "docs/results/oracle", "faces, rooms, digits")
     found.add_argument("--images", type=int, default=32, help="pictures, at most 128")
     run(study, found.parse_args(arguments))
 

@@ -202,18 +202,17 @@ def plot(path: Any, found: dict[str, pd.DataFrame]) -> Any:
 
 
 def study(options: argparse.Namespace) -> None:
-    """The table of errors of each world, the table of steering where it is asked for, and the figure."""
+    """The table of errors of each world, the table of steering where it is asked for, and the figure: as each ends."""
     found, tables = {}, []
     for name in options.worlds.split(","):
         world = load(name)
         validation, cases = (make_cases(world, [MASK], options.images, split=s) for s in ("validation", "test"))
         found[name] = measure_world(world, validation, cases)
         tables.append(error_table(name, found[name]))
-        print(tables[-1].markdown(), flush=True)
         if options.steer:
             tables.append(steer(world, validation, cases))
-    write_page(options.out / "panels.md", tables, below_the_command(__doc__))
-    print(f"picture: {plot(options.out / 'panels.png', found)}")
+        write_page(options.out / "panels.md", tables, below_the_command(__doc__))
+        print(f"picture: {plot(options.out / 'panels.png', found)}", flush=True)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -32,12 +32,14 @@ def test_the_share_that_is_put_in_comes_out():
 def test_the_study_writes_its_page(tmp_path, monkeypatch):
     for name, value in {"MASKS": ("left",), "BASES": ("replacement",), "STEPS": 2, "DRAWS": 3}.items():
         monkeypatch.setattr(oracle, name, value)
-    oracle.main(["--worlds", "rooms,digits", "--images", "3", "--out", str(tmp_path / "oracle.md")])
-    page = (tmp_path / "oracle.md").read_text()
-    for row in (
-        "| replacement + circuit |",
-        "| replacement + oracle, first half |",
-        "| exact draws |",
-        "digits, pictures",
-    ):
-        assert row in page
+    oracle.main(["--worlds", "rooms,digits", "--images", "8", "--out", str(tmp_path)])
+
+    def cells(world):
+        lines = (tmp_path / f"{world}.md").read_text().splitlines()
+        return {line.split(" | ")[0]: line.split(" | ")[1:] for line in lines}
+
+    rooms, digits = cells("rooms"), cells("digits")
+    assert rooms.keys() >= {"| replacement + oracle, first half", "| exact draws"}
+    assert all("[" in cell for cell in rooms["| replacement + circuit"][1:3])
+    gain, share = digits["| replacement + oracle"][1:3]  # the exact guide is the oracle: its gain, no share
+    assert "[" in gain and share == "–"
