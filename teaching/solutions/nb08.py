@@ -2,155 +2,283 @@
 
 from __future__ import annotations
 
-import math
+from functools import partial
 
 import numpy as np
-from numpy.typing import ArrayLike
 
-from tiramisu_edu.course.checks import normalised
+from tiramisu_edu.course.exercises.nb08 import circuit_of_line, network_of_line
 
 from . import Answers
 
-# 1: soft evidence.
+_rng = np.random.default_rng(8)
 
 
-def _soft_evidence(x_t: float, alpha_bar: float, levels: ArrayLike) -> np.ndarray:
-    """w(v) of one hidden pixel: the density N(x_t; sqrt(ᾱ) g_v, 1 − ᾱ) up to a factor, (C,)."""
-    distance = x_t - math.sqrt(alpha_bar) * np.asarray(levels)
-    return np.exp(-(distance**2) / (2 * (1 - alpha_bar)))
+def _numbers(*shape: int) -> np.ndarray:
+    return _rng.normal(size=shape).round(2)
 
 
-_LEVELS = np.array([-1.0, 0.0, 1.0])
+# 1: replacement, and a jump back.
 
-check_weights = Answers(
-    name="soft_evidence",
-    task="return exp(-(x_t - sqrt(ᾱ) g_v)² / (2 (1 - ᾱ))) for every level g_v",
-    solution=_soft_evidence,
+
+def _back(x_t, image, known, a, b, z_known, z):  # type: ignore[no-untyped-def]
+    x = np.where(known, np.sqrt(a) * image + np.sqrt(1 - a) * z_known, x_t)
+    return np.sqrt(b / a) * x + np.sqrt(1 - b / a) * z
+
+
+def _jumped(x, b, z):  # type: ignore[no-untyped-def]
+    return np.sqrt(b) * x + np.sqrt(1 - b) * z
+
+
+_HALF, _OUTER = np.array([True, True, False, False]), np.array([True, False, True])
+
+check_back = Answers(
+    name="back",
+    task="return x at level b: the known part of x_t overwritten at level a, then one jump to more noise",
+    solution=_back,
     cases={
-        "half signal": (0.5, 0.5, _LEVELS),
-        "mostly noise": (1.2, 0.1, _LEVELS),
-        "mostly signal": (-0.4, 0.8, np.array([-1.0, -0.5, 0.0, 0.5, 1.0])),
+        "a short jump": (_numbers(3), _numbers(3), _OUTER, 0.5, 0.4, _numbers(3), _numbers(3)),
+        "a long jump": (_numbers(4), _numbers(4), _HALF, 0.9, 0.1, _numbers(4), _numbers(4)),
+        "nothing is known": (_numbers(3), _numbers(3), np.zeros(3, dtype=bool), 0.7, 0.3, _numbers(3), _numbers(3)),
     },
-    view=normalised,
     mistakes={
-        "x_t is a noisy copy of sqrt(ᾱ) g_v, not of g_v: shrink the levels first": lambda x_t, alpha_bar, levels: (
-            np.exp(-((x_t - levels) ** 2) / (2 * (1 - alpha_bar)))
+        "x_t already has noise: scale it by what is still missing, b / a, not by b": (
+            lambda x_t, image, known, a, b, z_known, z: _jumped(
+                np.where(known, np.sqrt(a) * image + np.sqrt(1 - a) * z_known, x_t), b, z
+            )
         ),
-        "the variance of the noise is 1 - ᾱ; ᾱ is the share of the signal": lambda x_t, alpha_bar, levels: np.exp(
-            -((x_t - math.sqrt(alpha_bar) * levels) ** 2) / (2 * alpha_bar)
+        "x_t is at level a, so its known part is a copy noised to level a; yours is clean": (
+            lambda x_t, image, known, a, b, z_known, z: _back(np.where(known, image, x_t), image, False, a, b, 0, z)
         ),
-        "1 - ᾱ is already a variance: do not square it": lambda x_t, alpha_bar, levels: np.exp(
-            -((x_t - math.sqrt(alpha_bar) * levels) ** 2) / (2 * (1 - alpha_bar) ** 2)
+        "the known part is overwritten before the jump, at level a; yours is overwritten at level b after it": (
+            lambda x_t, image, known, a, b, z_known, z: np.where(
+                known, _jumped(image, b, z_known), np.sqrt(b / a) * x_t + np.sqrt(1 - b / a) * z
+            )
         ),
-        "the square of the distance belongs into the exponent": lambda x_t, alpha_bar, levels: np.exp(
-            -np.abs(x_t - math.sqrt(alpha_bar) * levels) / (2 * (1 - alpha_bar))
+        "the noise that is added has variance 1 - b / a: signal and noise of a standard x add up to 1": (
+            lambda x_t, image, known, a, b, z_known, z: (
+                _back(x_t, image, known, a, b, z_known, 0 * z) + np.sqrt(a - b) * z
+            )
         ),
     },
 )
 
 
-# 2: the paper's mixture.
+# 2 and 4: gradients through the network f(x) = A tanh(B x).
 
 
-def _geometric_mean(a: ArrayLike, b: ArrayLike, alpha: float) -> np.ndarray:
-    return normalised(np.asarray(a) ** alpha * np.asarray(b) ** (1 - alpha))
+def _misfit(x, A, B, image, known):  # type: ignore[no-untyped-def]
+    """m (f(x) - y), and the hidden layer."""
+    h = np.tanh(B @ x)
+    return np.where(known, A @ h - image, 0.0), h
 
 
-check_mixture = Answers(
-    name="mixture",
-    task="return a(v)^α b(v)^(1 - α) for every v, divided by its sum",
-    solution=_geometric_mean,
+def _dps(x_t, A, B, image, known, power=1):  # type: ignore[no-untyped-def]
+    """Gradient of the norm to that power, halved for the square."""
+    misfit, h = _misfit(x_t, A, B, image, known)
+    norm = np.sqrt((misfit**2).sum())
+    return B.T @ ((1 - h**2) * (A.T @ misfit)) / (norm if norm > 0 and power == 1 else 1)
+
+
+def _network(D: int, H: int) -> tuple:
+    """x_t, A, B and image, of D pixels and H hidden units."""
+    return _numbers(D), _numbers(D, H), _numbers(H, D), _numbers(D)
+
+
+def _fitting() -> tuple:
+    x_t, A, B, _ = _network(3, 2)
+    return x_t, A, B, A @ np.tanh(B @ x_t), _OUTER
+
+
+check_dps = Answers(
+    name="dps_gradient",
+    task="return the gradient, by x_t, of the norm of the misfit on the known pixels",
+    solution=_dps,
     cases={
-        "equal weights": (np.array([0.2, 0.8]), np.array([0.5, 0.5]), 0.5),
-        "mostly a": (np.array([0.1, 0.2, 0.7]), np.array([0.6, 0.3, 0.1]), 0.8),
-        "b excludes a value": (np.array([0.3, 0.3, 0.4]), np.array([0.0, 0.5, 0.5]), 0.25),
+        "two of three known": (*_network(3, 2), _OUTER),
+        "half of four known": (*_network(4, 3), _HALF),
+        "a perfect fit": _fitting(),
     },
     mistakes={
-        "divide by the sum over v: a distribution adds up to one": lambda a, b, alpha: a**alpha * b ** (1 - alpha),
-        "this is the arithmetic mean, αa + (1 - α)b; the geometric one multiplies powers": lambda a, b, alpha: (
-            alpha * a + (1 - alpha) * b
+        "this is the gradient of half the square; the norm's has the norm in the denominator": partial(_dps, power=2),
+        "the gradient goes through the network: f'(x_t) is missing": (
+            lambda x_t, A, B, image, known: (
+                _misfit(x_t, A, B, image, known)[0] / (np.linalg.norm(_misfit(x_t, A, B, image, known)[0]) or 1)
+            )
         ),
-        "the exponents are swapped: α belongs to a, the diffusion model": lambda a, b, alpha: _geometric_mean(
-            a, b, 1 - alpha
+        "only known pixels have a misfit: where known is False, put 0": (
+            lambda x_t, A, B, image, known: _dps(x_t, A, B, image, np.ones_like(known))
         ),
-        "a product without the exponents counts both opinions in full": lambda a, b, alpha: normalised(a * b),
-    },
-)
-
-
-# 3: Tweedie's formula.
-
-check_score = Answers(
-    name="score",
-    task="return the gradient of log p(x_t): (sqrt(ᾱ) E[x_0 | x_t] - x_t) / (1 - ᾱ)",
-    solution=lambda x_t, mean, alpha_bar: (math.sqrt(alpha_bar) * mean - x_t) / (1 - alpha_bar),
-    cases={
-        "half signal": (np.array([0.5, -1.0]), np.array([0.8, -0.9]), 0.5),
-        "mostly noise": (np.array([1.5, 0.2]), np.array([0.1, 0.0]), 0.05),
-        "mostly signal": (np.array([0.9, -0.7]), np.array([1.0, -0.8]), 0.9),
-    },
-    mistakes={
-        "the gradient points from x_t to the shrunken mean: yours has the opposite sign": lambda x_t, mean, alpha_bar: (
-            (x_t - math.sqrt(alpha_bar) * mean) / (1 - alpha_bar)
+        "DPS steps against the gradient; return the gradient itself, uphill": (
+            lambda x_t, A, B, image, known: -_dps(x_t, A, B, image, known)
         ),
-        "x_t is a noisy copy of sqrt(ᾱ) x_0: shrink the mean by sqrt(ᾱ)": lambda x_t, mean, alpha_bar: (
-            (mean - x_t) / (1 - alpha_bar)
-        ),
-        "divide by the variance of the noise, 1 - ᾱ, not by its root": lambda x_t, mean, alpha_bar: (
-            (math.sqrt(alpha_bar) * mean - x_t) / math.sqrt(1 - alpha_bar)
-        ),
-    },
-)
-
-
-# 4: noise that fits the steered picture.
-
-check_epsilon = Answers(
-    name="consistent_epsilon",
-    task="solve x_t = sqrt(ᾱ) x_0 + sqrt(1 - ᾱ) ε for ε",
-    solution=lambda x_t, x_0, alpha_bar: (x_t - math.sqrt(alpha_bar) * x_0) / math.sqrt(1 - alpha_bar),
-    cases={
-        "half signal": (np.array([0.5, -1.0]), np.array([1.0, -1.0]), 0.5),
-        "mostly noise": (np.array([1.5, 0.2]), np.array([0.3, -0.3]), 0.04),
-        "mostly signal": (np.array([0.9, -0.7]), np.array([0.9, -0.9]), 0.84),
-    },
-    mistakes={
-        "ε is what is left after x_0, divided by sqrt(1 - ᾱ), a standard deviation; you divided by the variance": (
-            lambda x_t, x_0, alpha_bar: (x_t - math.sqrt(alpha_bar) * x_0) / (1 - alpha_bar)
-        ),
-        "only sqrt(ᾱ) x_0 of the picture is in x_t": lambda x_t, x_0, alpha_bar: (x_t - x_0) / math.sqrt(1 - alpha_bar),
-        "x_0 enters with sqrt(ᾱ), not with ᾱ": lambda x_t, x_0, alpha_bar: (
-            (x_t - alpha_bar * x_0) / math.sqrt(1 - alpha_bar)
-        ),
-        "this is still multiplied by sqrt(1 - ᾱ): divide by it": lambda x_t, x_0, alpha_bar: (
-            x_t - math.sqrt(alpha_bar) * x_0
+        "tanh has a slope, 1 - tanh², at each hidden unit": (
+            lambda x_t, A, B, image, known: (
+                B.T
+                @ (A.T @ _misfit(x_t, A, B, image, known)[0])
+                / (np.linalg.norm(_misfit(x_t, A, B, image, known)[0]) or 1)
+            )
         ),
     },
 )
 
 
-# 5: what an interval allows to say.
+def _moved(x_t, A, B, image, known, rate, weight, G):  # type: ignore[no-untyped-def]
+    x = x_t
+    for _ in range(G):
+        misfit, h = _misfit(x, A, B, image, known)
+        slope = B.T @ ((1 - h**2) * (A.T @ misfit)) + weight * (x - x_t)
+        x = x - rate * 2 * slope
+    return x
 
-check_verdict = Answers(
-    name="verdict",
-    task='return "better", "worse" or "open" from the interval of steered minus plain, where more is better',
-    solution=lambda low, high: "better" if low > 0 else "worse" if high < 0 else "open",
+
+def _moved_at_once(x_t, A, B, image, known, rate, weight, G):  # type: ignore[no-untyped-def]
+    return x_t + G * (_moved(x_t, A, B, image, known, rate, weight, 1) - x_t)
+
+
+def _moved_from_itself(x_t, A, B, image, known, rate, weight, G):  # type: ignore[no-untyped-def]
+    for _ in range(G):
+        x_t = _moved(x_t, A, B, image, known, rate, weight, 1)
+    return x_t
+
+
+check_copaint = Answers(
+    name="moved",
+    task="return x after G gradient steps on L",
+    solution=_moved,
     cases={
-        "all above 0": (0.02, 0.10),
-        "all below 0": (-0.08, -0.01),
-        "around 0, leaning up": (-0.01, 0.09),
-        "around 0, leaning down": (-0.09, 0.01),
+        "one step": (*_network(3, 2), _OUTER, 0.1, 0.5, 1),
+        "three steps": (*_network(4, 3), _HALF, 0.1, 0.5, 3),
+        "five steps, held back strongly": (*_network(3, 3), _OUTER, 0.05, 4.0, 5),
     },
     mistakes={
-        "a mean above 0 is not enough: when the interval covers 0, chance explains it": lambda low, high: (
-            "better" if low + high > 0 else "worse"
+        "both parts of L are squares: their gradients have a factor 2": (
+            lambda x_t, A, B, image, known, rate, weight, G: _moved(x_t, A, B, image, known, rate / 2, weight, G)
         ),
-        "more is better here: an interval above 0 speaks for the steered sampler": lambda low, high: (
-            "worse" if low > 0 else "better" if high < 0 else "open"
+        "the second part holds x near the x_t that it came with, not near the step before": _moved_from_itself,
+        "the gradient changes as x moves: compute it anew at every step": _moved_at_once,
+        "downhill: subtract the gradient": (
+            lambda x_t, A, B, image, known, rate, weight, G: _moved(x_t, A, B, image, known, -rate, weight, G)
         ),
-        "an interval below 0 is a verdict too: steering did harm": lambda low, high: "better" if low > 0 else "open",
-        "one end above 0 is not enough: both ends must lie on the same side": lambda low, high: (
-            "better" if high > 0 else "worse"
+    },
+)
+
+
+# 3: several opinions.
+
+
+def _nearest(log_p, alpha):  # type: ignore[no-untyped-def]
+    total = sum(weight * row for weight, row in zip(alpha, log_p) if weight > 0)
+    p = np.exp(total - total.max())
+    return p / p.sum()
+
+
+def _arithmetic(log_p, alpha):  # type: ignore[no-untyped-def]
+    with np.errstate(all="ignore"):
+        p = np.asarray(alpha) @ np.exp(log_p)
+        return p / p.sum()
+
+
+def _unshifted(log_p, alpha):  # type: ignore[no-untyped-def]
+    with np.errstate(all="ignore"):
+        p = np.exp(sum(weight * row for weight, row in zip(alpha, log_p) if weight > 0))
+        return p / p.sum()
+
+
+def _zero_times_infinity(log_p, alpha):  # type: ignore[no-untyped-def]
+    with np.errstate(all="ignore"):
+        total = np.asarray(alpha) @ log_p
+        p = np.exp(total - total.max())
+        return p / p.sum()
+
+
+with np.errstate(divide="ignore"):
+    _TWO = np.log(np.array([[0.2, 0.8], [0.5, 0.5]]))
+    _THREE = np.log(np.array([[0.1, 0.2, 0.7], [0.6, 0.3, 0.1], [0.25, 0.5, 0.25]]))
+    _VETO = np.log(np.array([[0.3, 0.3, 0.4], [0.0, 0.5, 0.5], [1.0, 0.0, 0.0]]))
+
+check_nearest = Answers(
+    name="nearest",
+    task="return the distribution that minimises the weighted sum of the divergences to all rows",
+    solution=_nearest,
+    cases={
+        "two": (_TWO, np.array([0.5, 0.5])),
+        "three": (_THREE, np.array([0.5, 0.3, 0.2])),
+        "a veto, and one without weight": (_VETO, np.array([0.25, 0.75, 0.0])),
+        "far below what a float holds": (_THREE - 3000.0, np.array([0.2, 0.2, 0.6])),
+    },
+    mistakes={
+        "this is the arithmetic mean: it minimises the divergences *from* the opinions to p, and has no veto": _arithmetic,
+        "exp(-3000) is 0 to a computer: take the largest sum out first": _unshifted,
+        "0 times -inf is no number: leave out whoever has weight 0": _zero_times_infinity,
+        "the weights are exponents; without them every opinion counts in full": (
+            lambda log_p, alpha: _nearest(log_p, (np.asarray(alpha) > 0) * 1.0)
         ),
+    },
+)
+
+
+# 5: the whole sampler.
+
+
+def _tiramisu(x_t, image, known, alpha_bar, alpha, fraction, late=False, consistent=False, mean_of="precision"):  # type: ignore[no-untyped-def]
+    for i, a in enumerate(alpha_bar):
+        x_0, variance = network_of_line(x_t, a)
+        noise = (x_t - np.sqrt(a) * x_0) / np.sqrt(1 - a)
+        turn = len(alpha_bar) - 1 - i if late else i
+        if turn < fraction * len(alpha_bar):
+            mean, other = circuit_of_line(x_t, a, image, known)
+            ours, theirs = (alpha, 1 - alpha) if mean_of == "weights" else (alpha / variance, (1 - alpha) / other)
+            x_0 = np.where(known, image, (ours * x_0 + theirs * mean) / (ours + theirs))
+        if consistent:
+            noise = (x_t - np.sqrt(a) * x_0) / np.sqrt(1 - a)
+        following = alpha_bar[i + 1] if i + 1 < len(alpha_bar) else 1.0
+        x_t = np.sqrt(following) * x_0 + np.sqrt(1 - following) * noise
+    return np.where(known, image, x_t)
+
+
+def _unpasted(x_t, image, known, alpha_bar, alpha, fraction):  # type: ignore[no-untyped-def]
+    """Without the known pixels at the end: they are those of the network's last step."""
+    everywhere = _tiramisu(x_t, image, known, alpha_bar, alpha, fraction)
+    for i, a in enumerate(alpha_bar):
+        x_t = _tiramisu_step(x_t, image, known, alpha_bar, i, alpha, fraction)
+    return np.where(known, x_t, everywhere)
+
+
+def _tiramisu_step(x_t, image, known, alpha_bar, i, alpha, fraction):  # type: ignore[no-untyped-def]
+    a = alpha_bar[i]
+    x_0, variance = network_of_line(x_t, a)
+    noise = (x_t - np.sqrt(a) * x_0) / np.sqrt(1 - a)
+    if i < fraction * len(alpha_bar):
+        mean, other = circuit_of_line(x_t, a, image, known)
+        ours, theirs = alpha / variance, (1 - alpha) / other
+        x_0 = np.where(known, image, (ours * x_0 + theirs * mean) / (ours + theirs))
+    following = alpha_bar[i + 1] if i + 1 < len(alpha_bar) else 1.0
+    return np.sqrt(following) * x_0 + np.sqrt(1 - following) * noise
+
+
+check_tiramisu = Answers(
+    name="tiramisu",
+    task="return the repaired line: network and circuit mixed in the first steps, DDIM's step, known pixels kept",
+    solution=_tiramisu,
+    cases={
+        "one guided step of two": (_numbers(3), _numbers(3), _OUTER, np.array([0.1, 0.6]), 0.8, 0.5),
+        "a fifth of six": (_numbers(4), _numbers(4), _HALF, np.array([0.02, 0.1, 0.3, 0.5, 0.7, 0.9]), 0.8, 0.2),
+        "every step": (_numbers(4), _numbers(4), _HALF, np.array([0.05, 0.3, 0.6, 0.9]), 0.5, 1.0),
+        "no step": (_numbers(3), _numbers(3), _OUTER, np.array([0.05, 0.4, 0.8]), 0.8, 0.0),
+    },
+    mistakes={
+        "guide the first steps, where noise is heavy; these are the last": partial(_tiramisu, late=True),
+        "the published step keeps the network's own noise; yours is recomputed from the steered x_0": partial(
+            _tiramisu, consistent=True
+        ),
+        "who is surer has more say: weigh means by α and 1 - α over the variances": partial(
+            _tiramisu, mean_of="weights"
+        ),
+        "α is the network's weight, 1 - α the circuit's: they are swapped": (
+            lambda x_t, image, known, alpha_bar, alpha, fraction: _tiramisu(
+                x_t, image, known, alpha_bar, 1 - alpha, fraction
+            )
+        ),
+        "the result has the known pixels exactly as given: paste them at the end": _unpasted,
     },
 )
