@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from tiramisu_edu.course.checks import Exercise, show_value
+from tiramisu_edu.course.checks import Exercise
+from tiramisu_edu.course.compare import show_value
 from tiramisu_edu.course.exercises import all_exercises, progress
 
 EXERCISES = all_exercises()
