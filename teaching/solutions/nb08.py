@@ -98,10 +98,6 @@ def _dps_beside_the_network(x_t: Array, A: Array, B: Array, image: Array, known:
     return misfit / (np.linalg.norm(misfit) or 1)
 
 
-def _dps_everywhere(x_t: Array, A: Array, B: Array, image: Array, known: Array) -> Array:
-    return _dps(x_t, A, B, image, np.ones_like(known))
-
-
 def _dps_without_slope(x_t: Array, A: Array, B: Array, image: Array, known: Array) -> Array:
     misfit = np.where(known, A @ np.tanh(B @ x_t) - image, 0)
     return B.T @ (A.T @ misfit) / (np.linalg.norm(misfit) or 1)
@@ -120,7 +116,9 @@ check_dps = Answers(
     mistakes={
         "this is the gradient of the square; of its root, the norm stands below the line": _dps_of_square,
         "the gradient goes through the network: f'(x_t) is missing": _dps_beside_the_network,
-        "only known pixels have a misfit: where known is False, put 0": _dps_everywhere,
+        "only known pixels have a misfit: where known is False, put 0": lambda *case: _dps(
+            *case[:4], np.ones_like(case[4])
+        ),
         "tanh has a slope, 1 - tanh², at each hidden unit": _dps_without_slope,
         "return the gradient itself, uphill; the sampler subtracts it": lambda *case: -_dps(*case),
     },
@@ -184,7 +182,7 @@ def _arithmetic(log_p: Array, alpha: Array) -> Array:
 
 def _unshifted(log_p: Array, alpha: Array) -> Array:
     with np.errstate(all="ignore"):
-        p = np.exp(sum(weight * row for weight, row in zip(alpha, log_p) if weight > 0))
+        p = np.prod([np.exp(row) ** weight for weight, row in zip(alpha, log_p) if weight > 0], 0)
         return p / p.sum()
 
 
@@ -293,9 +291,7 @@ check_tiramisu = Answers(
             lambda *case: _faulty(*case, fault="weights")
         ),
         "α is the network's weight, 1 - α the circuit's: they are swapped": (
-            lambda x_t, image, known, alpha_bar, alpha, fraction: _tiramisu(
-                x_t, image, known, alpha_bar, 1 - alpha, fraction
-            )
+            lambda *case: _tiramisu(*case[:4], 1 - case[4], case[5])
         ),
         "the result has the known pixels exactly as given: paste them at the end": (
             lambda *case: _faulty(*case, fault="unpasted")
