@@ -49,7 +49,7 @@ class Lesson(NamedTuple):
     """A notebook that has been read.
 
     Attributes:
-        number: 1 to 10.
+        number: its place in the course, from 1.
         can, need: what the header promises and asks for, in Markdown.
         needs: the notebooks that `need` names.
         reading: minutes.

@@ -25,7 +25,7 @@ from .solutions import answers_of
 
 RULES = {  # smallest and largest number allowed
     # Words of a formula count as one. Some 500 words are header, recall questions, recap and references, and up to 700
-    # the derivations; notebooks 8, 9 and 10 hold several ideas each until they are divided, which the seconds show too.
+    # the derivations; each exercise adds a folded solution.
     "cells": (25, 66),
     "words": (900, 2600),
     "code lines": (1, 45 * 25),

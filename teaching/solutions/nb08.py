@@ -18,6 +18,11 @@ _PAIR = np.array([0.5, -0.2]), np.array([1.0, 0.0]), _FIRST  # x_t, image, known
 _ONE_UNIT = _PAIR[0], np.array([[1.0], [0.5]]), np.array([[1.0, -1.0]]), np.array([0.0, 1.0]), _FIRST
 
 
+def _with(case: Any, place: int, value: Any) -> Any:
+    """The case with another argument at that place."""
+    return (*case[:place], value, *case[place + 1 :])
+
+
 def _mask(rng: np.random.Generator, D: int) -> Array:
     """Known pixels, not all of them."""
     known = rng.random(D) < 0.5
@@ -62,11 +67,11 @@ check_back = Answers(
     mistakes={
         "x_t already has noise: scale it by what is still missing, b / a, not by b": _jumped_as_if_clean,
         "x_t is at level a, so its known part is a copy noised to level a; yours is clean": (
-            lambda x_t, image, known, *more: _back(np.where(known, image, x_t), image, known & False, *more)
+            lambda *case: _back(*_with(_with(case, 0, np.where(case[2], case[1], case[0])), 2, False))
         ),
         "the known part is overwritten before the jump, at level a; yours at level b, after it": _copied_after,
         "count the variance: before the jump the noise has 1 - a, of which b / a is left": (
-            lambda *case: _back(*case[:-1], np.sqrt((case[3] - case[4]) / (1 - case[4] / case[3])) * case[-1])
+            lambda *case: _back(*_with(case, 6, np.sqrt((case[3] - case[4]) / (1 - case[4] / case[3])) * case[6]))
         ),
     },
 )
@@ -116,9 +121,7 @@ check_dps = Answers(
     mistakes={
         "this is the gradient of the square; of its root, the norm stands below the line": _dps_of_square,
         "the gradient goes through the network: f'(x_t) is missing": _dps_beside_the_network,
-        "only known pixels have a misfit: where known is False, put 0": lambda *case: _dps(
-            *case[:4], np.ones_like(case[4])
-        ),
+        "only known pixels have a misfit: where known is False, put 0": lambda *case: _dps(*_with(case, 4, True)),
         "tanh has a slope, 1 - tanh², at each hidden unit": _dps_without_slope,
         "return the gradient itself, uphill; the sampler subtracts it": lambda *case: -_dps(*case),
     },
@@ -136,14 +139,12 @@ def _moved(x_t: Array, A: Array, B: Array, image: Array, known: Array, rate: flo
 
 
 def _moved_at_once(x_t: Array, *case: Any) -> Array:
-    *models, rate, weight, G = case
-    return x_t + G * (_moved(x_t, *models, rate, weight, 1) - x_t)
+    return x_t + case[-1] * (_moved(*_with((x_t, *case), 7, 1)) - x_t)
 
 
 def _moved_from_the_last(x_t: Array, *case: Any) -> Array:
-    *models, rate, weight, G = case
-    for _ in range(G):
-        x_t = _moved(x_t, *models, rate, weight, 1)
+    for _ in range(case[-1]):
+        x_t = _moved(*_with((x_t, *case), 7, 1))
     return x_t
 
 
@@ -155,12 +156,10 @@ check_copaint = Answers(
     random=lambda rng, size: (*_network(rng, size), 0.05, float(rng.choice([0.1, 1.0, 4.0])), int(rng.integers(1, 5))),
     traits={"more than one step": lambda *case: case[-1] > 1},
     mistakes={
-        "both parts of L are squares: their gradients have a factor 2": lambda *case: _moved(
-            *case[:5], case[5] / 2, *case[6:]
-        ),
+        "both parts of L are squares: a factor 2 is missing": lambda *case: _moved(*_with(case, 5, case[5] / 2)),
         "the second part holds x near the x_t that it came with, not near the step before": _moved_from_the_last,
         "the gradient changes as x moves: compute it anew at every step": _moved_at_once,
-        "downhill: subtract the gradient": lambda *case: _moved(*case[:5], -case[5], *case[6:]),
+        "downhill: subtract the gradient": lambda *case: _moved(*_with(case, 5, -case[5])),
     },
 )
 
@@ -287,11 +286,9 @@ check_tiramisu = Answers(
         "the published step keeps the network's own noise; yours is recomputed from the steered x_0": (
             lambda *case: _faulty(*case, fault="consistent")
         ),
-        "who is surer has more say: α and 1 - α are weights of precisions": (
-            lambda *case: _faulty(*case, fault="weights")
-        ),
+        "who is surer has more say: α weighs precisions": lambda *case: _faulty(*case, fault="weights"),
         "α is the network's weight, 1 - α the circuit's: they are swapped": (
-            lambda *case: _tiramisu(*case[:4], 1 - case[4], case[5])
+            lambda *case: _tiramisu(*_with(case, 4, 1 - case[4]))
         ),
         "the result has the known pixels exactly as given: paste them at the end": (
             lambda *case: _faulty(*case, fault="unpasted")

@@ -195,7 +195,7 @@ check_seconds = Answers(
 
 
 def _tiled(theta: Array, log_x: Array, blocks: tuple[int, int, int]) -> Array | None:
-    def kernel(theta, log_x, out, K, M, B, BLOCK_K, BLOCK_M, BLOCK_B):  # type: ignore[no-untyped-def]
+    def kernel(theta, log_x, out, K, M, B, BLOCK_K, BLOCK_M, BLOCK_B):
         k = (tl.program_id(0) * BLOCK_K + tl.arange(0, BLOCK_K))[:, None]
         b = (tl.program_id(1) * BLOCK_B + tl.arange(0, BLOCK_B))[None, :]
         u = tl.zeros([BLOCK_K, BLOCK_B], tl.float32)
@@ -212,7 +212,7 @@ def _tiled(theta: Array, log_x: Array, blocks: tuple[int, int, int]) -> Array | 
     return launch(kernel, theta, log_x, blocks)
 
 
-def _swept(theta: Array, log_x: Array, blocks: tuple[int, int, int], fault: str) -> Array:
+def _swept(fault: str, theta: Array, log_x: Array, blocks: tuple[int, int, int]) -> Array:
     """What a kernel with a fault in its sweep gives."""
     M, (_, tile, _) = len(log_x), blocks
     u, best = np.zeros((len(theta), log_x.shape[1])), np.full(log_x.shape[1], -1e30)
@@ -255,10 +255,10 @@ check_kernel = Answers(
         **_LAYER_TRAITS,
     },
     mistakes={
-        "when a larger maximum comes, what was summed has to be scaled down to it": lambda *case: _swept(*case, "kept"),
-        "the sum goes over all tiles: add to u, do not overwrite it": lambda *case: _swept(*case, "last"),
+        "when a larger maximum comes, what was summed has to be scaled down to it": lambda *case: _swept("kept", *case),
+        "the sum goes over all tiles: add to u, do not overwrite it": lambda *case: _swept("last", *case),
         "the last tile of M may be shorter than BLOCK_M: sweep to the end and mask": lambda *case: _swept(
-            *case, "rest"
+            "rest", *case
         ),
     },
 )
