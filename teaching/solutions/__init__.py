@@ -24,7 +24,8 @@ from tiramisu_edu.course.compare import Failure, same
 
 from ..generic import slips
 
-RANDOM_CASES = 24
+RANDOM_CASES = 20
+MISTAKE_CASES = 6  # of those that a listed wrong answer gets wrong, as many are recorded
 SIZES = 4  # random cases grow from size 1 to this
 
 Random = Callable[[np.random.Generator, int], tuple]
@@ -75,10 +76,10 @@ class Answers:
         )
         expected = empty.results(self.solution)
         wrong = {hint: empty.results(answer) for hint, answer in self.mistakes.items()}
-        differing = {
-            hint: {c: r for c, r in theirs.items() if not same(r, expected[c], self.tolerance, self.slack)}
-            for hint, theirs in wrong.items()
-        }
+        differing = {}
+        for hint, theirs in wrong.items():
+            off = [c for c, r in theirs.items() if not same(r, expected[c], self.tolerance, self.slack)]
+            differing[hint] = {c: theirs[c] for c in off[:MISTAKE_CASES]}
         made = replace(
             empty,
             arguments=list(inspect.signature(self.solution).parameters) if cases else [],

@@ -19,7 +19,7 @@ import pytest
 from teaching import grading
 from teaching.grading import grade, main
 from teaching.lesson import notebook_paths, read_lesson
-from teaching.notebooks import BEGIN, END, student
+from teaching.notebooks import BEGIN, END, REASONING, student
 from tiramisu_edu.course.exercises import progress
 from tiramisu_edu.errors import FileError
 
@@ -55,6 +55,9 @@ def test_student_and_solution_differ_in_the_solutions_only(path, tmp_path):
             assert all(
                 line.endswith("...  # your code here") for line in given[begin : len(given) - len(lines) + end + 1]
             )
+        elif ours.source.startswith(REASONING):
+            assert theirs.source.startswith(f"{REASONING}\n```python\n") and BEGIN not in theirs.source
+            assert theirs.source.endswith(ours.source.removeprefix(REASONING))
         else:
             assert theirs.source == ours.source
 
