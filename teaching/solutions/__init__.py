@@ -21,6 +21,7 @@ from tiramisu_edu.circuits.nodes import Input, Node, Product, Sum, children_befo
 from tiramisu_edu.circuits.reference import ReferenceCircuit
 from tiramisu_edu.course.checks import Exercise, as_it_is
 from tiramisu_edu.course.compare import Failure, same
+from tiramisu_edu.course.exercises import restored
 
 from ..generic import slips
 
@@ -61,12 +62,14 @@ class Answers:
     equivalent: Mapping[str, str] = field(default_factory=dict)
 
     def all_cases(self, seed: int = 0) -> dict[str, tuple]:
-        """Those made by hand, then the random ones of this seed, from small to large as they are written."""
+        """Those made by hand, then the random ones of this seed, from small to large; all as students get them."""
         rng, made = np.random.default_rng(seed), []
         for k in range(RANDOM_CASES if self.random else 0):
             made.append(self.random(rng, 1 + k * SIZES // RANDOM_CASES))  # type: ignore[misc]
-        texts = sorted({json.dumps(plain(arguments)): arguments for arguments in made}.items(), key=lambda p: len(p[0]))
-        return {**self.cases, **self.built, **{f"random {k + 1}": case for k, (_, case) in enumerate(texts)}}
+        texts = sorted({json.dumps(plain(arguments)) for arguments in made}, key=lambda text: (len(text), text))
+        written = {label: json.dumps(plain(arguments)) for label, arguments in self.cases.items()}
+        written |= {f"random {k + 1}": text for k, text in enumerate(texts)}
+        return {label: json.loads(text, object_hook=restored) for label, text in written.items()} | dict(self.built)
 
     def exercise(self, seed: int = 0) -> Exercise:
         """With what the answers give; another seed makes other random cases, for a grader."""
@@ -79,7 +82,7 @@ class Answers:
         differing = {}
         for hint, theirs in wrong.items():
             off = [c for c, r in theirs.items() if not same(r, expected[c], self.tolerance, self.slack)]
-            differing[hint] = {c: theirs[c] for c in off[:MISTAKE_CASES]}
+            differing[hint] = {c: theirs[c] for c in [*off[:2], *off[2:][2 - MISTAKE_CASES :]]}
         made = replace(
             empty,
             arguments=list(inspect.signature(self.solution).parameters) if cases else [],
