@@ -43,6 +43,7 @@ class Answers:
         mistakes: hint -> wrong answer that deserves it; two at least.
         cases: those made by hand, by their label; the smallest first.
         random: makes further cases; None for exercises whose answer is a value.
+        random_cases: how many; fewer where an answer takes long.
         traits: what may be special about a case, in words -> whether its arguments have it.
         built: cases that the package builds; they are not recorded.
         equivalent: survivors among the generic wrong answers (see `teaching.mutants`) -> why they are right.
@@ -54,6 +55,7 @@ class Answers:
     mistakes: Mapping[str, Any]
     cases: Mapping[str, tuple] = field(default_factory=dict)
     random: Random | None = None
+    random_cases: int = RANDOM_CASES
     traits: Mapping[str, Callable[..., bool]] = field(default_factory=dict)
     built: Mapping[str, tuple] = field(default_factory=dict)
     view: Callable[[Any], Any] = as_it_is
@@ -64,8 +66,8 @@ class Answers:
     def all_cases(self, seed: int = 0) -> dict[str, tuple]:
         """Those made by hand, then the random ones of this seed, from small to large; all as students get them."""
         rng, made = np.random.default_rng(seed), []
-        for k in range(RANDOM_CASES if self.random else 0):
-            made.append(self.random(rng, 1 + k * SIZES // RANDOM_CASES))  # type: ignore[misc]
+        for k in range(self.random_cases if self.random else 0):
+            made.append(self.random(rng, 1 + k * SIZES // self.random_cases))  # type: ignore[misc]
         texts = sorted({json.dumps(plain(arguments)) for arguments in made}, key=lambda text: (len(text), text))
         written = {label: json.dumps(plain(arguments)) for label, arguments in self.cases.items()}
         written |= {f"random {k + 1}": text for k, text in enumerate(texts)}
