@@ -91,7 +91,7 @@ check_p_bright = Answers(
 
 
 def _smooth(root, C):
-    new = {}
+    new: dict[Node, Any] = {}
     scope = scopes(children_before_parents(root))
     for n in children_before_parents(root):
         if isinstance(n, Input):
