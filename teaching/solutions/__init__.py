@@ -45,7 +45,6 @@ class Answers:
         random: makes further cases; None for exercises whose answer is a value.
         random_cases: how many; fewer where an answer takes long.
         traits: what may be special about a case, in words -> whether its arguments have it.
-        built: cases that the package builds; they are not recorded.
         equivalent: survivors among the generic wrong answers (see `teaching.mutants`) -> why they are right.
     """
 
@@ -57,7 +56,6 @@ class Answers:
     random: Random | None = None
     random_cases: int = RANDOM_CASES
     traits: Mapping[str, Callable[..., bool]] = field(default_factory=dict)
-    built: Mapping[str, tuple] = field(default_factory=dict)
     view: Callable[[Any], Any] = as_it_is
     tolerance: float = 1e-6
     slack: float = 1e-9
@@ -71,7 +69,7 @@ class Answers:
         texts = sorted({json.dumps(plain(arguments)) for arguments in made}, key=lambda text: (len(text), text))
         written = {label: json.dumps(plain(arguments)) for label, arguments in self.cases.items()}
         written |= {f"random {k + 1}": text for k, text in enumerate(texts)}
-        return {label: json.loads(text, object_hook=restored) for label, text in written.items()} | dict(self.built)
+        return {label: json.loads(text, object_hook=restored) for label, text in written.items()}
 
     def exercise(self, seed: int = 0) -> Exercise:
         """With what the answers give; another seed makes other random cases, for a grader."""
@@ -98,8 +96,7 @@ class Answers:
         """Plain values for JSON."""
         made = self.exercise()
         fields = ("task", "arguments", "expected", "mistakes", "traits", "slips", "tolerance", "slack")
-        cases = {label: case for label, case in made.cases.items() if label not in self.built}
-        return plain({name: getattr(made, name) for name in fields} | {"cases": cases})
+        return plain({name: getattr(made, name) for name in (*fields, "cases")})
 
 
 def answers_of(number: int) -> dict[str, Answers]:
