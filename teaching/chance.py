@@ -31,11 +31,11 @@ def normal(rng: np.random.Generator, *shape: int) -> np.ndarray:
     return rng.normal(size=shape).round(2)
 
 
-def circuit(rng: np.random.Generator, size: int, zeros: bool = False) -> ReferenceCircuit:
-    """Up to `size` + 1 variables with two or three values; nodes with several parents, sums below sums, products below
+def circuit(rng: np.random.Generator, size: int, zeros: bool = False, values: int = 3) -> ReferenceCircuit:
+    """Up to `size` + 1 variables with 2 to `values` values; nodes with several parents, sums below sums, products below
     products, two or three children."""
     D = int(rng.integers(1 if size == 1 else 2, size + 2))
-    C = rng.integers(2, 4, D)
+    C = rng.integers(2, values + 1, D)
     made: dict[tuple[int, ...], list[Node]] = {}
 
     def over(scope: tuple[int, ...], depth: int = 0) -> Node:

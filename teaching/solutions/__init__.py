@@ -21,10 +21,12 @@ from tiramisu_edu.circuits.nodes import Input, Node, Product, Sum, children_befo
 from tiramisu_edu.circuits.reference import ReferenceCircuit
 from tiramisu_edu.course.checks import Exercise, as_it_is
 from tiramisu_edu.course.compare import Failure, same
+from tiramisu_edu.course.exercises import restored
 
 from ..generic import slips
 
-RANDOM_CASES = 24
+RANDOM_CASES = 20
+MISTAKE_CASES = 6  # of those that a listed wrong answer gets wrong, as many are recorded
 SIZES = 4  # random cases grow from size 1 to this
 
 Random = Callable[[np.random.Generator, int], tuple]
@@ -41,8 +43,8 @@ class Answers:
         mistakes: hint -> wrong answer that deserves it; two at least.
         cases: those made by hand, by their label; the smallest first.
         random: makes further cases; None for exercises whose answer is a value.
+        random_cases: how many; fewer where an answer takes long.
         traits: what may be special about a case, in words -> whether its arguments have it.
-        built: cases that the package builds; they are not recorded.
         equivalent: survivors among the generic wrong answers (see `teaching.mutants`) -> why they are right.
     """
 
@@ -52,20 +54,22 @@ class Answers:
     mistakes: Mapping[str, Any]
     cases: Mapping[str, tuple] = field(default_factory=dict)
     random: Random | None = None
+    random_cases: int = RANDOM_CASES
     traits: Mapping[str, Callable[..., bool]] = field(default_factory=dict)
-    built: Mapping[str, tuple] = field(default_factory=dict)
     view: Callable[[Any], Any] = as_it_is
     tolerance: float = 1e-6
     slack: float = 1e-9
     equivalent: Mapping[str, str] = field(default_factory=dict)
 
     def all_cases(self, seed: int = 0) -> dict[str, tuple]:
-        """Those made by hand, then the random ones of this seed, from small to large as they are written."""
+        """Those made by hand, then the random ones of this seed, from small to large; all as students get them."""
         rng, made = np.random.default_rng(seed), []
-        for k in range(RANDOM_CASES if self.random else 0):
-            made.append(self.random(rng, 1 + k * SIZES // RANDOM_CASES))  # type: ignore[misc]
-        texts = sorted({json.dumps(plain(arguments)): arguments for arguments in made}.items(), key=lambda p: len(p[0]))
-        return {**self.cases, **self.built, **{f"random {k + 1}": case for k, (_, case) in enumerate(texts)}}
+        for k in range(self.random_cases if self.random else 0):
+            made.append(self.random(rng, 1 + k * SIZES // self.random_cases))  # type: ignore[misc]
+        texts = sorted({json.dumps(plain(arguments)) for arguments in made}, key=lambda text: (len(text), text))
+        written = {label: json.dumps(plain(arguments)) for label, arguments in self.cases.items()}
+        written |= {f"random {k + 1}": text for k, text in enumerate(texts)}
+        return {label: json.loads(text, object_hook=restored) for label, text in written.items()}
 
     def exercise(self, seed: int = 0) -> Exercise:
         """With what the answers give; another seed makes other random cases, for a grader."""
@@ -75,10 +79,10 @@ class Answers:
         )
         expected = empty.results(self.solution)
         wrong = {hint: empty.results(answer) for hint, answer in self.mistakes.items()}
-        differing = {
-            hint: {c: r for c, r in theirs.items() if not same(r, expected[c], self.tolerance, self.slack)}
-            for hint, theirs in wrong.items()
-        }
+        differing = {}
+        for hint, theirs in wrong.items():
+            off = [c for c, r in theirs.items() if not same(r, expected[c], self.tolerance, self.slack)]
+            differing[hint] = {c: theirs[c] for c in [*off[:2], *off[2:][2 - MISTAKE_CASES :]]}
         made = replace(
             empty,
             arguments=list(inspect.signature(self.solution).parameters) if cases else [],
@@ -92,8 +96,7 @@ class Answers:
         """Plain values for JSON."""
         made = self.exercise()
         fields = ("task", "arguments", "expected", "mistakes", "traits", "slips", "tolerance", "slack")
-        cases = {label: case for label, case in made.cases.items() if label not in self.built}
-        return plain({name: getattr(made, name) for name in fields} | {"cases": cases})
+        return plain({name: getattr(made, name) for name in (*fields, "cases")})
 
 
 def answers_of(number: int) -> dict[str, Answers]:

@@ -193,8 +193,5 @@ check_honest = Answers(
         "narrow ranges are not honest: ask how often the truth is inside": (
             lambda draws, truth: min(draws, key=lambda name: np.ptp(draws[name], axis=0).mean())
         ),
-        "0.95 is a custom: the range of S exact draws has a coverage of its own, which depends on S": (
-            lambda draws, truth: min(draws, key=lambda name: abs(_covered(draws[name], truth) - 0.95))
-        ),
     },
 )

@@ -23,7 +23,7 @@ from ..lab.palette import HIDDEN, INK, new_figure, series_hatch, series_style
 Interval = tuple[float, float, float]
 """An estimate with its interval: (estimate, low, high). A `significance.Interval` is one."""
 
-GRID_PIXELS = 8  # pictures up to this size show the borders of their pixels
+GRID_PIXELS = 7  # pictures up to this size show the borders of their pixels; on digits they would hide the strokes
 CSS_PIXELS = 84  # pixels per inch on the page
 
 

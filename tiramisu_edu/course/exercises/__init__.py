@@ -59,12 +59,12 @@ def record_path(number: int) -> Path:
 def of_notebook(number: int) -> Callable[..., Exercise]:
     """From the name of an exercise of notebook `number`, and what JSON cannot hold of it, to the exercise."""
     path = record_path(number)
-    found = json.loads(path.read_text(encoding="utf-8"), object_hook=_restored) if path.exists() else {}
+    found = json.loads(path.read_text(encoding="utf-8"), object_hook=restored) if path.exists() else {}
     unknown = {"task": "", "expected": {}, "mistakes": {}}
     return lambda name, **more: Exercise(**{"name": name, **found.get(name, unknown), **more})
 
 
-def _restored(found: dict[str, Any]) -> Any:
+def restored(found: dict[str, Any]) -> Any:
     """What JSON lacks stands there as {kind: content}; keys are text there."""
     if len(found) == 1 and (kind := next(iter(found))) in RESTORED:
         return RESTORED[kind](found[kind])
