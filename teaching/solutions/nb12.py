@@ -124,7 +124,10 @@ check_power = Answers(
     name="power_for",
     task="return the power that leaves the stated mean entropy",
     solution=_power,
-    cases={"one patch": (np.array([[0.6, 0.4]]), 0.5)},
+    cases={
+        "one patch": (np.array([[0.6, 0.4]]), 0.5),
+        "a sure patch beside an unsure one": (np.array([[0.999999, 0.000001], [0.505, 0.495]]), 0.9),
+    },
     random=_random_rows,
     traits={"several patches": lambda q, coherence: len(q) > 1},
     tolerance=1e-3,
