@@ -2,155 +2,296 @@
 
 from __future__ import annotations
 
-import math
+from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
 
-from tiramisu_edu.course.checks import normalised
+from tiramisu_edu.course.exercises.nb08 import circuit_of_line, network_of_line
 
+from ..chance import normal, simplex, simplices
 from . import Answers
 
-# 1: soft evidence.
+Array = np.ndarray
+
+_FIRST = np.array([True, False])  # known
+_PAIR = np.array([0.5, -0.2]), np.array([1.0, 0.0]), _FIRST  # x_t, image, known
+_ONE_UNIT = _PAIR[0], np.array([[1.0], [0.5]]), np.array([[1.0, -1.0]]), np.array([0.0, 1.0]), _FIRST
 
 
-def _soft_evidence(x_t: float, alpha_bar: float, levels: ArrayLike) -> np.ndarray:
-    """w(v) of one hidden pixel: the density N(x_t; sqrt(ᾱ) g_v, 1 − ᾱ) up to a factor, (C,)."""
-    distance = x_t - math.sqrt(alpha_bar) * np.asarray(levels)
-    return np.exp(-(distance**2) / (2 * (1 - alpha_bar)))
+def _with(case: Any, place: int, value: Any) -> Any:
+    """The case with another argument at that place."""
+    return (*case[:place], value, *case[place + 1 :])
 
 
-_LEVELS = np.array([-1.0, 0.0, 1.0])
+def _mask(rng: np.random.Generator, D: int) -> Array:
+    """Known pixels, not all of them."""
+    known = rng.random(D) < 0.5
+    known[rng.integers(D)] = False
+    return known
 
-check_weights = Answers(
-    name="soft_evidence",
-    task="return exp(-(x_t - sqrt(ᾱ) g_v)² / (2 (1 - ᾱ))) for every level g_v",
-    solution=_soft_evidence,
-    cases={
-        "half signal": (0.5, 0.5, _LEVELS),
-        "mostly noise": (1.2, 0.1, _LEVELS),
-        "mostly signal": (-0.4, 0.8, np.array([-1.0, -0.5, 0.0, 0.5, 1.0])),
-    },
-    view=normalised,
+
+def _levels(rng: np.random.Generator, T: int) -> Array:
+    """ᾱ of T steps, rising."""
+    return np.sort(rng.choice(np.arange(1, 20), T, replace=False)) / 20
+
+
+# 1: replacement, and a jump back.
+
+
+def _back(x_t: Array, image: Array, known: Array, a: float, b: float, z_known: Array, z: Array) -> Array:
+    x = np.where(known, np.sqrt(a) * image + np.sqrt(1 - a) * z_known, x_t)
+    return np.sqrt(b / a) * x + np.sqrt(1 - b / a) * z
+
+
+def _jumped_as_if_clean(x_t: Array, image: Array, known: Array, a: float, b: float, z_known: Array, z: Array) -> Array:
+    x = np.where(known, np.sqrt(a) * image + np.sqrt(1 - a) * z_known, x_t)
+    return np.sqrt(b) * x + np.sqrt(1 - b) * z
+
+
+def _copied_after(x_t: Array, image: Array, known: Array, a: float, b: float, z_known: Array, z: Array) -> Array:
+    return np.where(known, np.sqrt(b) * image + np.sqrt(1 - b) * z_known, np.sqrt(b / a) * x_t + np.sqrt(1 - b / a) * z)
+
+
+def _random_back(rng: np.random.Generator, size: int) -> tuple:
+    D, (b, a) = size + 1, _levels(rng, 2)
+    return normal(rng, D), normal(rng, D), _mask(rng, D), a, b, normal(rng, D), normal(rng, D)
+
+
+check_back = Answers(
+    name="back",
+    task="return x at level b: the known part of x_t overwritten at level a, then one jump to more noise",
+    solution=_back,
+    cases={"one known pixel, one hidden": (*_PAIR, 0.5, 0.4, np.array([0.3, 0.1]), np.array([-0.2, 0.6]))},
+    random=_random_back,
+    traits={"a known pixel": lambda x_t, image, known, *_: known.any()},
     mistakes={
-        "x_t is a noisy copy of sqrt(ᾱ) g_v, not of g_v: shrink the levels first": lambda x_t, alpha_bar, levels: (
-            np.exp(-((x_t - levels) ** 2) / (2 * (1 - alpha_bar)))
+        "x_t already has noise: scale it by what is still missing, b / a, not by b": _jumped_as_if_clean,
+        "x_t is at level a, so its known part is a copy noised to level a; yours is clean": (
+            lambda *case: _back(*_with(_with(case, 0, np.where(case[2], case[1], case[0])), 2, False))
         ),
-        "the variance of the noise is 1 - ᾱ; ᾱ is the share of the signal": lambda x_t, alpha_bar, levels: np.exp(
-            -((x_t - math.sqrt(alpha_bar) * levels) ** 2) / (2 * alpha_bar)
-        ),
-        "1 - ᾱ is already a variance: do not square it": lambda x_t, alpha_bar, levels: np.exp(
-            -((x_t - math.sqrt(alpha_bar) * levels) ** 2) / (2 * (1 - alpha_bar) ** 2)
-        ),
-        "the square of the distance belongs into the exponent": lambda x_t, alpha_bar, levels: np.exp(
-            -np.abs(x_t - math.sqrt(alpha_bar) * levels) / (2 * (1 - alpha_bar))
+        "the known part is overwritten before the jump, at level a; yours at level b, after it": _copied_after,
+        "count the variance: before the jump the noise has 1 - a, of which b / a is left": (
+            lambda *case: _back(*_with(case, 6, np.sqrt((case[3] - case[4]) / (1 - case[4] / case[3])) * case[6]))
         ),
     },
 )
 
 
-# 2: the paper's mixture.
+# 2 and 4: gradients through the network f(x) = A tanh(B x).
 
 
-def _geometric_mean(a: ArrayLike, b: ArrayLike, alpha: float) -> np.ndarray:
-    return normalised(np.asarray(a) ** alpha * np.asarray(b) ** (1 - alpha))
+def _network(rng: np.random.Generator, size: int) -> tuple:
+    """x_t, A, B, image and known, of D pixels and H hidden units."""
+    D, H = size + 1, int(rng.integers(1, size + 2))
+    return normal(rng, D), normal(rng, D, H), normal(rng, H, D), normal(rng, D), _mask(rng, D)
 
 
-check_mixture = Answers(
-    name="mixture",
-    task="return a(v)^α b(v)^(1 - α) for every v, divided by its sum",
-    solution=_geometric_mean,
+def _dps(x_t: Array, A: Array, B: Array, image: Array, known: Array) -> Array:
+    h = np.tanh(B @ x_t)
+    misfit = np.where(known, A @ h - image, 0)
+    norm = np.sqrt((misfit**2).sum())
+    return B.T @ ((1 - h**2) * (A.T @ misfit)) / (norm if norm > 0 else 1)
+
+
+def _dps_of_square(x_t: Array, A: Array, B: Array, image: Array, known: Array) -> Array:
+    h = np.tanh(B @ x_t)
+    return 2 * B.T @ ((1 - h**2) * (A.T @ np.where(known, A @ h - image, 0)))
+
+
+def _dps_beside_the_network(x_t: Array, A: Array, B: Array, image: Array, known: Array) -> Array:
+    misfit = np.where(known, A @ np.tanh(B @ x_t) - image, 0)
+    return misfit / (np.linalg.norm(misfit) or 1)
+
+
+def _dps_without_slope(x_t: Array, A: Array, B: Array, image: Array, known: Array) -> Array:
+    misfit = np.where(known, A @ np.tanh(B @ x_t) - image, 0)
+    return B.T @ (A.T @ misfit) / (np.linalg.norm(misfit) or 1)
+
+
+check_dps = Answers(
+    name="dps_gradient",
+    task="return the gradient, by x_t, of the norm of the misfit on the known pixels",
+    solution=_dps,
     cases={
-        "equal weights": (np.array([0.2, 0.8]), np.array([0.5, 0.5]), 0.5),
-        "mostly a": (np.array([0.1, 0.2, 0.7]), np.array([0.6, 0.3, 0.1]), 0.8),
-        "b excludes a value": (np.array([0.3, 0.3, 0.4]), np.array([0.0, 0.5, 0.5]), 0.25),
+        "a perfect fit": (np.zeros(2), np.eye(2), np.eye(2), np.zeros(2), _FIRST),
+        "one unit": _ONE_UNIT,
     },
+    random=_network,
+    traits={"no known pixel, so a perfect fit": lambda x_t, A, B, image, known: not known.any()},
     mistakes={
-        "divide by the sum over v: a distribution adds up to one": lambda a, b, alpha: a**alpha * b ** (1 - alpha),
-        "this is the arithmetic mean, αa + (1 - α)b; the geometric one multiplies powers": lambda a, b, alpha: (
-            alpha * a + (1 - alpha) * b
-        ),
-        "the exponents are swapped: α belongs to a, the diffusion model": lambda a, b, alpha: _geometric_mean(
-            a, b, 1 - alpha
-        ),
-        "a product without the exponents counts both opinions in full": lambda a, b, alpha: normalised(a * b),
+        "this is the gradient of the square; of its root, the norm stands below the line": _dps_of_square,
+        "the gradient goes through the network: f'(x_t) is missing": _dps_beside_the_network,
+        "only known pixels have a misfit: where known is False, put 0": lambda *case: _dps(*_with(case, 4, True)),
+        "tanh has a slope, 1 - tanh², at each hidden unit": _dps_without_slope,
+        "return the gradient itself, uphill; the sampler subtracts it": lambda *case: -_dps(*case),
+    },
+    equivalent={"number off by one: 1": "where the norm is 0 the gradient is 0, whatever divides it"},
+)
+
+
+def _moved(x_t: Array, A: Array, B: Array, image: Array, known: Array, rate: float, weight: float, G: int) -> Array:
+    x = x_t
+    for _ in range(G):
+        h = np.tanh(B @ x)
+        misfit = np.where(known, A @ h - image, 0)
+        x = x - rate * 2 * (B.T @ ((1 - h**2) * (A.T @ misfit)) + weight * (x - x_t))
+    return x
+
+
+def _moved_at_once(x_t: Array, *case: Any) -> Array:
+    return x_t + case[-1] * (_moved(*_with((x_t, *case), 7, 1)) - x_t)
+
+
+def _moved_from_the_last(x_t: Array, *case: Any) -> Array:
+    for _ in range(case[-1]):
+        x_t = _moved(*_with((x_t, *case), 7, 1))
+    return x_t
+
+
+check_copaint = Answers(
+    name="moved",
+    task="return x after G gradient steps on L",
+    solution=_moved,
+    cases={"one step of one unit": (*_ONE_UNIT, 0.1, 0.5, 1)},
+    random=lambda rng, size: (*_network(rng, size), 0.05, float(rng.choice([0.1, 1.0, 4.0])), int(rng.integers(1, 5))),
+    traits={"more than one step": lambda *case: case[-1] > 1},
+    mistakes={
+        "both parts of L are squares: a factor 2 is missing": lambda *case: _moved(*_with(case, 5, case[5] / 2)),
+        "the second part holds x near the x_t that it came with, not near the step before": _moved_from_the_last,
+        "the gradient changes as x moves: compute it anew at every step": _moved_at_once,
+        "downhill: subtract the gradient": lambda *case: _moved(*_with(case, 5, -case[5])),
     },
 )
 
 
-# 3: Tweedie's formula.
+# 3: several opinions.
 
-check_score = Answers(
-    name="score",
-    task="return the gradient of log p(x_t): (sqrt(ᾱ) E[x_0 | x_t] - x_t) / (1 - ᾱ)",
-    solution=lambda x_t, mean, alpha_bar: (math.sqrt(alpha_bar) * mean - x_t) / (1 - alpha_bar),
+
+def _nearest(log_p: Array, alpha: Array) -> Array:
+    total = sum(weight * row for weight, row in zip(alpha, log_p) if weight > 0)
+    p = np.exp(total - total.max())
+    return p / p.sum()
+
+
+def _arithmetic(log_p: Array, alpha: Array) -> Array:
+    with np.errstate(all="ignore"):
+        p = np.asarray(alpha) @ np.exp(log_p)
+        return p / p.sum()
+
+
+def _unshifted(log_p: Array, alpha: Array) -> Array:
+    with np.errstate(all="ignore"):
+        p = np.prod([np.exp(row) ** weight for weight, row in zip(alpha, log_p) if weight > 0], 0)
+        return p / p.sum()
+
+
+def _zero_times_infinity(log_p: Array, alpha: Array) -> Array:
+    with np.errstate(all="ignore"):
+        total = np.asarray(alpha) @ log_p
+        p = np.exp(total - total.max())
+        return p / p.sum()
+
+
+def _random_opinions(rng: np.random.Generator, size: int) -> tuple:
+    """Distributions that agree on one possible value, shifted far down now and then."""
+    P = simplices(rng, size + 1, size + 1)
+    P[:, 0] += 0.05
+    with np.errstate(divide="ignore"):
+        log_p = np.log(P / P.sum(1, keepdims=True))
+    return np.maximum(log_p.round(3), -np.inf) - float(rng.choice([0, 3000])), simplex(rng, size + 1)
+
+
+check_nearest = Answers(
+    name="nearest",
+    task="return the distribution that minimises the weighted sum of the divergences to all rows",
+    solution=_nearest,
     cases={
-        "half signal": (np.array([0.5, -1.0]), np.array([0.8, -0.9]), 0.5),
-        "mostly noise": (np.array([1.5, 0.2]), np.array([0.1, 0.0]), 0.05),
-        "mostly signal": (np.array([0.9, -0.7]), np.array([1.0, -0.8]), 0.9),
+        "two": (np.log(np.array([[0.2, 0.8], [0.5, 0.5]])), np.array([0.5, 0.5])),
+        "one without weight": (np.array([[0.0, -np.inf], [-1.0, -0.5]]), np.array([0.0, 1.0])),
+        "far below what a float holds": (np.log(np.array([[0.2, 0.8], [0.5, 0.5]])) - 3000.0, np.array([0.4, 0.6])),
+    },
+    random=_random_opinions,
+    traits={
+        "an opinion of weight 0": lambda log_p, alpha: (alpha == 0).any(),
+        "a value that someone excludes": lambda log_p, alpha: np.isinf(log_p).any(),
+        "logarithms below -1000": lambda log_p, alpha: log_p.max() < -1000,
     },
     mistakes={
-        "the gradient points from x_t to the shrunken mean: yours has the opposite sign": lambda x_t, mean, alpha_bar: (
-            (x_t - math.sqrt(alpha_bar) * mean) / (1 - alpha_bar)
-        ),
-        "x_t is a noisy copy of sqrt(ᾱ) x_0: shrink the mean by sqrt(ᾱ)": lambda x_t, mean, alpha_bar: (
-            (mean - x_t) / (1 - alpha_bar)
-        ),
-        "divide by the variance of the noise, 1 - ᾱ, not by its root": lambda x_t, mean, alpha_bar: (
-            (math.sqrt(alpha_bar) * mean - x_t) / math.sqrt(1 - alpha_bar)
+        "this is the arithmetic mean: it minimises the divergences *from* the opinions, and has no veto": _arithmetic,
+        "exp(-3000) is 0 to a computer: take the largest sum out first": _unshifted,
+        "0 times -inf is no number: leave out whoever has weight 0": _zero_times_infinity,
+        "the weights are exponents; without them every opinion counts in full": lambda log_p, alpha: _nearest(
+            log_p, (alpha > 0) * 1.0
         ),
     },
 )
 
 
-# 4: noise that fits the steered picture.
+# 5: the whole sampler.
 
-check_epsilon = Answers(
-    name="consistent_epsilon",
-    task="solve x_t = sqrt(ᾱ) x_0 + sqrt(1 - ᾱ) ε for ε",
-    solution=lambda x_t, x_0, alpha_bar: (x_t - math.sqrt(alpha_bar) * x_0) / math.sqrt(1 - alpha_bar),
-    cases={
-        "half signal": (np.array([0.5, -1.0]), np.array([1.0, -1.0]), 0.5),
-        "mostly noise": (np.array([1.5, 0.2]), np.array([0.3, -0.3]), 0.04),
-        "mostly signal": (np.array([0.9, -0.7]), np.array([0.9, -0.9]), 0.84),
+
+def _tiramisu(x_t: Array, image: Array, known: Array, alpha_bar: Array, alpha: float, fraction: float) -> Array:
+    for i, a in enumerate(alpha_bar):
+        x_0, variance = network_of_line(x_t, a)
+        noise = (x_t - np.sqrt(a) * x_0) / np.sqrt(1 - a)
+        if i < fraction * len(alpha_bar):
+            mean, other = circuit_of_line(x_t, a, image, known)
+            ours, theirs = alpha / variance, (1 - alpha) / other
+            x_0 = np.where(known, image, (ours * x_0 + theirs * mean) / (ours + theirs))
+        following = alpha_bar[i + 1] if i + 1 < len(alpha_bar) else 1.0
+        x_t = np.sqrt(following) * x_0 + np.sqrt(1 - following) * noise
+    return np.where(known, image, x_t)
+
+
+def _faulty(
+    x_t: Array, image: Array, known: Array, alpha_bar: Array, alpha: float, fraction: float, *, fault: str
+) -> Array:
+    """The sampler with one fault."""
+    T = len(alpha_bar)
+    for i, a in enumerate(alpha_bar):
+        x_0, variance = network_of_line(x_t, a)
+        noise = (x_t - np.sqrt(a) * x_0) / np.sqrt(1 - a)
+        if (T - 1 - i if fault == "late" else i) < fraction * T:
+            mean, other = circuit_of_line(x_t, a, image, known)
+            if fault == "weights":
+                variance, other = np.ones_like(x_t), np.ones_like(x_t)
+            ours, theirs = alpha / variance, (1 - alpha) / other
+            x_0 = np.where(known, image, (ours * x_0 + theirs * mean) / (ours + theirs))
+            if fault == "consistent":
+                noise = (x_t - np.sqrt(a) * x_0) / np.sqrt(1 - a)
+        following = alpha_bar[i + 1] if i + 1 < T else 1.0
+        x_t = np.sqrt(following) * x_0 + np.sqrt(1 - following) * noise
+    return x_t if fault == "unpasted" else np.where(known, image, x_t)
+
+
+def _random_run(rng: np.random.Generator, size: int) -> tuple:
+    D, T = size + 1, size + 1
+    models = normal(rng, D), normal(rng, D), _mask(rng, D), _levels(rng, T)
+    return *models, float(rng.choice([0.5, 0.8])), float(rng.choice([0.0, 0.2, 0.5, 1.0]))
+
+
+check_tiramisu = Answers(
+    name="tiramisu",
+    task="return the repaired line: network and circuit mixed in the first steps, DDIM's step, known pixels kept",
+    solution=_tiramisu,
+    cases={"no guided step": (*_PAIR, np.array([0.1, 0.6]), 0.8, 0.0)},
+    random=_random_run,
+    traits={
+        "no known pixel": lambda x_t, image, known, *_: not known.any(),
+        "some guided steps and some without": lambda *case: 0 < case[-1] < 1,
+        "guided steps": lambda *case: case[-1] > 0,
     },
     mistakes={
-        "ε is what is left after x_0, divided by sqrt(1 - ᾱ), a standard deviation; you divided by the variance": (
-            lambda x_t, x_0, alpha_bar: (x_t - math.sqrt(alpha_bar) * x_0) / (1 - alpha_bar)
+        "guide the first steps, where noise is heavy; these are the last": lambda *case: _faulty(*case, fault="late"),
+        "the published step keeps the network's own noise; yours is recomputed from the steered x_0": (
+            lambda *case: _faulty(*case, fault="consistent")
         ),
-        "only sqrt(ᾱ) x_0 of the picture is in x_t": lambda x_t, x_0, alpha_bar: (x_t - x_0) / math.sqrt(1 - alpha_bar),
-        "x_0 enters with sqrt(ᾱ), not with ᾱ": lambda x_t, x_0, alpha_bar: (
-            (x_t - alpha_bar * x_0) / math.sqrt(1 - alpha_bar)
+        "who is surer has more say: α weighs precisions": lambda *case: _faulty(*case, fault="weights"),
+        "α is the network's weight, 1 - α the circuit's: they are swapped": (
+            lambda *case: _tiramisu(*_with(case, 4, 1 - case[4]))
         ),
-        "this is still multiplied by sqrt(1 - ᾱ): divide by it": lambda x_t, x_0, alpha_bar: (
-            x_t - math.sqrt(alpha_bar) * x_0
-        ),
-    },
-)
-
-
-# 5: what an interval allows to say.
-
-check_verdict = Answers(
-    name="verdict",
-    task='return "better", "worse" or "open" from the interval of steered minus plain, where more is better',
-    solution=lambda low, high: "better" if low > 0 else "worse" if high < 0 else "open",
-    cases={
-        "all above 0": (0.02, 0.10),
-        "all below 0": (-0.08, -0.01),
-        "around 0, leaning up": (-0.01, 0.09),
-        "around 0, leaning down": (-0.09, 0.01),
-    },
-    mistakes={
-        "a mean above 0 is not enough: when the interval covers 0, chance explains it": lambda low, high: (
-            "better" if low + high > 0 else "worse"
-        ),
-        "more is better here: an interval above 0 speaks for the steered sampler": lambda low, high: (
-            "worse" if low > 0 else "better" if high < 0 else "open"
-        ),
-        "an interval below 0 is a verdict too: steering did harm": lambda low, high: "better" if low > 0 else "open",
-        "one end above 0 is not enough: both ends must lie on the same side": lambda low, high: (
-            "better" if high > 0 else "worse"
+        "the result has the known pixels exactly as given: paste them at the end": (
+            lambda *case: _faulty(*case, fault="unpasted")
         ),
     },
 )

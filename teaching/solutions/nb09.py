@@ -2,185 +2,196 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
-from numpy.typing import ArrayLike
 
-from tiramisu_edu.course.checks import normalised
-
+from ..chance import normal, simplex
 from . import Answers
 
-# 1: the encoder's belief.
+Array = np.ndarray
 
 
-def _softmax(a: ArrayLike) -> np.ndarray:
-    return normalised(np.exp(np.asarray(a, dtype=float) - np.max(a)))
+# 1: Tweedie's formula.
 
 
-_DISTANCES = np.array([1.2, 0.5, 3.0, 0.9])
+def _score(x_t: Array, mean: Array, alpha_bar: float) -> Array:
+    return (np.sqrt(alpha_bar) * mean - x_t) / (1 - alpha_bar)
 
-check_beliefs = Answers(
-    name="beliefs",
-    task="return exp(-d_c/τ) for every code c, divided by its sum",
-    solution=lambda d, tau: _softmax(-d / tau),
-    cases={
-        "the usual rounding error": (_DISTANCES, 1.0),
-        "sure": (_DISTANCES, 0.2),
-        "hardly a hint": (_DISTANCES, 20.0),
-        "two codes equally near": (np.array([0.7, 2.0, 0.7]), 0.5),
-    },
+
+check_score = Answers(
+    name="score",
+    task="return the gradient of log p(x_t), by Tweedie's formula",
+    solution=_score,
+    cases={"half signal": (np.array([0.5, -1.0]), np.array([0.8, -0.9]), 0.5)},
+    random=lambda rng, size: (normal(rng, size), normal(rng, size), float(rng.integers(1, 20)) / 20),
     mistakes={
-        "a distance speaks against a code: exp(-d/τ), so that the nearest has the most weight": lambda d, tau: _softmax(
-            d / tau
+        "the gradient points from x_t to the shrunken mean: yours has the opposite sign": lambda *case: -_score(*case),
+        "x_t is a noisy copy of sqrt(ᾱ) x_0: shrink the mean by sqrt(ᾱ)": lambda x_t, mean, alpha_bar: (
+            (mean - x_t) / (1 - alpha_bar)
         ),
-        "a high temperature forgives distances: divide by τ, do not multiply": lambda d, tau: _softmax(-d * tau),
-        "divide by the sum over the codes": lambda d, tau: np.exp(-d / tau),
-        "the distance itself is in the exponent here, not its square as in a Gaussian": lambda d, tau: _softmax(
-            -(d**2) / tau
+        "divide by the variance of the noise, 1 - ᾱ, not by its root": lambda x_t, mean, alpha_bar: (
+            (np.sqrt(alpha_bar) * mean - x_t) / np.sqrt(1 - alpha_bar)
         ),
     },
 )
 
 
-# 2: what independent draws make up.
+# 2: the difference guide on a list.
 
 
-def _apart(joint: np.ndarray) -> np.ndarray:
-    """The table of two codes drawn each from its own marginal."""
-    return np.outer(joint.sum(1), joint.sum(0))
+def _steered(f: Array, x_t: Array, a: float, pictures: Array, p: Array, image: Array, known: Array) -> Array:
+    def mean(prior: Array) -> Array:
+        log_w = np.log(prior[prior > 0]) - ((x_t - np.sqrt(a) * pictures[prior > 0]) ** 2).sum(1) / (2 * (1 - a))
+        w = np.exp(log_w - log_w.max())
+        return w @ pictures[prior > 0] / w.sum()
+
+    fits = (pictures == image)[:, known].all(1)
+    return f + mean(p * fits) - mean(p)
 
 
-_EYES = np.array([[0.3, 0.0, 0.0], [0.0, 0.2, 0.1], [0.0, 0.0, 0.4]])
-
-check_made_up = Answers(
-    name="made_up",
-    task="return the probability, under independent draws, of all pairs that the joint table never makes",
-    solution=lambda joint: float(_apart(joint)[joint == 0].sum()),
-    cases={
-        "two codes, always equal": (np.array([[0.5, 0.0], [0.0, 0.5]]),),
-        "three codes": (_EYES,),
-        "nothing is excluded": (np.array([[0.1, 0.2], [0.3, 0.4]]),),
-    },
-    mistakes={
-        "cells are not equally likely: weigh each by the product of its two marginals": lambda joint: float(
-            (joint == 0).mean()
-        ),
-        "each code has a marginal of its own: sums of rows for the first, of columns for the second": lambda joint: (
-            float(np.outer(joint.sum(1), joint.sum(1))[joint == 0].sum())
-        ),
-        "this is how often independent draws make a pair that is possible; the rest is asked for": lambda joint: float(
-            _apart(joint)[joint > 0].sum()
-        ),
-        "the joint table never makes these pairs, that is the point: their weight comes from the marginals": (
-            lambda joint: float(joint[joint == 0].sum())
-        ),
-    },
-)
+def _means(x_t: Array, a: float, pictures: Array, p: Array, image: Array, known: Array) -> tuple[Array, Array]:
+    """With and without the known pixels."""
+    return tuple(_steered(np.zeros_like(x_t), x_t, a, pictures, p, image, m) for m in (known, known & False))  # type: ignore[return-value]
 
 
-# 3: distillation by counting.
+def _conditioned_alone(f: Array, x_t: Array, a: float, pictures: Array, p: Array, image: Array, known: Array) -> Array:
+    with np.errstate(divide="ignore"):
+        log_w = np.log(p * (pictures == image)[:, known].all(1)) - ((x_t - np.sqrt(a) * pictures) ** 2).sum(1) / (
+            2 * (1 - a)
+        )
+    w = np.exp(log_w - log_w.max())
+    return w @ pictures / w.sum()
 
 
-def _counts(parent: ArrayLike, child: ArrayLike, K: int, M: int) -> np.ndarray:
-    """(K, M), in how many samples the parent's state is k and the child's is m."""
-    table = np.zeros((K, M))
-    np.add.at(table, (np.asarray(parent), np.asarray(child)), 1)
-    return table
+def _prior_alone(f: Array, x_t: Array, a: float, pictures: Array, p: Array, image: Array, known: Array) -> Array:
+    fits = p * (pictures == image)[:, known].all(1)
+    return f + fits @ pictures / fits.sum() - p @ pictures / p.sum()
 
 
-def _marked(parent: ArrayLike, child: ArrayLike, K: int, M: int) -> np.ndarray:
-    """(K, M), 1 where the pair occurs at all: what `table[parent, child] += 1` leaves."""
-    return (_counts(parent, child, K, M) > 0).astype(float)
-
-
-_PARENT, _CHILD = np.array([0, 0, 0, 1, 1, 0, 1, 0]), np.array([2, 2, 0, 1, 1, 2, 0, 1])
-
-check_table = Answers(
-    name="distilled",
-    task="return the K x M table whose entry k, m is the share of samples with child m among those with parent k",
-    solution=lambda parent, child, K, M: _counts(parent, child, K, M) / _counts(parent, child, K, M).sum(1)[:, None],
-    cases={
-        "two states above, three below": (_PARENT, _CHILD, 2, 3),
-        "the other way round": (_CHILD, _PARENT, 3, 2),
-        "the child repeats its parent": (_PARENT, _PARENT, 2, 2),
-    },
-    mistakes={
-        "a row says what follows given its parent's state: divide each row by its sum, not the table by the total": (
-            lambda parent, child, K, M: _counts(parent, child, K, M) / len(parent)
-        ),
-        "θ is over children given the parent: rows sum to one, not columns": lambda parent, child, K, M: (
-            _counts(parent, child, K, M) / _counts(parent, child, K, M).sum(0)
-        ),
-        "table[parent, child] += 1 counts a repeated pair once: use np.add.at, or a loop": lambda parent, child, K, M: (
-            _marked(parent, child, K, M) / _marked(parent, child, K, M).sum(1)[:, None]
-        ),
-        "counts are not yet shares: divide": _counts,
-    },
-)
-
-
-# 4: a matrix product between logarithms.
-
-
-def _log_matmul(theta: ArrayLike, log_x: ArrayLike, top: ArrayLike | None = None) -> np.ndarray:
-    """log(theta @ exp(log_x)), (K, B), with `top` taken out of the columns; their own maximum if None."""
-    log_x = np.asarray(log_x, dtype=float)
-    top = log_x.max(0) if top is None else np.asarray(top)
+def _underflowing(f: Array, x_t: Array, a: float, pictures: Array, p: Array, image: Array, known: Array) -> Array:
     with np.errstate(all="ignore"):
-        return np.log(np.asarray(theta) @ np.exp(log_x - top)) + top
+        w = p * np.exp(-((x_t - np.sqrt(a) * pictures) ** 2).sum(1) / (2 * (1 - a)))
+        fits = w * (pictures == image)[:, known].all(1)
+        return f + fits @ pictures / fits.sum() - w @ pictures / w.sum()
 
 
-_THETA = np.array([[0.2, 0.3, 0.5], [0.6, 0.4, 0.0]])
+def _random_list(rng: np.random.Generator, size: int) -> tuple:
+    """Pictures of three grey levels; in little noise now and then, so that all weights underflow."""
+    D, N = size + 1, size + 3
+    pictures = rng.choice([-1.0, -0.5, 1.0], (N, D))
+    p = simplex(rng, N)
+    image, known = pictures[p.argmax()].copy(), rng.random(D) < 0.5
+    image[~known] = 0.0
+    return normal(rng, D), 3 * normal(rng, D), float(rng.choice([0.2, 0.6, 0.999])), pictures, p, image, known
 
-_LOG_X = np.log(np.array([[0.1, 0.9], [0.5, 0.3], [0.4, 0.2]]))
 
-check_gemm = Answers(
-    name="log_matmul",
-    task="return log(θ @ exp(x)) with the maximum of each column of x taken out and added again",
-    solution=_log_matmul,
+check_difference = Answers(
+    name="steered_prediction",
+    task="return the network's prediction, changed by what the known pixels change in the mean over the list",
+    solution=_steered,
     cases={
-        "ordinary numbers": (_THETA, _LOG_X),
-        "far below what a float holds": (_THETA, _LOG_X - 3000.0),
-        "two samples far apart": (_THETA, _LOG_X - np.array([0.0, 3000.0])),
+        "two pictures": (
+            np.array([0.1, 0.2]),
+            np.array([0.5, -0.5]),
+            0.5,
+            np.array([[1.0, 1.0], [-1.0, -1.0]]),
+            np.array([0.5, 0.5]),
+            np.array([1.0, 0.0]),
+            np.array([True, False]),
+        ),
     },
+    random=_random_list,
+    traits={
+        "no known pixel": lambda *case: not case[-1].any(),
+        "hardly any noise, where weights underflow": lambda f, x_t, a, *_: a > 0.99,
+        "a picture of probability 0": lambda f, x_t, a, pictures, p, *_: (p == 0).any(),
+    },
+    equivalent={"operands swapped: x_t - np.sqrt(a) * pictures[prior > 0]": "a square does not mind"},
     mistakes={
-        "exp(-3000) is 0 to a computer: take the largest of each column out first": lambda theta, log_x: _log_matmul(
-            theta, log_x, 0.0
+        "this is the circuit's mean given the known pixels; the guide adds its *change* to f": _conditioned_alone,
+        "both means are given x_t, too: weigh each picture by the density of x_t around sqrt(a) x": _prior_alone,
+        "a density of e^-2000 is 0 to a computer: keep logarithms, and take the largest out": _underflowing,
+        "the sign is turned: with the known pixels minus without them": lambda f, *case: 2 * f - _steered(f, *case),
+    },
+)
+
+
+# 3: how far a step moves.
+
+
+def _factors(a: float, b: float) -> tuple[float, float]:
+    raw = np.sqrt(b)
+    return raw, raw - np.sqrt(1 - b) * np.sqrt(a / (1 - a))
+
+
+check_factors = Answers(
+    name="factors",
+    task="return the two multiples of d, with raw and with consistent noise",
+    solution=_factors,
+    cases={"a long step": (0.1, 0.9)},
+    random=lambda rng, size: tuple((np.sort(rng.choice(np.arange(1, 40), 2, replace=False)) / 40).tolist()),
+    mistakes={
+        "consistent noise is what is left of x_t: where x_0 grows, the noise shrinks": lambda a, b: (
+            np.sqrt(b),
+            np.sqrt(b) + np.sqrt(1 - b) * np.sqrt(a / (1 - a)),
         ),
-        "every sample, a column, has a scale of its own: one maximum for all loses the smaller ones": (
-            lambda theta, log_x: _log_matmul(theta, log_x, np.max(log_x))
-        ),
-        "what was taken out has to be added again": lambda theta, log_x: (
-            _log_matmul(theta, log_x) - np.asarray(log_x).max(0)
-        ),
-        "θ weighs probabilities, not their logarithms: exp before the product, log after it": lambda theta, log_x: (
-            np.asarray(theta) @ np.asarray(log_x)
+        "raw noise does not know of d: then only sqrt(b) x_0 moves": lambda a, b: _factors(a, b)[::-1],
+        "the step goes to level b: its factors are sqrt(b) and sqrt(1 - b); those of a are in ε": lambda a, b: (
+            np.sqrt(a),
+            np.sqrt(a) - np.sqrt(1 - a) * np.sqrt(b / (1 - b)),
         ),
     },
 )
 
 
-# 5: arithmetic intensity.
+# 4: who is honest.
+
+Draws = Mapping[str, Array]
 
 
-def _flops(K: int, M: int, B: int) -> int:
-    return 2 * K * M * B
+def _honest(draws: Draws, truth: Array) -> str:
+    def error(name: str) -> float:
+        x = np.asarray(draws[name])
+        inside = (x.min(0) < truth) & (truth < x.max(0))
+        return abs(inside.mean() - (len(x) - 1) / (len(x) + 1))
+
+    return min(draws, key=error)
 
 
-def _bytes(K: int, M: int, B: int) -> int:
-    return 4 * (K * M + M * B + K * B)
+def _covered(x: Array, truth: Array) -> float:
+    return float(((x.min(0) < truth) & (truth < x.max(0))).mean())
 
 
-check_intensity = Answers(
-    name="intensity",
-    task="return 2 K M B operations divided by the 4 (K M + M B + K B) bytes that are read and written",
-    solution=lambda K, M, B: _flops(K, M, B) / _bytes(K, M, B),
-    cases={"one sample": (1024, 1024, 1), "a batch": (1024, 1024, 64), "an input layer": (32, 256, 128)},
+def _random_samplers(rng: np.random.Generator, size: int) -> tuple:
+    """One is exact, one too narrow, two too wide, one biased; their order and their numbers of draws vary."""
+    N, found = 40 + 10 * size, {}
+    centre, names = rng.normal(size=N), rng.permutation(["red", "green", "blue", "grey", "pink"]).tolist()
+    for name, (spread, shift) in zip(names, ((1.0, 0.0), (0.3, 0.0), (3.0, 0.0), (40.0, 0.0), (1.0, 2.0))):
+        found[name] = (centre + shift + spread * rng.normal(size=(int(rng.integers(3, 5 + size)), N))).round(1)
+    return dict(sorted(found.items())), (centre + rng.normal(size=N)).round(1) + 0.05
+
+
+def _covering(count: int) -> Array:
+    """Three draws for each of 20 cases, of which that many contain 0.1."""
+    return np.where(np.arange(20) < count, 0.0, 5.0) + np.array([[-1.0], [0.0], [1.0]])
+
+
+_TWENTY = {"a": _covering(8), "b": _covering(10), "c": _covering(5), "d": _covering(15)}
+
+check_honest = Answers(
+    name="honest",
+    task="return the name of the sampler whose ranges contain the truth as often as exact draws would",
+    solution=_honest,
+    cases={"twenty cases, three draws": (_TWENTY, np.full(20, 0.1))},
+    random=_random_samplers,
+    equivalent={"operands swapped: inside.mean() - (len(x) - 1) / (len(x) + 1)": "abs follows"},
     mistakes={
-        "a term is multiplied and added: two operations": lambda K, M, B: K * M * B / _bytes(K, M, B),
-        "the weights travel too, K M numbers, and with few samples they are most of it": lambda K, M, B: (
-            _flops(K, M, B) / (4 * (M * B + K * B))
+        "the largest coverage belongs to the sampler that varies most: exact draws miss the truth, too, now and then": (
+            lambda draws, truth: max(draws, key=lambda name: _covered(draws[name], truth))
         ),
-        "a float32 has 4 bytes": lambda K, M, B: _flops(K, M, B) * 4 / _bytes(K, M, B),
-        "operations per byte, not bytes per operation": lambda K, M, B: _bytes(K, M, B) / _flops(K, M, B),
+        "narrow ranges are not honest: ask how often the truth is inside": (
+            lambda draws, truth: min(draws, key=lambda name: np.ptp(draws[name], axis=0).mean())
+        ),
     },
 )

@@ -2,171 +2,275 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
+from ..chance import normal, simplex
 from . import Answers
 
-# 1: what a reference asks of one patch.
+Array = np.ndarray
+Three = tuple[Array, Array, Array]
 
-check_demand = Answers(
-    name="demand",
-    task="return 1 - κ + κ V q(v) for every value v, where V is their number",
-    solution=lambda q, kappa: 1 - kappa + kappa * len(q) * q,
+
+# 1: the gradients of a tokenizer's loss.
+
+
+def _gradients(x: Array, E: Array, D: Array, e: Array, beta: float) -> Three:
+    h = E @ x
+    z = ((h - e) ** 2).sum(1).argmin()
+    error = D @ e[z] - x
+    of_h = 2 * D.T @ error + 2 * beta * (h - e[z])
+    of_e = np.zeros_like(e)
+    of_e[z] = 2 * (e[z] - h)
+    return np.outer(of_h, x), np.outer(2 * error, e[z]), of_e
+
+
+def _nearest(x: Array, E: Array, e: Array) -> tuple[Array, int]:
+    h = E @ x
+    return h, int(((h - e) ** 2).sum(1).argmin())
+
+
+def _codes_hear_the_picture(x: Array, E: Array, D: Array, e: Array, beta: float) -> Three:
+    of_E, of_D, of_e = _gradients(x, E, D, e, beta)
+    _, z = _nearest(x, E, e)
+    of_e[z] += 2 * D.T @ (D @ e[z] - x)
+    return of_E, of_D, of_e
+
+
+def _staircase(x: Array, E: Array, D: Array, e: Array, beta: float) -> Three:
+    h, z = _nearest(x, E, e)
+    return np.outer(2 * beta * (h - e[z]), x), *_gradients(x, E, D, e, beta)[1:]
+
+
+def _unrounded(x: Array, E: Array, D: Array, e: Array, beta: float) -> Three:
+    h, z = _nearest(x, E, e)
+    error = D @ h - x
+    of_h = 2 * D.T @ error + 2 * beta * (h - e[z])
+    return np.outer(of_h, x), np.outer(2 * error, h), _gradients(x, E, D, e, beta)[2]
+
+
+def _beta_on_the_codes(x: Array, E: Array, D: Array, e: Array, beta: float) -> Three:
+    of_E, of_D, of_e = _gradients(x, E, D, e, 1.0)
+    return of_E, of_D, beta * of_e
+
+
+def _random_tokenizer(rng: np.random.Generator, size: int) -> tuple:
+    X, K, C = size + 1, int(rng.integers(1, size + 2)), size + 1
+    return normal(rng, X), normal(rng, K, X), normal(rng, X, K), normal(rng, C, K), float(rng.choice([0.25, 2.0]))
+
+
+check_gradients = Answers(
+    name="gradients",
+    task="return the gradients of the loss by E, by D and by the codebook",
+    solution=_gradients,
     cases={
-        "ruled in part": (np.array([0.7, 0.2, 0.1]), 0.25),
-        "ruled": (np.array([0.9, 0.1]), 1.0),
-        "not ruled": (np.array([0.5, 0.3, 0.1, 0.1]), 0.0),
+        "two pixels, two codes": (
+            np.array([1.0, -0.5]),
+            np.array([[0.5, 0.2]]),
+            np.array([[1.0], [0.3]]),
+            np.array([[0.5], [-1.0]]),
+            0.25,
+        ),
+        "far in one direction, or half as far in two": (
+            np.array([0.0, 1.0]),
+            np.array([[0.0, 0.1], [0.0, 0.2]]),
+            np.array([[1.0, 0.5], [0.3, 0.2]]),
+            np.array([[3.0, 3.0], [0.0, 4.0]]),
+            0.25,
+        ),
+    },
+    equivalent={"operands swapped: h - e": "a square does not mind"},
+    random=_random_tokenizer,
+    traits={"features of more than one number": lambda x, E, *_: len(E) > 1},
+    mistakes={
+        "the codebook hears nothing of the reconstruction: sg stands around e_z - h": _codes_hear_the_picture,
+        "straight through: the encoder gets the gradient of the reconstruction as if h had not been rounded": (
+            _staircase
+        ),
+        "the decoder is given e_z: the *value* of h + sg(e_z - h) is rounded": _unrounded,
+        "β belongs to the part whose gradient reaches h; the codebook's part has no factor": _beta_on_the_codes,
+    },
+)
+
+
+# 2: evidence on codes.
+
+
+def _evidence(h: Array, e: Array, kappa: Array, tau: float, spread: float) -> Array:
+    d = np.sqrt(((h[:, None] - e) ** 2).sum(-1) / h.shape[1]) / spread
+    log_w = -d / (tau + kappa * (0.01 - tau))[:, None]
+    log_w = log_w - log_w.max(1, keepdims=True)
+    log_w = log_w - np.log(np.exp(log_w).sum(1, keepdims=True))
+    return np.where(kappa[:, None] > 0, log_w, 0.0)
+
+
+def _softmax(d: Array, kappa: Array, tau: Array | float) -> Array:
+    """Evidence from distances and temperatures."""
+    log_w = -d / np.asarray(tau + 0 * kappa)[:, None]
+    log_w = log_w - log_w.max(1, keepdims=True)
+    return np.where(kappa[:, None] > 0, log_w - np.log(np.exp(log_w).sum(1, keepdims=True)), 0.0)
+
+
+def _lengths(h: Array, e: Array) -> Array:
+    return np.sqrt(((h[:, None] - e) ** 2).mean(-1))
+
+
+def _ruled_by_the_wrong_share(h: Array, e: Array, kappa: Array, tau: float, spread: float) -> Array:
+    return _softmax(_lengths(h, e) / spread, kappa, 0.01 + kappa * (tau - 0.01))
+
+
+def _undivided(h: Array, e: Array, kappa: Array, tau: float, spread: float) -> Array:
+    return np.where(kappa[:, None] > 0, -_lengths(h, e) / spread / (tau + kappa * (0.01 - tau))[:, None], 0.0)
+
+
+def _unscaled(h: Array, e: Array, kappa: Array, tau: float, spread: float) -> Array:
+    return _softmax(_lengths(h, e) * np.sqrt(h.shape[1]) / spread, kappa, tau + kappa * (0.01 - tau))
+
+
+def _everywhere(h: Array, e: Array, kappa: Array, tau: float, spread: float) -> Array:
+    return _softmax(_lengths(h, e) / spread, kappa + 1e-300, tau + kappa * (0.01 - tau))
+
+
+def _underflowing(h: Array, e: Array, kappa: Array, tau: float, spread: float) -> Array:
+    with np.errstate(all="ignore"):
+        w = np.exp(-_lengths(h, e) / spread / (tau + kappa * (0.01 - tau))[:, None])
+        return np.where(kappa[:, None] > 0, np.log(w / w.sum(1, keepdims=True)), 0.0)
+
+
+def _random_patches(rng: np.random.Generator, size: int) -> tuple:
+    J, D, C = size + 1, size, size + 1
+    kappa = rng.choice([0.0, 0.25, 0.5, 1.0], J)
+    return (
+        normal(rng, J, D),
+        normal(rng, C, D),
+        kappa,
+        float(rng.choice([0.5, 1.0, 2.0])),
+        float(rng.choice([0.1, 1.0])),
+    )
+
+
+check_evidence = Answers(
+    name="code_evidence",
+    task="return the logarithms of the weights of all codes for each patch",
+    solution=_evidence,
+    cases={
+        "half known": (np.array([[1.0, 0.0]]), np.array([[0.0, 0.0], [1.0, 2.0]]), np.array([0.5]), 1.0, 0.5),
+        "known, and far from all codes": (np.array([[50.0]]), np.array([[0.0], [1.0]]), np.array([1.0]), 1.0, 0.5),
+    },
+    random=_random_patches,
+    equivalent={"operands swapped: h[:, None] - e": "a square does not mind"},
+    traits={
+        "a patch of which nothing is known": lambda h, e, kappa, *_: (kappa == 0).any(),
+        "features of more than one number": lambda h, *_: h.shape[1] > 1,
     },
     mistakes={
-        "the part that is not ruled asks nothing: with κ = 0 every weight is 1": lambda q, kappa: kappa * len(q) * q,
-        "an even belief asks nothing either: V q is 1 then, q is 1 / V": lambda q, kappa: 1 - kappa + kappa * q,
-        "κ is the share that the reference rules, 1 - κ the rest: they are swapped": lambda q, kappa: (
-            kappa + (1 - kappa) * len(q) * q
+        "κ = 1 is wholly known, and gets 0.01: the two ends are swapped": _ruled_by_the_wrong_share,
+        "each row is a distribution: subtract the logarithm of its sum": _undivided,
+        "a length grows with the number D of features: divide by sqrt(D)": _unscaled,
+        "of a patch with κ = 0 nothing is known: its row is 0": _everywhere,
+        "exp(-5000) is 0 to a computer: stay with logarithms, and take the largest out": _underflowing,
+    },
+)
+
+
+# 3: the temperature, chosen from data.
+
+
+def _best_temperature(d: Array, codes: Array, prior: Array, taus: Sequence[float]) -> float:
+    def bits(tau: float) -> float:
+        p = prior * np.exp(-(d - d.min(-1, keepdims=True)) / tau)
+        p = p / p.sum(-1, keepdims=True)
+        own = np.take_along_axis(p, codes[..., None], -1)
+        return -np.log2(np.maximum(own, 1e-12)).mean()
+
+    return min(taus, key=bits)
+
+
+def _own(d: Array, codes: Array, prior: Array, tau: float, divide: bool = True) -> Array:
+    """The probability of each true code."""
+    p = prior * np.exp(-(d - d.min(-1, keepdims=True)) / tau)
+    p = p / p.sum(-1, keepdims=True) if divide else p
+    return np.maximum(np.take_along_axis(p, codes[..., None], -1), 1e-12)
+
+
+def _most_often_right(d: Array, codes: Array, prior: Array, taus: Sequence[float]) -> float:
+    return max(
+        taus, key=lambda tau: ((prior * np.exp(-(d - d.min(-1, keepdims=True)) / tau)).argmax(-1) == codes).sum()
+    )
+
+
+def _random_validation(rng: np.random.Generator, size: int) -> tuple:
+    """True codes drawn from the posterior at one of the temperatures."""
+    N, J, C = 12, size, size + 2
+    d, prior, taus = rng.gamma(2.0, size=(N, J, C)).round(2), simplex(rng, C), [0.2, 0.5, 1.0, 2.0, 5.0]
+    p = (prior + 0.01) * np.exp(-d / rng.choice(taus))
+    codes = (p.cumsum(-1) < rng.random((N, J, 1)) * p.sum(-1, keepdims=True)).sum(-1)
+    return d, codes, prior, rng.permutation(taus).tolist()
+
+
+check_temperature = Answers(
+    name="best_temperature",
+    task="return the temperature under whose posterior the true codes cost the fewest bits",
+    solution=_best_temperature,
+    cases={
+        "one patch of two pictures": (
+            np.array([[[0.0, 1.0]], [[0.0, 1.0]]]),
+            np.array([[0], [1]]),
+            np.array([0.6, 0.4]),
+            [0.1, 1.0, 10.0],
         ),
-        "a factor 1 / V is left over: it changes no posterior, but every log Z by log V": lambda q, kappa: (
-            (1 - kappa) / len(q) + kappa * q
+        "distances in the thousands": (
+            np.array([[[2000.0, 3000.0]], [[2000.0, 3000.0]], [[3000.0, 2000.0]]]),
+            np.array([[0], [1], [1]]),
+            np.array([0.6, 0.4]),
+            [0.1, 1.0, 1000.0, 1e6],
+        ),
+    },
+    equivalent={"sum for mean: np.log2(np.maximum(own, 1e-12)).mean()": "the same number of codes for each τ"},
+    random=_random_validation,
+    traits={"a code that never occurs in the prior": lambda d, codes, prior, taus: (prior == 0).any()},
+    mistakes={
+        "how often the favourite is right says nothing of how sure to be: score the probability of the truth": (
+            _most_often_right
+        ),
+        "the posterior has to add up to 1, or a hot one always looks better": lambda d, codes, prior, taus: min(
+            taus, key=lambda tau: -np.log(_own(d, codes, prior, tau, divide=False)).mean()
+        ),
+        "the posterior has the prior in it": lambda d, codes, prior, taus: min(
+            taus, key=lambda tau: -np.log(_own(d, codes, np.ones_like(prior), tau)).mean()
+        ),
+        "bits are the mean of -log p, not the -log of a mean: one truth held impossible must count": (
+            lambda d, codes, prior, taus: max(taus, key=lambda tau: _own(d, codes, prior, tau).mean())
         ),
     },
 )
 
 
-# 2: how far two demands contradict each other.
+# 4: what independent draws make up.
 
-check_contradiction = Answers(
-    name="contradiction",
-    task="return log Z of a alone plus log Z of b alone minus log Z of both, with Z = Σ_x p(x) w(x)",
-    solution=lambda p, a, b: np.log(p @ a) + np.log(p @ b) - np.log(p @ (a * b)),
-    cases={
-        "rarely together": (np.array([0.45, 0.45, 0.1]), np.array([2.0, 0.0, 1.0]), np.array([0.0, 2.0, 1.0])),
-        "one asks nothing": (np.array([0.2, 0.8]), np.array([1.9, 0.1]), np.array([1.0, 1.0])),
-        "often together": (np.array([0.5, 0.3, 0.2]), np.array([1.8, 0.1, 1.1]), np.array([1.5, 0.5, 1.0])),
-    },
+
+def _made_up(joint: Array) -> float:
+    apart = np.outer(joint.sum(1), joint.sum(0))
+    return apart[joint == 0].sum()
+
+
+check_made_up = Answers(
+    name="made_up",
+    task="return the probability, under independent draws, of all pairs that the joint table never makes",
+    solution=_made_up,
+    cases={"two codes, always equal": (np.array([[0.5, 0.0], [0.0, 0.5]]),)},
+    random=lambda rng, size: (simplex(rng, (size + 1) * (size + 2)).reshape(size + 1, size + 2),),
+    traits={"no pair that is excluded": lambda joint: (joint > 0).all()},
     mistakes={
-        "the sign is turned: demands that rarely go together have a small Z, and their contradiction is above 0": (
-            lambda p, a, b: np.log(p @ (a * b)) - np.log(p @ a) - np.log(p @ b)
+        "cells are not equally likely: weigh each by the product of its two marginals": lambda joint: float(
+            (joint == 0).mean()
         ),
-        "the contradiction is counted in nats: take the logarithm of this quotient": lambda p, a, b: (
-            (p @ a) * (p @ b) / (p @ (a * b))
+        "this is how often independent draws make a pair that is possible; the rest is asked for": lambda joint: (
+            1 - _made_up(joint)
         ),
-        "Z is an average under the circuit: weigh each picture by p(x), not evenly": lambda p, a, b: (
-            np.log(a.mean()) + np.log(b.mean()) - np.log((a * b).mean())
+        "the joint table never makes these pairs, that is the point: their weight comes from the marginals": (
+            lambda joint: float(joint[joint == 0].sum())
         ),
-        "both demands together are a product of weights, not a sum": lambda p, a, b: (
-            np.log(p @ a) + np.log(p @ b) - np.log(p @ (a + b))
-        ),
-    },
-)
-
-
-# 3: LPIPS, one layer.
-
-
-def _unit(y: np.ndarray) -> np.ndarray:
-    """Every position's channels scaled to length 1, (C, H, W)."""
-    return y / np.sqrt((y**2).sum(0, keepdims=True))
-
-
-def _layers(seed: int, shape: tuple[int, int, int]) -> tuple[np.ndarray, np.ndarray]:
-    y = np.random.default_rng(seed).uniform(0.1, 2.0, (2, *shape))
-    return y[0], y[1]
-
-
-check_layer_distance = Answers(
-    name="layer_distance",
-    task="scale the channels at each position to length 1, then return the mean over positions of |y - y'|²",
-    solution=lambda y, other: ((_unit(y) - _unit(other)) ** 2).sum(0).mean(),
-    cases={
-        "one position": (np.array([[[3.0]], [[4.0]]]), np.array([[[4.0]], [[3.0]]])),
-        "six positions": _layers(0, (2, 2, 3)),
-        "the same, three times brighter": (_layers(2, (3, 2, 2))[0], 3 * _layers(2, (3, 2, 2))[0]),
-    },
-    mistakes={
-        "scale first: without it a layer that is three times brighter looks far away": lambda y, other: (
-            ((y - other) ** 2).sum(0).mean()
-        ),
-        "each position has its own length: the root of the sum over channels, not over the layer": lambda y, other: (
-            ((y / np.sqrt((y**2).sum()) - other / np.sqrt((other**2).sum())) ** 2).sum(0).mean()
-        ),
-        "the mean is over positions only: add the squares of the channels up": lambda y, other: (
-            (_unit(y) - _unit(other)) ** 2
-        ).mean(),
-        "the squared length is wanted: no root": lambda y, other: np.sqrt(
-            ((_unit(y) - _unit(other)) ** 2).sum(0)
-        ).mean(),
-    },
-)
-
-
-# 4: wins as the paper counts them.
-
-
-def _tally(ours: np.ndarray, base: np.ndarray, decimals: int = 3) -> tuple[int, int, int]:
-    """(won, tied, lost) where less is better."""
-    gap = np.round(base, decimals) - np.round(ours, decimals)
-    tied = np.abs(gap) < 10.0**-decimals / 2
-    return int(((gap > 0) & ~tied).sum()), int(tied.sum()), int(((gap < 0) & ~tied).sum())
-
-
-check_tally = Answers(
-    name="tally",
-    task="return (won, tied, lost): in how many settings the LPIPS of `ours` is below, equal to, above that of `base`, "
-    "both rounded to three decimals",
-    solution=_tally,
-    cases={
-        "a clear table": (np.array([0.310, 0.205, 0.480]), np.array([0.330, 0.201, 0.500])),
-        "ties in the third decimal": (np.array([0.1871, 0.2204, 0.4512]), np.array([0.1874, 0.2204, 0.4498])),
-        "close": (np.array([0.0694, 0.4861, 0.2891]), np.array([0.0752, 0.4879, 0.2872])),
-    },
-    mistakes={
-        "LPIPS is a distance: less is better, so won and lost change places": lambda ours, base: _tally(ours, base)[
-            ::-1
-        ],
-        "a table of three decimals cannot tell 0.1871 from 0.1874: round before you compare": lambda ours, base: _tally(
-            ours, base, 12
-        ),
-        "three decimals are printed: two make ties of real wins": lambda ours, base: _tally(ours, base, 2),
-        "a tie is not a win: count it apart": lambda ours, base: (
-            _tally(ours, base)[0] + _tally(ours, base)[1],
-            0,
-            _tally(ours, base)[2],
-        ),
-    },
-)
-
-
-# 5: what a voter prefers.
-
-
-def _for_a(choices: list[str], a_left: list[bool]) -> tuple[int, int]:
-    """Votes for A and for B."""
-    a = sum(choice == ("left" if left else "right") for choice, left in zip(choices, a_left))
-    return a, sum(choice != "tie" for choice in choices) - a
-
-
-def _vote_difference(choices: list[str], a_left: list[bool]) -> float:
-    a, b = _for_a(choices, a_left)
-    return (a - b) / len(choices)
-
-
-check_vote_difference = Answers(
-    name="vote_difference",
-    task="return (votes for A - votes for B) / all votes; A is on the left where `a_left` is True",
-    solution=_vote_difference,
-    cases={
-        "a friend of A": (["left", "right", "right", "left", "tie"], [True, False, False, False, True]),
-        "always left": (["left", "left", "left", "left"], [True, False, True, False]),
-        "mostly no difference": (["tie", "tie", "tie", "left"], [True, True, False, False]),
-    },
-    mistakes={
-        "A changes sides: a vote for the left is one for A only where `a_left` is True": lambda choices, a_left: (
-            (choices.count("left") - choices.count("right")) / len(choices)
-        ),
-        "a tie counts for neither, but it was cast: divide by all votes": lambda choices, a_left: (
-            (_for_a(choices, a_left)[0] - _for_a(choices, a_left)[1]) / sum(_for_a(choices, a_left))
-        ),
-        "this is the share for A: the share for B has to be taken off": lambda choices, a_left: (
-            _for_a(choices, a_left)[0] / len(choices)
-        ),
-        "the sign is turned: a plus speaks for A": lambda choices, a_left: -_vote_difference(choices, a_left),
     },
 )

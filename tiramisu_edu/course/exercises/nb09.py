@@ -1,4 +1,4 @@
-"""Exercises of notebook 9, latent space and scale: beliefs about codes, independent draws, counting, log-space GEMM."""
+"""Exercises of notebook 9, beyond the paper: Tweedie, the difference guide, how far a step moves, who is honest."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ from . import of_notebook
 
 exercise = of_notebook(9)
 
-check_beliefs = exercise("beliefs")
-check_made_up = exercise("made_up")
-check_table = exercise("distilled")
-check_gemm = exercise("log_matmul")
-check_intensity = exercise("intensity")
+check_score = exercise("score")
+check_difference = exercise("steered_prediction")
+check_factors = exercise("factors")
+check_honest = exercise("honest")

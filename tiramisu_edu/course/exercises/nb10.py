@@ -1,4 +1,4 @@
-"""Exercises of notebook 10, semantic fusion: a demand, a contradiction, LPIPS of one layer, counting wins, a vote."""
+"""Exercises of notebook 10, latent space: gradients of a tokenizer, evidence on codes, a temperature, made-up pairs."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ from . import of_notebook
 
 exercise = of_notebook(10)
 
-check_demand = exercise("demand")
-check_contradiction = exercise("contradiction")
-check_layer_distance = exercise("layer_distance")
-check_tally = exercise("tally")
-check_vote_difference = exercise("vote_difference")
+check_gradients = exercise("gradients")
+check_evidence = exercise("code_evidence")
+check_temperature = exercise("best_temperature")
+check_made_up = exercise("made_up")
