@@ -31,7 +31,8 @@ import numpy as np
 from IPython.core.inputtransformer2 import TransformerManager
 from IPython.core.interactiveshell import InteractiveShell
 
-from tiramisu_edu.course.checks import Failure, as_array
+from tiramisu_edu.course.checks import time_limit
+from tiramisu_edu.course.compare import Failure, as_array
 from tiramisu_edu.course.exercises import exercises_of
 from tiramisu_edu.errors import FileError
 
@@ -146,7 +147,7 @@ def _run(request: Path, result: Path) -> None:
             if check:
                 shell.user_ns.pop(name, None)
             try:
-                with _time_limit(asked["seconds"]):
+                with time_limit(asked["seconds"]):
                     shell.run_cell(source)
                     if check:
                         values = _encoded(exercises[check].results(shell.user_ns.get(name, ...)))
@@ -155,24 +156,6 @@ def _run(request: Path, result: Path) -> None:
             if check:
                 print(json.dumps([check, values]), file=file, flush=True)
         print(json.dumps(["end", _encoded({})]), file=file, flush=True)
-
-
-@contextlib.contextmanager
-def _time_limit(seconds: int) -> Iterator[None]:
-    """TimeoutError in the block after some seconds, where the system has alarms."""
-    if not hasattr(signal, "SIGALRM"):
-        yield
-        return
-
-    def stop(*_: Any) -> None:
-        raise TimeoutError(f"stopped after {seconds} s")
-
-    signal.signal(signal.SIGALRM, stop)
-    signal.setitimer(signal.ITIMER_REAL, seconds, 5)  # and again, where an answer swallows the error
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
 
 
 def _reaches_for(source: str) -> set[str]:

@@ -16,8 +16,9 @@ from tiramisu_edu.course.checks import Exercise
 from tiramisu_edu.course.exercises import exercises_of
 from tiramisu_edu.errors import FileError
 
-from .notebooks import BEGIN
+from .notebooks import BEGIN, REASONING
 
+THOUGHT = ("derive", "design", "debug", "decide")
 ALT_WORDS = 5  # an alt text of fewer words does not state a finding
 
 
@@ -29,6 +30,9 @@ class Task(NamedTuple):
         difficulty: 1 to 5.
         minutes: a student takes.
         check: name of the check, as in `check_forward`.
+        kind: what it asks for: apply what was said, or the thought of `THOUGHT`; empty in notebooks without a ladder.
+        hints: folded ones in its text.
+        reasoned: whether a folded solution with its reasons follows.
     """
 
     number: int
@@ -36,6 +40,9 @@ class Task(NamedTuple):
     difficulty: int
     minutes: int
     check: str
+    kind: str
+    hints: int
+    reasoned: bool
 
 
 class Lesson(NamedTuple):
@@ -110,15 +117,17 @@ def read_lesson(path: Path) -> Lesson:
 def _tasks(notebook: Any) -> tuple[Task, ...]:
     """Each exercise's heading with the check that follows it."""
     tasks = []
-    heading: re.Match[str] | None = None
-    for cell in notebook.cells:
-        if cell.cell_type == "markdown":
-            pattern = r"^### Exercise (\d+) · (.+)\n\n\*difficulty ([1-5]) of 5 · (\d+) minutes"
-            heading = re.search(pattern, cell.source, re.MULTILINE) or heading
-        elif BEGIN in cell.source and heading:
+    heading, hints = None, 0
+    pattern = r"^### Exercise (\d+) · (.+)\n\n\*difficulty ([1-5]) of 5 · (\d+) minutes(?: · (\w+))?"
+    for cell, following in zip(notebook.cells, [*notebook.cells[1:], None]):
+        if cell.cell_type == "markdown" and (found := re.search(pattern, cell.source, re.MULTILINE)):
+            heading, hints = found, cell.source.count("<details><summary>Hint ")
+        elif cell.cell_type == "code" and BEGIN in cell.source and heading:
             check = re.search(r"^(check_\w+)\(", cell.source, re.MULTILINE)
-            number, title, difficulty, minutes = heading.groups()
-            tasks.append(Task(int(number), title, int(difficulty), int(minutes), check[1] if check else ""))
+            number, title, difficulty, minutes, kind = heading.groups()
+            reasoned = following is not None and following.source.startswith(REASONING)
+            named = check[1] if check else ""
+            tasks.append(Task(int(number), title, int(difficulty), int(minutes), named, kind or "", hints, reasoned))
             heading = None
     return tuple(tasks)
 

@@ -4,8 +4,9 @@
     python -m teaching.notebooks student notebooks/02_a_circuit_by_hand.ipynb students/
 
 `execute` stores the outputs that CI compares, without timings or widget states, so that running twice
-changes nothing but what changed. `student` replaces what stands between `### BEGIN SOLUTION` and
-`### END SOLUTION`, removes the outputs and ends with a cell that shows the student's progress.
+changes nothing but what changed; it folds the cells that begin with `# Plumbing`. `student` replaces what stands
+between `### BEGIN SOLUTION` and `### END SOLUTION`, puts it folded into the cell of reasoning below, removes the
+outputs and ends with a cell that shows the student's progress.
 """
 
 from __future__ import annotations
@@ -23,6 +24,9 @@ from tiramisu_edu.errors import FileError, TiramisuError
 
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 BEGIN, END = "### BEGIN SOLUTION", "### END SOLUTION"
+PLUMBING = "# Plumbing"  # a code cell that begins so is folded: imports, assertions, drawing
+FOLDED = {"tags": ["hide-input"], "jupyter": {"source_hidden": True}}
+REASONING = "<details><summary>A solution, after an attempt</summary>\n"  # how the cell below an exercise begins
 PROGRESS = "from tiramisu_edu.course.exercises import progress\n\nprogress({number})"
 
 
@@ -39,6 +43,7 @@ def execute(path: Path) -> None:
     client.execute()
     for number, cell in enumerate(notebook.cells):
         cell.id = f"cell-{number:02d}"
+        cell.metadata = FOLDED if cell.cell_type == "code" and cell.source.startswith(PLUMBING) else {}
         for output in cell.get("outputs", []):
             output.get("data", {}).pop(WIDGET_VIEW, None)  # a random id, of no use without the widget's state
     notebook.metadata = {"kernelspec": notebook.metadata.kernelspec, "language_info": {"name": "python"}}
@@ -82,12 +87,21 @@ def _stub(solution: list[str]) -> list[str]:
     return [f"{name} = ...  # your code here" for name in names]
 
 
+def _between(source: str) -> str:
+    """The solution in a cell, empty where there is none."""
+    return textwrap.dedent(source.partition(BEGIN)[2].partition(END)[0].strip("\n").rstrip())
+
+
 def student(path: Path, folder: Path) -> Path:
     """Write the student's version of a notebook into a folder; its path."""
     notebook = nbformat.read(path, as_version=4)
+    solution = ""
     for cell in notebook.cells:
         if cell.cell_type == "code":
+            solution = _between(cell.source) or solution
             cell.source, cell.outputs, cell.execution_count = student_source(cell.source), [], None
+        elif cell.source.startswith(REASONING):
+            cell.source = f"{REASONING}\n```python\n{solution}\n```\n{cell.source.removeprefix(REASONING)}"
     summary = PROGRESS.format(number=int(path.name[:2]))
     notebook.cells += [
         nbformat.v4.new_markdown_cell("## Your progress", id="progress"),

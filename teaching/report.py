@@ -1,4 +1,4 @@
-"""Every rule's number for every notebook, and every wrong answer tried.
+"""Every rule's number for every notebook, the ladder of exercises, and every wrong answer tried.
 
     python -m teaching.report             # counts; seconds as the headers state them
     python -m teaching.report --run       # also runs each notebook and measures its seconds
@@ -17,7 +17,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from .lesson import Lesson, notebook_paths, numbers, read_lesson
+from .generic import GENERAL_MOST, GOAL, score
+from .lesson import THOUGHT, Lesson, notebook_paths, numbers, read_lesson
 from .mutants import try_mistakes
 from .notebooks import execute
 from .solutions import answers_of
@@ -29,12 +30,14 @@ RULES = {  # smallest and largest number allowed
     "words": (900, 2600),
     "code lines": (1, 45 * 25),
     "longest cell": (1, 25),
-    "checks": (3, 5),
+    "checks": (3, 6),
     "assertions": (5, 1000),
     "images": (3, 100),
     "with alt text": (3, 100),
     "seconds": (1, 150),
 }
+
+THOUGHT_LEAST = 0.6  # share of the exercises of a notebook that need thought: derive, design, debug, decide
 
 
 def rule_table(lessons: Sequence[Lesson], seconds: Sequence[float]) -> tuple[list[list[str]], bool]:
@@ -67,6 +70,37 @@ def mutant_table(lessons: Sequence[Lesson]) -> tuple[list[list[str]], bool]:
     return rows, kept
 
 
+def ladder_table(lessons: Sequence[Lesson]) -> tuple[list[list[str]], bool]:
+    """One row per notebook: exercises of each level, the share that needs thought, hints and folded solutions."""
+    rows, kept = [], True
+    for lesson in lessons:
+        levels = [sum(task.difficulty == level for task in lesson.tasks) for level in range(1, 6)]
+        thought = sum(task.kind in THOUGHT for task in lesson.tasks) / len(lesson.tasks)
+        helped = sum(task.hints >= 2 and task.reasoned for task in lesson.tasks)
+        fine = levels[3] >= 1 and levels[4] >= 1 and thought >= THOUGHT_LEAST and helped == len(lesson.tasks)
+        rows.append([lesson.path.stem, *map(str, levels), f"{thought:.0%}", f"{helped}", "" if fine else "!"])
+        kept = kept and fine
+    return rows, kept
+
+
+def generic_table(lessons: Sequence[Lesson]) -> tuple[list[list[str]], list[str], bool]:
+    """One row per exercise: generic wrong answers tried, refused, told only the general hint; and the survivors."""
+    rows, survivors, kept, all_refused, all_general = [], [], True, 0, 0
+    for lesson in lessons:
+        answers = answers_of(lesson.number)
+        for task in (task for task in lesson.tasks if lesson.exercises[task.check].cases):
+            own = answers[task.check]
+            found = score(own.solution, lesson.exercises[task.check], set(own.equivalent))
+            share = found.refused / max(found.tried, 1)
+            fine = share >= GOAL or not found.tried
+            counts = [found.tried, found.refused, f"{share:.0%}", found.general, len(own.equivalent)]
+            rows.append([f"{lesson.number}.{task.number} {task.title}", *map(str, counts), "" if fine else "!"])
+            survivors += [f"{lesson.number}.{task.number} {name}" for name in found.survivors]
+            survivors += [f"{lesson.number}.{task.number} {name}: right, {why}" for name, why in own.equivalent.items()]
+            kept, all_refused, all_general = kept and fine, all_refused + found.refused, all_general + found.general
+    return rows, survivors, kept and all_general <= GENERAL_MOST * all_refused
+
+
 def measured_seconds(path: Path) -> float:
     """How long a copy of the notebook runs, its kernel's start included."""
     with tempfile.TemporaryDirectory() as folder:
@@ -78,7 +112,7 @@ def measured_seconds(path: Path) -> float:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Print both tables; 1 where a number is out of range or a wrong answer gets through."""
+    """Print the tables; 1 where a number is out of range or a wrong answer gets through."""
     parser = argparse.ArgumentParser(prog="python -m teaching.report", description=__doc__.split("\n")[0])
     parser.add_argument("folder", type=Path, nargs="?", default=Path("notebooks"))
     parser.add_argument("--run", action="store_true", help="run each notebook and measure its seconds")
@@ -95,8 +129,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     total = [sum(int(row[k]) for row in rows) for k in (1, 2, 3)]
     head = ["exercise", "wrong answers", "rejected", "different messages", ""]
     print(pd.DataFrame([*rows, ["all", *map(str, total), ""]], columns=head).to_string(index=False))
-    print(f"\n{total[1]} of {total[0]} wrong answers rejected ({total[1] / total[0]:.0%})")
-    return 0 if rules_kept and all_rejected else 1
+    print(f"\n{total[1]} of {total[0]} wrong answers rejected ({total[1] / total[0]:.0%})\n")
+    rows, ladder_kept = ladder_table(lessons)
+    head = ["notebook", *(f"level {k}" for k in range(1, 6)), "thought", "hints and solution", ""]
+    print(pd.DataFrame(rows, columns=head).to_string(index=False))
+    rows, survivors, generic_kept = generic_table(lessons)
+    tried, refused, general = (sum(int(row[k]) for row in rows) for k in (1, 2, 4))
+    head = ["exercise", "generic wrong answers", "refused", "share", "general hint only", "argued", ""]
+    print("\n" + pd.DataFrame(rows, columns=head).to_string(index=False))
+    print(f"\n{refused} of {tried} generic wrong answers refused ({refused / max(tried, 1):.1%}); ", end="")
+    print(f"{general} of the refused read only the general hint ({general / max(refused, 1):.1%})")
+    print("\nsurvivors:", *survivors, sep="\n    ")
+    return 0 if rules_kept and all_rejected and ladder_kept and generic_kept else 1
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 They are for teachers and stay out of the package that students install. That has a record of each exercise: its cases,
 what the solution gives on them and what the wrong answers give, with which a check compares. After every change here
-run `python -m teaching.solutions`.
+run `python -m teaching.solutions`. How to write an exercise: `teaching/README.md`.
 """
 
 from __future__ import annotations
@@ -10,13 +10,27 @@ from __future__ import annotations
 import importlib
 import inspect
 import json
+import pkgutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
-from tiramisu_edu.course.checks import Exercise, Failure, as_it_is
+from tiramisu_edu.circuits.nodes import Input, Node, Product, Sum, children_before_parents
+from tiramisu_edu.circuits.reference import ReferenceCircuit
+from tiramisu_edu.course.checks import Exercise, as_it_is
+from tiramisu_edu.course.compare import Failure, same
+from tiramisu_edu.course.exercises import restored
+
+from ..generic import slips
+
+RANDOM_CASES = 20
+MISTAKE_CASES = 6  # of those that a listed wrong answer gets wrong, as many are recorded
+SIZES = 4  # random cases grow from size 1 to this
+
+Random = Callable[[np.random.Generator, int], tuple]
+"""From a generator and a size, 1 to 4, to the arguments of a case; numbers rounded, since all are recorded."""
 
 
 @dataclass(frozen=True)
@@ -24,10 +38,14 @@ class Answers:
     """An exercise and the course's own answers to it.
 
     Attributes:
-        name, task, cases, view: see `Exercise`.
+        name, task, view, tolerance, slack: see `Exercise`.
         solution: the right answer, a function when there are cases, otherwise a value.
         mistakes: hint -> wrong answer that deserves it; two at least.
-        built: cases that the package builds, because they hold circuits; they are not recorded.
+        cases: those made by hand, by their label; the smallest first.
+        random: makes further cases; None for exercises whose answer is a value.
+        random_cases: how many; fewer where an answer takes long.
+        traits: what may be special about a case, in words -> whether its arguments have it.
+        equivalent: survivors among the generic wrong answers (see `teaching.mutants`) -> why they are right.
     """
 
     name: str
@@ -35,22 +53,50 @@ class Answers:
     solution: Any
     mistakes: Mapping[str, Any]
     cases: Mapping[str, tuple] = field(default_factory=dict)
-    built: Mapping[str, tuple] = field(default_factory=dict)
+    random: Random | None = None
+    random_cases: int = RANDOM_CASES
+    traits: Mapping[str, Callable[..., bool]] = field(default_factory=dict)
     view: Callable[[Any], Any] = as_it_is
+    tolerance: float = 1e-6
+    slack: float = 1e-9
+    equivalent: Mapping[str, str] = field(default_factory=dict)
 
-    def exercise(self) -> Exercise:
-        """With what the answers give."""
-        cases = {**self.cases, **self.built}
-        empty = Exercise(self.name, self.task, {}, {}, cases=cases, view=self.view)
-        arguments = list(inspect.signature(self.solution).parameters) if cases else []
+    def all_cases(self, seed: int = 0) -> dict[str, tuple]:
+        """Those made by hand, then the random ones of this seed, from small to large; all as students get them."""
+        rng, made = np.random.default_rng(seed), []
+        for k in range(self.random_cases if self.random else 0):
+            made.append(self.random(rng, 1 + k * SIZES // self.random_cases))  # type: ignore[misc]
+        texts = sorted({json.dumps(plain(arguments)) for arguments in made}, key=lambda text: (len(text), text))
+        written = {label: json.dumps(plain(arguments)) for label, arguments in self.cases.items()}
+        written |= {f"random {k + 1}": text for k, text in enumerate(texts)}
+        return {label: json.loads(text, object_hook=restored) for label, text in written.items()}
+
+    def exercise(self, seed: int = 0) -> Exercise:
+        """With what the answers give; another seed makes other random cases, for a grader."""
+        cases = self.all_cases(seed)
+        empty = Exercise(
+            self.name, self.task, {}, {}, cases=cases, view=self.view, tolerance=self.tolerance, slack=self.slack
+        )
+        expected = empty.results(self.solution)
         wrong = {hint: empty.results(answer) for hint, answer in self.mistakes.items()}
-        return replace(empty, arguments=arguments, expected=empty.results(self.solution), mistakes=wrong)
+        differing = {}
+        for hint, theirs in wrong.items():
+            off = [c for c, r in theirs.items() if not same(r, expected[c], self.tolerance, self.slack)]
+            differing[hint] = {c: theirs[c] for c in [*off[:2], *off[2:][2 - MISTAKE_CASES :]]}
+        made = replace(
+            empty,
+            arguments=list(inspect.signature(self.solution).parameters) if cases else [],
+            expected=expected,
+            mistakes=differing,
+            traits={c: found for c, a in cases.items() if (found := [t for t, has in self.traits.items() if has(*a)])},
+        )
+        return replace(made, slips=slips(self.solution, made)) if cases else made
 
     def record(self) -> dict[str, Any]:
         """Plain values for JSON."""
         made = self.exercise()
-        fields = ("task", "arguments", "expected", "mistakes")
-        return plain({name: getattr(made, name) for name in fields} | {"cases": self.cases})
+        fields = ("task", "arguments", "expected", "mistakes", "traits", "slips", "tolerance", "slack")
+        return plain({name: getattr(made, name) for name in (*fields, "cases")})
 
 
 def answers_of(number: int) -> dict[str, Answers]:
@@ -66,16 +112,44 @@ def recorded(number: int) -> str:
     return "{\n" + ",\n".join(lines) + "\n}\n"
 
 
+def numbers() -> list[int]:
+    """The notebooks that have exercises."""
+    return sorted(int(m.name[2:]) for m in pkgutil.iter_modules(__path__) if m.name.startswith("nb"))
+
+
 def plain(value: Any) -> Any:
-    """A value as JSON can hold it: arrays, tuples and failures as {kind: content}."""
+    """A value as JSON can hold it: what JSON lacks as {kind: content}, floats with ten digits."""
     if isinstance(value, Failure):
         return {"failure": value.error}
+    if isinstance(value, ReferenceCircuit):
+        return {"circuit": _rows(value.root)}
+    if isinstance(value, Input | Product | Sum):
+        return {"root": _rows(value)}
+    if isinstance(value, np.random.Generator):
+        return {"rng": int(value.bit_generator.seed_seq.entropy)}  # type: ignore[attr-defined]
+    if isinstance(value, float):
+        return float(f"{value:.10g}")
     if isinstance(value, np.ndarray):
-        return {"array": value.tolist()}
+        return {"array": plain(value.tolist())}
     if isinstance(value, np.generic):
-        return value.item()
+        return plain(value.item())
     if isinstance(value, tuple):
         return {"tuple": list(map(plain, value))}
+    if isinstance(value, dict) and not all(isinstance(key, str) and not key.isdigit() for key in value):
+        return {"map": [[plain(key), plain(each)] for key, each in value.items()]}
     if isinstance(value, dict):
         return {key: plain(each) for key, each in value.items()}
     return list(map(plain, value)) if isinstance(value, list) else value
+
+
+def _rows(root: Node) -> list[list]:
+    """One row per node, as `tiramisu_edu.course.exercises.graph` reads them."""
+    place = {n: k for k, n in enumerate(children_before_parents(root))}
+    return [
+        [n.variable, plain(list(n.probabilities))]
+        if isinstance(n, Input)
+        else ["product", [place[c] for c in n.children]]
+        if isinstance(n, Product)
+        else ["sum", [place[c] for c in n.children], plain(list(n.weights))]
+        for n in place
+    ]

@@ -2,16 +2,49 @@
 
 from __future__ import annotations
 
-import math
 from functools import partial
 
 import numpy as np
 
-from tiramisu_edu.course import skyline
+from tiramisu_edu.course.checks import shares
 
+from ..chance import normal, simplex
 from . import Answers
 
+Task = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
+
+_STRIPS = np.array([[0, 0], [0, 1], [1, 0], [1, 1]])
+_P = np.array([0.4, 0.1, 0.2, 0.3])
+_SEEN = {
+    "the left pixel is seen": (_STRIPS, _P, np.array([1, 0]), np.array([True, False])),
+    "nothing is seen": (_STRIPS, _P, np.array([0, 0]), np.array([False, False])),
+}
+
+
+def _world(rng: np.random.Generator, size: int) -> Task:
+    """A list of pictures with up to five pixels of up to three values, and a damaged one that is possible."""
+    D, C = size + 1, int(rng.integers(2, 4))
+    pictures = np.array(sorted({tuple(row) for row in rng.integers(C, size=(4 * size + 2, D)).tolist()}))
+    p = simplex(rng, len(pictures))
+    return pictures, p, pictures[rng.choice(len(p), p=p)], rng.random(D) < 0.5
+
+
+_TRAITS = {
+    "pixels of more than two values": lambda pictures, *_: bool((pictures > 1).any()),
+    "a picture of probability 0 that agrees": lambda pictures, p, x, known: bool(
+        (p[(pictures == x)[:, known].all(1)] == 0).any()
+    ),
+    "nothing hidden": lambda pictures, p, x, known: bool(known.all()),
+    "nothing known": lambda pictures, p, x, known: not known.any(),
+}
+
 # 1: what a repair is.
+
+
+def _condition(pictures, p, picture, known):
+    agrees = (pictures == picture)[:, known].all(axis=1)
+    q = np.where(agrees, p, 0)
+    return q / q.sum()
 
 
 def _wrongly(
@@ -25,18 +58,13 @@ def _wrongly(
     return q if fault == "sum" else q / q.sum()
 
 
-_STRIPS = np.array([[0, 0], [0, 1], [1, 0], [1, 1]])
-_P = np.array([0.4, 0.1, 0.2, 0.3])
-
 check_condition = Answers(
     name="condition",
-    task="return p(x | known) for every row of pictures",
-    solution=skyline.conditional,
-    cases={
-        "the left pixel is seen": (_STRIPS, _P, np.array([1, 0]), np.array([True, False])),
-        "both pixels are seen": (_STRIPS, _P, np.array([0, 1]), np.array([True, True])),
-        "nothing is seen": (_STRIPS, _P, np.array([0, 0]), np.array([False, False])),
-    },
+    task="return the probability of every row of pictures, given the known pixels",
+    solution=_condition,
+    cases=_SEEN | {"both pixels are seen": (_STRIPS, _P, np.array([0, 1]), np.array([True, True]))},
+    random=_world,
+    traits=_TRAITS,
     mistakes={
         "what is left of p no longer adds up to one: divide by its sum": partial(_wrongly, fault="sum"),
         "the pictures that agree are not equally probable: keep their p": partial(_wrongly, fault="even"),
@@ -46,43 +74,120 @@ check_condition = Answers(
 )
 
 
-# 2: how much is open.
+# 2: an exact sampler.
+
+_DRAWS = 2000
 
 
-def _entropy(q: np.ndarray) -> float:
-    q = q[q > 0]
-    return float(-(q * np.log2(q)).sum())
+def _with_draws(task: Task, seed: int) -> tuple:
+    return (*task, _DRAWS, np.random.default_rng(seed))
 
 
-def _with_nan(q: np.ndarray) -> float:
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return float(-(q * np.log2(q)).sum())
+def _repairs(pictures, p, picture, known, n, rng):
+    agrees = (pictures == picture)[:, known].all(axis=1)
+    q = np.where(agrees, p, 0)
+    return pictures[rng.choice(len(pictures), size=n, p=q / q.sum())]
 
 
-check_entropy = Answers(
-    name="entropy",
-    task="return -Σ q log2 q, in bits",
-    solution=_entropy,
-    cases={
-        "a fair coin": (np.array([0.5, 0.5]),),
-        "unequal odds": (np.array([0.7, 0.2, 0.1]),),
-        "two of four are possible": (np.array([0.0, 0.25, 0.75, 0.0]),),
-        "nothing is open": (np.array([0.0, 1.0]),),
-    },
+def _draw(fault: str):
+    return lambda pictures, p, x, known, n, rng: pictures[
+        rng.choice(len(p), n, p=_wrongly(pictures, p, x, known, fault=fault))
+    ]
+
+
+def _pixelwise(pictures, p, picture, known, n, rng):
+    q = _condition(pictures, p, picture, known)
+    return np.stack([pictures[rng.choice(len(p), n, p=q), i] for i in range(pictures.shape[1])], 1)
+
+
+check_draws = Answers(
+    name="repairs",
+    task="return n repairs, drawn by chance, as an array of n rows",
+    solution=_repairs,
+    cases={label: _with_draws(task, 0) for label, task in _SEEN.items()},
+    random=lambda rng, size: _with_draws(_world(rng, size), int(rng.integers(1000))),
+    traits={label: lambda *a, has=has: has(*a[:4]) for label, has in _TRAITS.items()},
+    view=shares,
+    slack=0.08,
     mistakes={
-        "0 log 0 counts as 0, but Python gives nan: drop what is impossible first": _with_nan,
-        "these are nats; for bits take the logarithm to base 2": lambda q: _entropy(q) * math.log(2),
-        "log q is negative: the sum needs a minus sign in front": lambda q: -_entropy(q),
-        "this counts what is possible, as if all were equally probable": lambda q: math.log2((q > 0).sum()),
+        "each pixel has the right odds and the pixels do not fit together: draw the row as a whole": _pixelwise,
+        "possible repairs are not equally probable: draw each as often as p says": _draw("even"),
+        "draw from what is left after conditioning: these repairs ignore the known pixels": (
+            lambda pictures, p, x, known, n, rng: pictures[rng.choice(len(p), n, p=p)]
+        ),
+        "pasting the known pixels over a free draw is not conditioning": (
+            lambda pictures, p, x, known, n, rng: np.where(known, x, pictures[rng.choice(len(p), n, p=p)])
+        ),
     },
 )
 
 
-# 3: the denoiser.
+# 3: which pixel to uncover.
+
+
+def _open_bits(q: np.ndarray) -> float:
+    q = q[q > 0]
+    return float(-(q * np.log2(q)).sum())
+
+
+def _left_open(pictures, p, picture, known):
+    agrees = (pictures == picture)[:, known].all(axis=1)
+    q = np.where(agrees, p, 0) / p[agrees].sum()
+    bits = np.zeros(len(known))
+    for i in range(len(known)):
+        for v in np.unique(pictures[:, i]):
+            part = q[(pictures[:, i] == v) & (q > 0)]
+            bits[i] -= (part * np.log2(part / part.sum())).sum()
+    return bits
+
+
+def _left(pictures: np.ndarray, p: np.ndarray, picture: np.ndarray, known: np.ndarray, fault: str) -> np.ndarray:
+    q = _condition(pictures, p, picture, known)
+    found = []
+    for i in range(len(known)):
+        parts = [q[pictures[:, i] == v] for v in np.unique(pictures[:, i])]
+        parts = [part for part in parts if part.sum()]
+        bits = [_open_bits(part / part.sum()) for part in parts]
+        chance = [1 / len(parts) if fault == "even" else part.sum() for part in parts]
+        gain = _open_bits(np.array([part.sum() for part in parts]))
+        found.append({"largest": max(bits), "gain": gain}.get(fault, float(np.dot(chance, bits))))
+    return np.array(found)
+
+
+check_open = Answers(
+    name="left_open",
+    task="return, for every pixel, the bits that stay open on average when it is uncovered",
+    solution=_left_open,
+    cases=_SEEN,
+    random=_world,
+    traits=_TRAITS,
+    mistakes={
+        "the values of the uncovered pixel are not equally frequent: weigh the bits by their odds": partial(
+            _left, fault="even"
+        ),
+        "this is the worst case; take the mean over what the pixel may turn out to be": partial(_left, fault="largest"),
+        "this is what the pixel tells; the bits that stay open are the others": partial(_left, fault="gain"),
+        "these bits are open now; uncovering a pixel closes some of them": lambda pictures, p, x, known: np.full(
+            len(known), _open_bits(_condition(pictures, p, x, known))
+        ),
+    },
+    equivalent={
+        "condition turned round: q > 0": "where no q is positive nothing is added",
+    },
+)
+
+
+# 4: the denoiser.
+
+
+def _denoised(x_t, alpha_bar, pictures, p):
+    distance = ((x_t - np.sqrt(alpha_bar) * pictures) ** 2).sum(axis=1)
+    w = p * np.exp(-distance / (2 * (1 - alpha_bar)))
+    return w @ pictures / w.sum()
 
 
 def _weights(x_t: np.ndarray, alpha_bar: float, pictures: np.ndarray) -> np.ndarray:
-    distance = x_t - math.sqrt(alpha_bar) * pictures
+    distance = x_t - np.sqrt(alpha_bar) * pictures
     return np.exp(-(distance**2).sum(1) / (2 * (1 - alpha_bar)))
 
 
@@ -90,15 +195,22 @@ def _mean(w: np.ndarray, pictures: np.ndarray) -> np.ndarray:
     return w @ pictures / w.sum()
 
 
-check_predict = Answers(
-    name="predict",
-    task="return E[x_0 | x_t], the mean of the pictures weighted by p(x) w(x)",
-    solution=lambda x_t, alpha_bar, pictures, p: _mean(p * _weights(x_t, alpha_bar, pictures), pictures),
+def _noisy_case(rng: np.random.Generator, size: int) -> tuple:
+    pictures, p, x, _ = _world(rng, size)
+    alpha_bar = round(float(rng.uniform(0.05, 0.9)), 2)
+    return (np.sqrt(alpha_bar) * x + normal(rng, len(x)) / 2).round(2), alpha_bar, 1.0 * pictures - 1, p
+
+
+check_denoised = Answers(
+    name="denoised",
+    task="return the mean of the clean pictures, given x_t",
+    solution=_denoised,
     cases={
         "half signal": (np.array([0.4, -0.3]), 0.5, 2.0 * _STRIPS - 1, _P),
         "mostly noise": (np.array([1.5, 0.7]), 0.05, 2.0 * _STRIPS - 1, _P),
         "mostly signal": (np.array([0.1, -0.9]), 0.9, 2.0 * _STRIPS - 1, _P),
     },
+    random=_noisy_case,
     mistakes={
         "x_t is a noisy copy of sqrt(ᾱ) x, not of x: shrink the pictures first": lambda x_t, alpha_bar, pictures, p: (
             _mean(p * np.exp(-((x_t - pictures) ** 2).sum(1) / (2 * (1 - alpha_bar))), pictures)
@@ -113,51 +225,39 @@ check_predict = Answers(
             pictures[np.argmax(p * _weights(x_t, alpha_bar, pictures))]
         ),
     },
+    equivalent={"operands swapped: x_t - np.sqrt(alpha_bar) * pictures": "the difference is squared"},
 )
 
 
-# 4: pasting.
+# 5: what pasting at the end draws from.
 
-_DRAWN, _SEEN = np.array([0.3, -0.8, 0.6, -0.1]), np.array([1.0, -1.0, -1.0, 1.0])
 
-check_paste = Answers(
-    name="paste",
-    task="return the known pixels of the picture and the drawn pixels elsewhere",
-    solution=lambda drawn, picture, known: np.where(known, picture, drawn),
-    cases={
-        "the left half is known": (_DRAWN, _SEEN, np.array([True, True, False, False])),
-        "nothing is known": (_DRAWN, _SEEN, np.zeros(4, dtype=bool)),
-        "everything is known": (_DRAWN, _SEEN, np.ones(4, dtype=bool)),
-    },
+def _pasted(pictures, p, picture, known):
+    r = np.zeros(len(pictures))
+    for row, weight in zip(pictures, p):
+        together = np.where(known, picture, row)
+        r[(pictures == together).all(axis=1)] += weight
+    return r
+
+
+def _by_hidden(pictures: np.ndarray, p: np.ndarray, picture: np.ndarray, known: np.ndarray) -> np.ndarray:
+    hidden = (pictures[:, None, ~known] == pictures[:, ~known]).all(-1)  # same hidden part
+    return hidden @ p
+
+
+check_pasted = Answers(
+    name="pasted",
+    task="return how often pasting at the end ends at each picture of the list",
+    solution=_pasted,
+    cases=_SEEN,
+    random=_world,
+    traits=_TRAITS,
     mistakes={
-        "the other way round: what is known comes from the picture": lambda drawn, picture, known: np.where(
-            known, drawn, picture
+        "this is the exact conditional: pasting does not ask which pictures agree before it draws": _condition,
+        "the known pixels are pasted in, so pictures that disagree with them never come out": _by_hidden,
+        "what ends at a broken picture, one that is not in the list, is lost: do not divide by the rest": (
+            lambda *task: _pasted(*task) / max(_pasted(*task).sum(), 1e-9)
         ),
-        "a known pixel is exact: replace it, do not blend it": lambda drawn, picture, known: np.where(
-            known, (picture + drawn) / 2, drawn
-        ),
-        "the drawn pixels of the hole are missing: they are 0 here": lambda drawn, picture, known: np.where(
-            known, picture, 0.0
-        ),
-    },
-)
-
-
-# 5: how far off.
-
-check_gap = Answers(
-    name="total_variation",
-    task="return half the sum of |a - b|",
-    solution=lambda a, b: np.abs(a - b).sum() / 2,
-    cases={
-        "the same": (np.array([0.25, 0.75]), np.array([0.25, 0.75])),
-        "a little apart": (np.array([0.5, 0.3, 0.1, 0.1]), np.array([0.3, 0.1, 0.3, 0.3])),
-        "nothing in common": (np.array([0.4, 0.6, 0.0]), np.array([0.0, 0.0, 1.0])),
-    },
-    mistakes={
-        "every excess is somewhere else a lack: halve the sum, so that it ends at 1": lambda a, b: np.abs(a - b).sum(),
-        "without absolute values the gaps cancel": lambda a, b: (a - b).sum() / 2,
-        "this is the largest gap; all gaps count": lambda a, b: np.abs(a - b).max(),
-        "these are squared gaps; take absolute ones": lambda a, b: ((a - b) ** 2).sum() / 2,
+        "nothing was pasted: these are the free draws": lambda pictures, p, x, known: p,
     },
 )

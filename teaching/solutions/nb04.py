@@ -3,59 +3,47 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from tiramisu_edu.circuits.nodes import Input, Node, Sum
+from tiramisu_edu.circuits.nodes import Input, Node, Product, Sum
 from tiramisu_edu.circuits.reference import ReferenceCircuit
 from tiramisu_edu.circuits.soft_evidence import log
+from tiramisu_edu.course import examples
 from tiramisu_edu.course.checks import normalised
-from tiramisu_edu.course.exercises import nb04 as exercises
 from tiramisu_edu.course.exercises.nb02 import three_pixels
+from tiramisu_edu.course.exercises.nb04 import by_name
+from tiramisu_edu.course.skyline import skyline_circuit
 
+from ..chance import circuit, picture, traits_of, weights
 from . import Answers
 
-# 1: flows at a sum.
+# 1: the pass down.
 
 
-def _flows(bk_n: float, theta: ArrayLike, fw: ArrayLike) -> np.ndarray:
-    terms = np.asarray(theta) * np.asarray(fw)
-    return bk_n * terms / terms.sum()
+def _backward(circuit, w):
+    fw = {n: math.exp(v) for n, v in circuit.forward([log(row) for row in w]).items()}
+    bk = dict.fromkeys(circuit.nodes, 0.0)
+    bk[circuit.root] = 1.0
+    for n in reversed(circuit.nodes):
+        if isinstance(n, Product):
+            for c in n.children:
+                bk[c] += bk[n]
+        elif isinstance(n, Sum) and bk[n] > 0:
+            for theta, c in zip(n.weights, n.children):
+                bk[c] += bk[n] * theta * fw[c] / fw[n]
+    return bk
 
 
-check_edge_flows = Answers(
-    name="edge_flows",
-    task="return bk_n θ_c fw_c / fw_n for every child c",
-    solution=_flows,
-    cases={
-        "the root of the strip": (1.0, np.array([0.6, 0.4]), np.array([0.63, 0.06])),
-        "a sum that half of the draws pass": (0.5, np.array([0.2, 0.3, 0.5]), np.array([0.9, 0.1, 0.4])),
-        "a child that the evidence excludes": (0.8, np.array([0.5, 0.5]), np.array([0.0, 0.7])),
-    },
-    mistakes={
-        "θ_c is the split before looking; what the evidence says is in fw_c": lambda bk_n, theta, fw: bk_n * theta,
-        "only bk_n arrives here, so only bk_n can flow on": lambda bk_n, theta, fw: _flows(1.0, theta, fw),
-        "divide by fw_n, the sum of all θ_c fw_c, so that what flows on is what arrives": lambda bk_n, theta, fw: (
-            bk_n * theta * fw
-        ),
-        "a child that is rarely chosen gets less: θ_c is missing": lambda bk_n, theta, fw: _flows(
-            bk_n, np.ones_like(theta), fw
-        ),
-    },
-)
-
-
-# 2: the pass down.
-
-
-def _backward(nodes: Sequence[Node], fw: Mapping[Node, float], fault: str = "") -> dict[Node, float]:
-    """The pass, or with one fault that a student can make."""
-    bk = dict.fromkeys(nodes, 0.0)
-    bk[nodes[0]] = 1.0
-    for n in reversed(nodes) if fault == "upwards" else nodes:
+def _backward_with(circuit: ReferenceCircuit, w: Sequence[np.ndarray], fault: str) -> dict[Node, float]:
+    """The pass with one fault that a student can make."""
+    fw = {n: math.exp(v) for n, v in circuit.forward([log(row) for row in w]).items()}
+    bk = dict.fromkeys(circuit.nodes, 0.0)
+    bk[circuit.root] = 1.0
+    for n in circuit.nodes if fault == "upwards" else reversed(circuit.nodes):
         if isinstance(n, Input) or bk[n] == 0:
             continue
         for k, c in enumerate(n.children):
@@ -66,24 +54,42 @@ def _backward(nodes: Sequence[Node], fw: Mapping[Node, float], fault: str = "") 
     return bk
 
 
+def _seen(made: ReferenceCircuit, x: Sequence[int]) -> tuple[ReferenceCircuit, list[np.ndarray]]:
+    return made, [np.ones(c) if v < 0 else np.eye(c)[v] for v, c in zip(x, made.num_categories)]
+
+
+def _evidence(rng: np.random.Generator, size: int) -> tuple[ReferenceCircuit, list[np.ndarray]]:
+    made = circuit(rng, size, zeros=bool(rng.integers(2)))
+    return (made, weights(rng, made)) if rng.random() < 0.5 else _seen(made, picture(rng, made))
+
+
+_HMM = examples.hmm([0.6, 0.4], [[0.9, 0.1], [0.2, 0.8]], [[0.2, 0.8], [0.9, 0.1]], 3)
 check_backward = Answers(
     name="backward",
-    task="return {n: bk_n} for all nodes, parents before children",
+    task="return a dictionary from every node to its flow",
     solution=_backward,
-    built=exercises.check_backward.cases,
-    view=exercises.check_backward.view,
+    cases={
+        "the strip": _seen(three_pixels(), [1, -1, 1]),
+        "nodes with several parents": _seen(_HMM, [1, -1, 0]),
+        "sums that nothing reaches": _seen(skyline_circuit(2, 3), [-1, 1, -1, -1, 1, 0]),
+    },
+    random=_evidence,
+    traits=traits_of(),
+    view=by_name,
     mistakes={
-        "a node gathers from all its parents: add to bk_c, do not overwrite it": partial(_backward, fault="overwrite"),
-        "a product does not share out its flow: each child gets all of it": partial(_backward, fault="divide"),
-        "this splits by θ_c alone; multiply by fw_c / fw_n": partial(_backward, fault="prior"),
+        "a node gathers from all its parents: add to bk_c, do not overwrite it": partial(
+            _backward_with, fault="overwrite"
+        ),
+        "a product does not share out its flow: each child gets all of it": partial(_backward_with, fault="divide"),
+        "this splits by θ_c alone; multiply by fw_c / fw_n": partial(_backward_with, fault="prior"),
         "parents come first: a node must have gathered everything before it passes it on": partial(
-            _backward, fault="upwards"
+            _backward_with, fault="upwards"
         ),
     },
 )
 
 
-# 3 and 4: a marginal, and the same pixel left out.
+# 2 and 3: a marginal, and the same pixel left out.
 
 Gathered = Sequence[tuple[float, np.ndarray, float]]
 
@@ -93,6 +99,7 @@ def _gathered(circuit: ReferenceCircuit, i: int, w: Sequence[ArrayLike]) -> tupl
     log_fw = circuit.forward([log(row) for row in w])
     bk = circuit.backward(log_fw)
     inputs = [n for n in circuit.nodes if isinstance(n, Input) and n.variable == i]
+    inputs = [n for n in inputs if log_fw[n] > -np.inf]
     return np.asarray(w[i]), [(float(bk[n]), np.asarray(n.probabilities), math.exp(log_fw[n])) for n in inputs]
 
 
@@ -110,11 +117,36 @@ def _added(inputs: Gathered, w: ArrayLike = 1.0, *, flow: bool = True, divide: b
     return np.sum(terms, 0)
 
 
+def _some_pixel(rng: np.random.Generator, size: int) -> tuple:
+    made = circuit(rng, size)
+    w = weights(rng, made)
+    row, inputs = _gathered(made, int(rng.integers(made.num_variables)), w)
+    return row, [(round(bk, 6), f, float(f @ row)) for bk, f, _ in inputs]
+
+
+def _marginal(w, inputs):
+    total = np.zeros(len(w))
+    for bk, f, fw in inputs:
+        total += bk * f * w / fw
+    return total
+
+
+def _left_out(w, inputs):
+    total = np.zeros(len(w))
+    for bk, f, fw in inputs:
+        total += bk * f / fw
+    return total / total.sum()
+
+
+_TRAITS = {"more than two inputs over the pixel": lambda w, inputs: len(inputs) > 2}
+
 check_marginal = Answers(
     name="marginal",
-    task="return the sum over the inputs of bk_n f_n(v) w(v) / fw_n, for every v",
-    solution=lambda w, inputs: _added(inputs, w),
+    task="return the probability of every value of the pixel",
+    solution=_marginal,
     cases=_PIXELS,
+    random=_some_pixel,
+    traits=_TRAITS,
     mistakes={
         "an input counts for as much as flows into it: bk_n is missing": lambda w, inputs: _added(
             inputs, w, flow=False
@@ -128,16 +160,73 @@ check_marginal = Answers(
 
 check_left_out = Answers(
     name="left_out",
-    task="return p(X_i = v | all the other pixels), a distribution over v",
-    solution=lambda w, inputs: normalised(_added(inputs)),
+    task="return what all the other pixels say of this one, a distribution",
+    solution=_left_out,
     cases=_PIXELS,
+    random=_some_pixel,
+    traits=_TRAITS,
     mistakes={
-        "this is the marginal of exercise 3: without w the pixel's own evidence stays out": lambda w, inputs: _added(
+        "this is the marginal of exercise 2: without w the pixel's own evidence stays out": lambda w, inputs: _added(
             inputs, w
         ),
         "leaving out w leaves no distribution: divide by the sum over v": lambda w, inputs: _added(inputs),
         "the pixel's own evidence is inside bk_n too; dividing by fw_n takes it out": lambda w, inputs: normalised(
             _added(inputs, divide=False)
         ),
+    },
+)
+
+
+# 4: two pixels together.
+
+
+def _pair(circuit, w, i, j):
+    table = np.zeros((circuit.num_categories[i], circuit.num_categories[j]))
+    for v in range(len(table)):
+        only = [w[k] * np.eye(len(table))[v] if k == i else w[k] for k in range(len(w))]
+        Z = np.exp(circuit.forward([log(row) for row in only])[circuit.root])
+        if Z > 0:
+            table[v] = Z * circuit.posterior_marginals([log(row) for row in only])[j]
+    return table / table.sum()
+
+
+def _pair_with(circuit: ReferenceCircuit, w: Sequence[np.ndarray], i: int, j: int, fault: str) -> np.ndarray:
+    marginals = circuit.posterior_marginals([log(row) for row in w])
+    if fault == "independent":
+        return np.outer(marginals[i], marginals[j])
+    found = _pair(circuit, w, i, j)
+    if fault == "conditional":
+        return found / np.maximum(found.sum(1, keepdims=True), 1e-12)
+    if fault == "even":
+        given = found / np.maximum(found.sum(1, keepdims=True), 1e-12)
+        return given / given.sum()
+    return found.T
+
+
+def _two(rng: np.random.Generator, size: int) -> tuple:
+    made = circuit(rng, size + 1)
+    i, j = rng.permutation(made.num_variables)[:2].tolist()
+    return made, weights(rng, made), i, j
+
+
+check_pair = Answers(
+    name="pair",
+    task="return the table of the probabilities of all pairs of values",
+    solution=_pair,
+    cases={
+        "the ends of the strip": (*_seen(three_pixels(), [-1, -1, -1]), 0, 2),
+        "given the middle": (*_seen(three_pixels(), [-1, 1, -1]), 2, 0),
+    },
+    random=_two,
+    traits=traits_of(),
+    mistakes={
+        "two pixels are not independent: their marginals do not tell their joint": partial(
+            _pair_with, fault="independent"
+        ),
+        "these rows are conditionals p(X_j | X_i = v): multiply each by the probability of its v": partial(
+            _pair_with, fault="conditional"
+        ),
+        "the values of X_i are not equally probable: weigh each row by its Z": partial(_pair_with, fault="even"),
+        "rows are the values of X_i, columns those of X_j": partial(_pair_with, fault="transposed"),
     },
 )

@@ -2,29 +2,49 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import partial
+
 import numpy as np
 from numpy.typing import ArrayLike
 
+from tiramisu_edu.circuits.nodes import Input, Node, Product
+from tiramisu_edu.circuits.reference import ReferenceCircuit
+from tiramisu_edu.course.exercises.nb02 import three_pixels
+from tiramisu_edu.course.exercises.nb04 import by_name
+from tiramisu_edu.course.skyline import skyline_circuit
+
+from ..chance import circuit, picture, simplex, traits_of
 from . import Answers
 
 # 1: expected counts.
 
 
+def _expected_counts(theta, fw):
+    terms = theta * fw
+    return (terms / terms.sum(axis=1, keepdims=True)).sum(axis=0)
+
+
 def _shares(theta: ArrayLike, fw: ArrayLike) -> np.ndarray:
     """θ_c fw_c / Σ_c θ_c fw_c for each picture, (N, K)."""
     terms = np.asarray(theta) * np.asarray(fw)
-    return terms / terms.sum(1, keepdims=True)
+    return terms / terms.sum(1)[:, None]
+
+
+def _values(rng: np.random.Generator, size: int) -> tuple[np.ndarray, np.ndarray]:
+    return simplex(rng, size + 1, zeros=False), (rng.random((2 * size, size + 1)) + 0.01).round(3)
 
 
 check_counts = Answers(
     name="expected_counts",
-    task="return Σ over the pictures of θ_c fw_c / fw_n, one number per child",
-    solution=lambda theta, fw: _shares(theta, fw).sum(0),
+    task="return the expected counts of the children, one number each",
+    solution=_expected_counts,
     cases={
         "two strips": (np.array([0.6, 0.4]), np.array([[0.504, 0.006], [0.006, 0.504]])),
         "three children": (np.array([0.2, 0.3, 0.5]), np.array([[0.1, 0.2, 0.1], [0.0, 0.5, 0.5], [0.4, 0.1, 0.0]])),
         "a picture seldom seen": (np.array([0.5, 0.5]), np.array([[0.9, 0.1], [1e-6, 3e-6]])),
     },
+    random=_values,
     mistakes={
         "every picture counts as one, also an improbable one: divide by its own fw_n before adding": lambda theta, fw: (
             (theta * fw).sum(0) / (theta * fw).sum() * len(fw)
@@ -40,43 +60,188 @@ check_counts = Answers(
 )
 
 
-# 2: the M-step.
+# 2: a step for any circuit.
 
-check_weights = Answers(
-    name="new_weights",
-    task="return (F_c + λ/K) / (Σ_c F_c + λ) in every row",
-    solution=lambda F, lam: (F + lam / F.shape[1]) / (F.sum(1, keepdims=True) + lam),
+
+def _em_step(circuit, rows, eta):
+    F = {n: 0.0 for n in circuit.nodes if not isinstance(n, Product)}
+    for x in rows:
+        for n, counts in circuit.expected_counts(circuit.evidence(x))[0].items():
+            F[n] = F[n] + counts
+    new = {}
+    for n in F:
+        theta = np.array(n.probabilities if isinstance(n, Input) else n.weights)
+        new[n] = theta
+        if np.sum(F[n]) > 0:
+            new[n] = (1 - eta) * theta + eta * F[n] / np.sum(F[n])
+    return new
+
+
+def _em_with(
+    circuit: ReferenceCircuit, rows: Sequence[Sequence[int]], eta: float, fault: str
+) -> dict[Node, np.ndarray]:
+    """The step with one fault that a student can make."""
+    if fault == "eta":
+        return _em_step(circuit, rows, 1 - eta)
+    if fault == "full":
+        return _em_step(circuit, rows, 1.0)
+    if fault == "last":
+        return _em_step(circuit, rows[-1:], eta)
+    if fault == "sums":
+        return {n: value for n, value in _em_step(circuit, rows, eta).items() if not isinstance(n, Input)}
+    steps = [_em_step(circuit, [x], eta) for x in rows]  # the mean of the shares of single pictures
+    return {n: np.mean([step[n] for step in steps], 0) for n in steps[0]}
+
+
+def _data(rng: np.random.Generator, size: int) -> tuple[ReferenceCircuit, list[list[int]], float]:
+    made = circuit(rng, size)
+    rows = [picture(rng, made, hidden=0.2) for _ in range(2 + size)]
+    return made, rows, [1.0, 0.5, 0.1][int(rng.integers(3))]
+
+
+check_em_step = Answers(
+    name="em_step",
+    task="return a dictionary from every sum and input to its new parameters",
+    solution=_em_step,
     cases={
-        "a sum, nothing added": (np.array([[30.0, 10.0]]), 0.0),
-        "three nodes": (np.array([[3.0, 1.0, 0.0], [0.5, 0.5, 1.0], [7.0, 0.0, 0.0]]), 0.6),
-        "more added than seen": (np.array([[2.0, 0.0]]), 8.0),
+        "a full step on the strip": (three_pixels(), [[1, 1, 0], [0, 0, 1], [1, -1, 1]], 1.0),
+        "a part of a step": (three_pixels(), [[1, 1, 0], [0, 0, 1]], 0.25),
+        "nodes that no picture reaches": (skyline_circuit(2, 2), [[1, 1, 1, 1], [1, 1, 1, 0]], 1.0),
     },
+    random=_data,
+    random_cases=16,
+    traits=traits_of() | {"a step of less than 1": lambda circuit, rows, eta: eta < 1},
+    view=by_name,
     mistakes={
-        "λ is missing: a value never seen gets probability 0, and pictures with it become impossible": lambda F, lam: (
-            F / F.sum(1, keepdims=True)
-        ),
-        "λ is shared among the K children of a node: add λ/K to each": lambda F, lam: (
-            (F + lam) / (F + lam).sum(1, keepdims=True)
-        ),
-        "the λ/K added to each child add up to λ: the denominator grows by it": lambda F, lam: (
-            (F + lam / F.shape[1]) / F.sum(1, keepdims=True)
-        ),
-        "each node, each row, is a distribution of its own": lambda F, lam: (F + lam / F.shape[1]) / (F.sum() + lam),
+        "η is the part of the new: at η = 0 nothing changes": partial(_em_with, fault="eta"),
+        "this goes all the way to the new parameters; η says how far": partial(_em_with, fault="full"),
+        "counts of all pictures are added before they are divided": partial(_em_with, fault="each"),
+        "this counts one picture only; add the counts of all": partial(_em_with, fault="last"),
+        "inputs have parameters, too: their tables count values": partial(_em_with, fault="sums"),
+    },
+    equivalent={
+        "max for sum: np.sum(F[n])": "in the condition: counts have a positive sum where they have a positive maximum",
     },
 )
 
 
-# 3: mutual information.
+# 3: a planted bug.
 
 
-def _information(pair: np.ndarray) -> float:
-    independent = np.outer(pair.sum(1), pair.sum(0))
+def _mixture_step(theta, f, rows):
+    joint = theta * np.prod(np.where(rows[:, None, :] == 1, f, 1 - f), axis=2)
+    r = joint / joint.sum(axis=1, keepdims=True)
+    return r.mean(axis=0), r.T @ rows / r.sum(axis=0)[:, None]
+
+
+def _planted(theta, f, rows):
+    joint = theta * np.prod(np.where(rows[:, None, :] == 1, f, 1 - f), axis=2)
+    r = joint / joint.sum(axis=0, keepdims=True)
+    theta = r.sum(axis=0) / r.sum()
+    return theta, r.T @ rows / r.sum(axis=0)[:, None]
+
+
+def _hard(theta, f, rows):
+    joint = theta * np.prod(np.where(rows[:, None, :] == 1, f, 1 - f), axis=2)
+    r = np.eye(len(theta))[joint.argmax(1)]
+    return r.mean(axis=0), r.T @ rows / np.maximum(r.sum(axis=0), 1e-9)[:, None]
+
+
+def _whole(theta, f, rows):
+    joint = theta * np.prod(np.where(rows[:, None, :] == 1, f, 1 - f), axis=2)
+    r = joint / joint.sum(axis=1, keepdims=True)
+    return r.mean(axis=0), r.T @ rows / len(rows)
+
+
+def _mixture(rng: np.random.Generator, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    K, D = int(rng.integers(2, 2 + size)), size + 1
+    f = (0.1 + 0.8 * rng.random((K, D))).round(2)
+    return simplex(rng, K, zeros=False), f, rng.integers(2, size=(3 + size, D))
+
+
+check_bug = Answers(
+    name="mixture_step",
+    task="return the new weights and the new table of p(bright), after one step of EM",
+    solution=_mixture_step,
+    cases={
+        "two classes": (np.array([0.6, 0.4]), np.array([[0.9, 0.8], [0.2, 0.1]]), np.array([[1, 1], [0, 0], [1, 0]])),
+    },
+    random=_mixture,
+    mistakes={
+        "this is the planted step: whose shares add up to one, those of a class or those of a photograph?": _planted,
+        "this gives each photograph to one class; EM shares it out": _hard,
+        "p(bright) of a class is a share among its own photographs: divide by their expected number": _whole,
+    },
+    equivalent={
+        "operands swapped: 1 - f": "every class gets the same sign for a photograph, and it cancels in the quotient",
+    },
+)
+
+
+# 4: what a step promises.
+
+
+def _promised(F, theta):
+    total = 0.0
+    for counts, old in zip(F, theta):
+        shares = counts / counts.sum()
+        for k in range(len(old)):
+            if counts[k] > 0:
+                total += counts[k] * np.log(shares[k] / old[k])
+    return total
+
+
+def _promised_with(F: Sequence[np.ndarray], theta: Sequence[np.ndarray], fault: str) -> float:
+    total = 0.0
+    for counts, old in zip(F, theta):
+        new = counts / counts.sum()
+        seen = new > 0
+        scale = 1.0 if fault == "shares" else counts.sum()
+        total += scale * float((new[seen] * np.log(new[seen] / old[seen])).sum())
+        if fault == "reversed":
+            total += 2 * float((old[seen] * np.log(old[seen] / new[seen])).sum())
+    return total
+
+
+def _counts(rng: np.random.Generator, size: int) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    widths = rng.integers(2, 5, size)
+    F = [np.maximum(rng.integers(0, 9, k), np.eye(k)[0]).astype(float) / 2 for k in widths]
+    return F, [simplex(rng, int(k), zeros=False) for k in widths]
+
+
+check_promised = Answers(
+    name="promised",
+    task="return by how much the lower bound rises, in nats",
+    solution=_promised,
+    cases={
+        "one node": ([np.array([3.0, 1.0])], [np.array([0.5, 0.5])]),
+        "nothing to gain": ([np.array([3.0, 1.0])], [np.array([0.75, 0.25])]),
+        "a child that no picture takes": ([np.array([2.0, 0.0]), np.array([1.0, 1.0])], [np.array([0.5, 0.5])] * 2),
+    },
+    random=_counts,
+    traits={"a count of 0": lambda F, theta: any((counts == 0).any() for counts in F)},
+    mistakes={
+        "a node that many pictures pass counts more: weigh its divergence by its counts": partial(
+            _promised_with, fault="shares"
+        ),
+        "KL is not symmetric: the new shares stand in front and on top": partial(_promised_with, fault="reversed"),
+        "this is the bound after the step; how much of it was there before?": lambda F, theta: sum(
+            float((c[c > 0] * np.log(c[c > 0] / c.sum())).sum()) for c in F
+        ),
+        "before the step the bound is this; how much is it afterwards?": lambda F, theta: sum(
+            float((c * np.log(t)).sum()) for c, t in zip(F, theta)
+        ),
+    },
+)
+
+
+# 5: mutual information.
+
+
+def _information(pair):
+    independent = np.outer(pair.sum(axis=1), pair.sum(axis=0))
     seen = pair > 0
-    return float((pair[seen] * np.log(pair[seen] / independent[seen])).sum())
-
-
-def _entropy(pair: np.ndarray) -> float:
-    return float(-(pair[pair > 0] * np.log(pair[pair > 0])).sum())
+    return (pair[seen] * np.log(pair[seen] / independent[seen])).sum()
 
 
 def _without_care(pair: np.ndarray) -> float:
@@ -86,43 +251,23 @@ def _without_care(pair: np.ndarray) -> float:
 
 check_information = Answers(
     name="information",
-    task="return Σ p(u, v) log(p(u, v) / (p(u) p(v))) over the cells with p(u, v) > 0",
+    task="return the mutual information in nats",
     solution=_information,
     cases={
         "two pixels that tend to agree": (np.array([[0.4, 0.1], [0.2, 0.3]]),),
         "independent": (np.outer([0.3, 0.7], [0.6, 0.4]),),
         "always equal": (np.diag([0.2, 0.3, 0.5]),),
     },
+    random=lambda rng, size: (simplex(rng, (size + 1) * 3).reshape(size + 1, 3),),
+    traits={"an empty cell": lambda pair: bool((pair == 0).any())},
     mistakes={
         "0 · log 0 counts as 0, and NumPy makes it NaN: leave the empty cells out": _without_care,
-        "this is the entropy of the pair: compare with p(u) p(v), what independence would give": _entropy,
+        "this is the entropy of the pair: compare with p(u) p(v), what independence would give": lambda pair: float(
+            -(pair[pair > 0] * np.log(pair[pair > 0])).sum()
+        ),
         "every cell is weighted by how often it happens: p(u, v) in front of the logarithm": lambda pair: float(
             np.log(pair[pair > 0] / np.outer(pair.sum(1), pair.sum(0))[pair > 0]).sum()
         ),
         "the ratio is upside down: information is never negative": lambda pair: -_information(pair),
-    },
-)
-
-
-# 4: a step of mini-batch EM.
-
-check_step = Answers(
-    name="step",
-    task="return (1 - η) θ + η F / Σ F",
-    solution=lambda theta, F, eta: (1 - eta) * theta + eta * F / F.sum(),
-    cases={
-        "a small step": (np.array([0.6, 0.4]), np.array([10.0, 30.0]), 0.1),
-        "the whole step": (np.array([0.6, 0.4]), np.array([10.0, 30.0]), 1.0),
-        "a value that this batch lacks": (np.array([0.2, 0.3, 0.5]), np.array([6.0, 0.0, 2.0]), 0.3),
-    },
-    mistakes={
-        "η belongs to the new batch: at η = 0 nothing may change": lambda theta, F, eta: (
-            eta * theta + (1 - eta) * F / F.sum()
-        ),
-        "F holds counts: divide by their sum first, or a larger batch takes a larger step": lambda theta, F, eta: (
-            (1 - eta) * theta + eta * F
-        ),
-        "this is full-batch EM, which forgets all earlier batches": lambda theta, F, eta: F / F.sum(),
-        "θ has to shrink by 1 - η before something is added": lambda theta, F, eta: theta + eta * F / F.sum(),
     },
 )

@@ -2,56 +2,73 @@
 
 from __future__ import annotations
 
-import math
+import itertools
+from functools import partial
 
 import numpy as np
 
+from ..chance import normal, simplex
 from . import Answers
 
-# 1: noise.
+# 1: a schedule.
 
-_X = np.array([-1.0, 0.5, 1.0])
 
-_E = np.array([0.3, -1.2, 0.8])
+def _schedule(T, high, low):
+    log_snr = np.linspace(high, low, T)
+    alpha_bar = 1 / (1 + np.exp(-log_snr))
+    before = np.concatenate([np.ones(1), alpha_bar[:-1]])
+    return alpha_bar, 1 - alpha_bar / before
 
-check_noisy = Answers(
-    name="noisy",
-    task="return sqrt(ᾱ) x_0 + sqrt(1 - ᾱ) ε",
-    solution=lambda x_0, alpha_bar, epsilon: math.sqrt(alpha_bar) * x_0 + math.sqrt(1 - alpha_bar) * epsilon,
-    cases={"half signal": (_X, 0.5, _E), "mostly noise": (_X, 0.04, _E), "mostly signal": (_X, 0.91, _E)},
+
+def _schedule_with(T: int, high: float, low: float, fault: str) -> tuple[np.ndarray, np.ndarray]:
+    log_snr = np.linspace(low, high, T) if fault == "order" else np.linspace(high, low, T)
+    a = np.exp(log_snr) if fault == "ratio" else 1 / (1 + np.exp(-log_snr))
+    if fault == "signal":
+        a = a**2
+    before = np.concatenate([[1.0], a[:-1]])
+    return a, (before - a if fault == "gap" else 1 - a / before)
+
+
+check_schedule = Answers(
+    name="schedule",
+    task="return the arrays of ᾱ_t and of β_t",
+    solution=_schedule,
+    cases={"one step": (1, 2.0, -2.0), "three steps": (3, 4.0, -4.0), "equal ratio": (2, 0.0, 0.0)},
+    random=lambda rng, size: (int(size + 2), round(float(rng.uniform(1, 6)), 2), round(float(rng.uniform(-6, 0)), 2)),
     mistakes={
-        "ᾱ is the share of the signal's variance: the picture itself is multiplied by its root": lambda x_0, alpha_bar, epsilon: (  # noqa: E501
-            alpha_bar * x_0 + (1 - alpha_bar) * epsilon
+        "the steps go from little noise to much: the ratio falls": partial(_schedule_with, fault="order"),
+        "this is the ratio itself; solve ᾱ / (1 − ᾱ) = ratio for ᾱ": partial(_schedule_with, fault="ratio"),
+        "the factors 1 − β_t multiply to ᾱ_t: β_t comes from a quotient, not from a difference": partial(
+            _schedule_with, fault="gap"
         ),
-        "the noise grows as the picture fades: its factor is sqrt(1 - ᾱ)": lambda x_0, alpha_bar, epsilon: (
-            math.sqrt(alpha_bar) * x_0 + epsilon
-        ),
-        "the variances add up to 1, not the factors: sqrt(1 - ᾱ), not 1 - sqrt(ᾱ)": lambda x_0, alpha_bar, epsilon: (
-            math.sqrt(alpha_bar) * x_0 + (1 - math.sqrt(alpha_bar)) * epsilon
-        ),
-        "picture and noise are swapped: ᾱ near 1 is nearly clean": lambda x_0, alpha_bar, epsilon: (
-            math.sqrt(1 - alpha_bar) * x_0 + math.sqrt(alpha_bar) * epsilon
-        ),
+        "ᾱ is a share of the variance: it is not squared": partial(_schedule_with, fault="signal"),
     },
 )
 
 
 # 2: the clean picture from v.
 
+
+def _clean(x_t, v, alpha_bar):
+    return np.sqrt(alpha_bar) * x_t - np.sqrt(1 - alpha_bar) * v
+
+
+_X, _E = np.array([-1.0, 0.5, 1.0]), np.array([0.3, -1.2, 0.8])
 check_clean = Answers(
     name="clean",
-    task="return sqrt(ᾱ) x_t - sqrt(1 - ᾱ) v",
-    solution=lambda x_t, v, alpha_bar: math.sqrt(alpha_bar) * x_t - math.sqrt(1 - alpha_bar) * v,
+    task="return the clean picture",
+    solution=_clean,
     cases={"half signal": (_X, _E, 0.5), "mostly noise": (2 * _E, _X, 0.1), "mostly signal": (_X, _E, 0.84)},
+    random=lambda rng, size: (normal(rng, size, 2), normal(rng, size, 2), round(float(rng.uniform(0.05, 0.95)), 2)),
     mistakes={
         "this is ε, the other half of the answer: for x_0 the roots change places": lambda x_t, v, alpha_bar: (
-            math.sqrt(1 - alpha_bar) * x_t + math.sqrt(alpha_bar) * v
+            np.sqrt(1 - alpha_bar) * x_t + np.sqrt(alpha_bar) * v
         ),
         "v is subtracted: put v = sqrt(ᾱ) ε - sqrt(1 - ᾱ) x_0 in, and the ε cancel": lambda x_t, v, alpha_bar: (
-            math.sqrt(alpha_bar) * x_t + math.sqrt(1 - alpha_bar) * v
+            np.sqrt(alpha_bar) * x_t + np.sqrt(1 - alpha_bar) * v
         ),
         "this would be right if the network predicted ε; it predicts v": lambda x_t, v, alpha_bar: (
-            (x_t - math.sqrt(1 - alpha_bar) * v) / math.sqrt(alpha_bar)
+            (x_t - np.sqrt(1 - alpha_bar) * v) / np.sqrt(alpha_bar)
         ),
     },
 )
@@ -59,18 +76,25 @@ check_clean = Answers(
 
 # 3: whose error is it?
 
+
+def _own_share(f, m, x_0):
+    own, unavoidable = ((f - m) ** 2).mean(), ((m - x_0) ** 2).mean()
+    return own / (own + unavoidable)
+
+
 check_own_share = Answers(
     name="own_share",
-    task="return the mean of (f - m)² divided by its sum with the mean of (m - x_0)²",
-    solution=lambda f, m, x_0: ((f - m) ** 2).mean() / (((f - m) ** 2).mean() + ((m - x_0) ** 2).mean()),
+    task="return the network's own share of its error",
+    solution=_own_share,
     cases={
         "a fair network": (np.array([0.5, -0.2, 0.1]), np.array([0.4, -0.4, 0.2]), np.array([1.0, -1.0, -1.0])),
         "a perfect one": (np.array([0.4, -0.4]), np.array([0.4, -0.4]), np.array([1.0, -1.0])),
         "a bad one": (np.array([1.0, 1.0, -1.0]), np.array([-0.5, 0.2, 0.3]), np.array([-1.0, 1.0, 0.0])),
     },
+    random=lambda rng, size: (normal(rng, size + 1), normal(rng, size + 1), normal(rng, size + 1)),
     mistakes={
         "this is the share that no network could avoid; its own share is the rest": lambda f, m, x_0: (
-            ((m - x_0) ** 2).mean() / (((f - m) ** 2).mean() + ((m - x_0) ** 2).mean())
+            1 - _own_share(f, m, x_0)
         ),
         "compare with the whole error, own and unavoidable, not with the unavoidable one": lambda f, m, x_0: (
             ((f - m) ** 2).mean() / ((m - x_0) ** 2).mean()
@@ -82,37 +106,110 @@ check_own_share = Answers(
             ((f - x_0) ** 2).mean() / (((f - x_0) ** 2).mean() + ((m - x_0) ** 2).mean())
         ),
     },
+    equivalent={
+        "operands swapped: f - m": "the difference is squared",
+        "operands swapped: m - x_0": "the difference is squared",
+    },
 )
 
 
-# 4: a DDIM step.
+# 4: the best linear denoiser.
 
 
-def _step(x_t: np.ndarray, x_0: np.ndarray, now: float, after: float) -> np.ndarray:
-    epsilon = (x_t - math.sqrt(now) * x_0) / math.sqrt(1 - now)
-    return math.sqrt(after) * x_0 + math.sqrt(1 - after) * epsilon
+def _best_linear(covariance, alpha_bar):
+    noisy = alpha_bar * covariance + (1 - alpha_bar) * np.eye(len(covariance))
+    return np.sqrt(alpha_bar) * covariance @ np.linalg.inv(noisy)
 
 
-check_ddim = Answers(
-    name="ddim_step",
-    task="solve for ε, then mix x_0 and ε again at ᾱ_{t-1}",
-    solution=_step,
+def _spread(rng: np.random.Generator, size: int) -> tuple[np.ndarray, float]:
+    root = normal(rng, size, size)
+    return (root @ root.T).round(4), round(float(rng.uniform(0.05, 0.95)), 2)
+
+
+check_linear = Answers(
+    name="best_linear",
+    task="return the matrix of the best linear denoiser",
+    solution=_best_linear,
     cases={
-        "half way": (np.array([0.5, -1.0]), np.array([1.0, -1.0]), 0.5, 0.7),
-        "the first step": (np.array([1.5, 0.2]), np.array([0.1, -0.1]), 0.001, 0.04),
-        "the last step": (np.array([0.9, -0.7]), np.array([0.9, -0.8]), 0.96, 1.0),
+        "one pixel": (np.array([[2.0]]), 0.5),
+        "two pixels that agree": (np.array([[1.0, 0.9], [0.9, 1.0]]), 0.3),
     },
+    random=_spread,
+    traits={"more than one pixel": lambda covariance, alpha_bar: len(covariance) > 1},
     mistakes={
-        "this jumps to the prediction; only the last step does": lambda x_t, x_0, now, after: x_0,
-        "ε is mixed at the new level, sqrt(1 - ᾱ_{t-1}): yours keeps the old noise": lambda x_t, x_0, now, after: (
-            math.sqrt(after) * x_0 + x_t - math.sqrt(now) * x_0
+        "x_t holds sqrt(ᾱ) x_0: the covariance of x_0 and x_t has that factor, the inverse does not take it away": (
+            lambda covariance, alpha_bar: _best_linear(covariance, alpha_bar) / np.sqrt(alpha_bar)
         ),
-        "what is left of x_t is sqrt(1 - ᾱ_t) ε: divide to get ε": lambda x_t, x_0, now, after: (
-            math.sqrt(after) * x_0 + math.sqrt(1 - after) * (x_t - math.sqrt(now) * x_0)
+        "the noise is missing: this only undoes the factor": lambda covariance, alpha_bar: (
+            np.eye(len(covariance)) / np.sqrt(alpha_bar)
         ),
-        "the two levels are swapped: x_t lies at ᾱ_t, the result at ᾱ_{t-1}": lambda x_t, x_0, now, after: (
-            math.sqrt(now) * x_0
-            + math.sqrt(1 - now) * (x_t - math.sqrt(after) * x_0) / math.sqrt(max(1 - after, 1e-12))
+        "pixels help each other: off the diagonal the covariance counts as well": lambda covariance, alpha_bar: (
+            _best_linear(np.diag(np.diag(covariance)), alpha_bar)
         ),
+        "the noise of variance 1 − ᾱ stands beside ᾱ Σ, not beside Σ": lambda covariance, alpha_bar: (
+            np.sqrt(alpha_bar) * covariance @ np.linalg.inv(covariance + (1 - alpha_bar) * np.eye(len(covariance)))
+        ),
+    },
+    equivalent={
+        "operands swapped: np.sqrt(alpha_bar) * covariance @ np.linalg.inv(noisy)": "they commute",
+    },
+)
+
+
+# 5: a sampler.
+
+
+def _sampler(x, levels, pictures, p):
+    for now, after in itertools.pairwise(levels):
+        distance = ((x - np.sqrt(now) * pictures) ** 2).sum(axis=1)
+        w = p * np.exp(-(distance - distance.min()) / (2 * (1 - now)))
+        x_0 = w @ pictures / w.sum()
+        epsilon = (x - np.sqrt(now) * x_0) / np.sqrt(1 - now)
+        x = np.sqrt(after) * x_0 + np.sqrt(1 - after) * epsilon
+    return x
+
+
+def _sampler_with(x: np.ndarray, levels: np.ndarray, pictures: np.ndarray, p: np.ndarray, fault: str) -> np.ndarray:
+    for now, after in itertools.pairwise(levels):
+        distance = ((x - np.sqrt(now) * pictures) ** 2).sum(1)
+        w = p * np.exp(-(distance - distance.min()) / (2 * (1 - now)))
+        x_0 = w @ pictures / w.sum()
+        if fault == "mode":
+            x_0 = pictures[np.argmax(w)]
+        left = x - np.sqrt(now) * x_0
+        epsilon = left if fault == "undivided" else left / np.sqrt(1 - now)
+        x = x_0 if fault == "jump" else np.sqrt(after) * x_0 + np.sqrt(1 - after) * epsilon
+    return x
+
+
+def _start(rng: np.random.Generator, size: int) -> tuple:
+    rows = rng.integers(2, size=(2 * size + 1, size + 1)).tolist()
+    pictures = 2.0 * np.array(sorted(set(map(tuple, rows)))) - 1
+    levels = np.concatenate([np.sort(rng.uniform(0.02, 0.95, size + 1)).round(2), [1.0]])
+    return normal(rng, size + 1), np.unique(levels), pictures, simplex(rng, len(pictures), zeros=False)
+
+
+_PICTURES = np.array([[-1.0, -1.0], [1.0, 1.0], [1.0, -1.0]])
+check_sampler = Answers(
+    name="sampler",
+    task="return the picture at the end of the walk",
+    solution=_sampler,
+    cases={
+        "one step": (np.array([0.4, 0.1]), np.array([0.1, 1.0]), _PICTURES, np.array([0.5, 0.3, 0.2])),
+        "two steps": (np.array([0.4, 0.1]), np.array([0.1, 0.6, 1.0]), _PICTURES, np.array([0.5, 0.3, 0.2])),
+    },
+    random=_start,
+    traits={"more than one step": lambda x, levels, pictures, p: len(levels) > 2},
+    mistakes={
+        "this jumps to the prediction at every step; only the last step does": partial(_sampler_with, fault="jump"),
+        "what is left of x_t is sqrt(1 - ᾱ_t) ε: divide to get ε": partial(_sampler_with, fault="undivided"),
+        "the prediction is the mean of the pictures, not the most probable one": partial(_sampler_with, fault="mode"),
+    },
+    equivalent={
+        "operands swapped: x - np.sqrt(now) * pictures": "the difference is squared",
+        "right operand dropped: distance - distance.min()": "a common factor, which cancels",
+        "another operator: distance - distance.min()": "a common factor, which cancels",
+        "max for min: distance.min()": "a common factor, which cancels",
+        "another operator: np.sqrt(now) * pictures": "the pixels of the pictures are −1 and 1: dividing is multiplying",
     },
 )

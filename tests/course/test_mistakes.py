@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from tiramisu_edu.course.checks import Exercise, show_value
+from tiramisu_edu.circuits.nodes import Input, Product
+from tiramisu_edu.course.checks import Exercise
+from tiramisu_edu.course.compare import show_value
 from tiramisu_edu.course.exercises import all_exercises, progress
 
 EXERCISES = all_exercises()
@@ -108,10 +110,17 @@ def test_a_tensor_with_a_gradient_counts_by_its_numbers():
     assert "the shape is (3,), expected (2,)" in half.report(torch.ones(3, requires_grad=True)).message
 
 
+def forward(n, x):
+    if isinstance(n, Input):
+        return 1.0 if x[n.variable] == -1 else n.probabilities[x[n.variable]]
+    below = [forward(c, x) for c in n.children]
+    return math.prod(below) if isinstance(n, Product) else np.dot(n.weights, below)
+
+
 def test_progress_names_what_is_missing(capsys):
     ours = {name: e for name, e in EXERCISES.items() if name.startswith("nb02.")}
     first, second, *_ = ours.values()
-    first(math.prod)
+    first(forward)
     second(None)
     capsys.readouterr()
     progress(2)

@@ -72,19 +72,19 @@ def test_a_number_out_of_range_is_marked(lesson):
 def test_every_wrong_answer_is_shown_with_its_code_and_message(lesson):
     trials = try_mistakes(2)
     assert all(trial.rejected and trial.code and trial.hint for trial in trials)
-    assert trials[0].code == "sum"
+    assert trials[0].code == "_forward_with(…, fault='last')"
     assert len({trial.message for trial in trials}) == len(trials)
     rows, kept = report.mutant_table([lesson])
     assert kept and len(rows) == len(lesson.tasks)
 
 
 def test_a_wrong_answer_that_gets_through_is_marked(lesson, monkeypatch):
-    answers = nb02.check_product_value
+    answers = nb02.check_forward
     first, *_ = answers.mistakes
     lax = dataclasses.replace(answers, mistakes={**answers.mistakes, first: answers.solution})
-    monkeypatch.setattr(nb02, "check_product_value", lax)
+    monkeypatch.setattr(nb02, "check_forward", lax)
     rows, kept = report.mutant_table([lesson])
-    assert not kept and rows[0][1:] == ["3", "2", "3", "!"]
+    assert not kept and rows[0][1:] == ["4", "3", "4", "!"]
 
 
 def test_the_command_prints_both_tables(tmp_path, capsys):

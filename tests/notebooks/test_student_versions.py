@@ -19,7 +19,7 @@ import pytest
 from teaching import grading
 from teaching.grading import grade, main
 from teaching.lesson import notebook_paths, read_lesson
-from teaching.notebooks import BEGIN, END, student
+from teaching.notebooks import BEGIN, END, REASONING, student
 from tiramisu_edu.course.exercises import progress
 from tiramisu_edu.errors import FileError
 
@@ -55,6 +55,9 @@ def test_student_and_solution_differ_in_the_solutions_only(path, tmp_path):
             assert all(
                 line.endswith("...  # your code here") for line in given[begin : len(given) - len(lines) + end + 1]
             )
+        elif ours.source.startswith(REASONING):
+            assert theirs.source.startswith(f"{REASONING}\n```python\n") and BEGIN not in theirs.source
+            assert theirs.source.endswith(ours.source.removeprefix(REASONING))
         else:
             assert theirs.source == ours.source
 
@@ -120,28 +123,26 @@ def test_a_newcomer_meets_no_traceback(path, tmp_path):
 def test_a_teacher_grades_what_the_student_wrote_and_nothing_else(tmp_path, capsys):
     handed_in = tmp_path / "ada.ipynb"
     notebook = nbformat.read(student(HAND, tmp_path), as_version=4)
-    one, two, three, four, five = (cell for cell in notebook.cells if "# your code here" in cell.source)
-    one.source = "def product_value(values):\n    return math.prod(values)\n\n\ncheck_product_value(product_value)"
-    two.source = "def sum_value(theta, values):\n    return sum(values)\n\n\ncheck_sum_value(sum_value)"
-    three.source = "print('forward: correct in all 6 cases')"  # the check is gone
-    four.source = "p_bright = 1 / 0"
-    five.source = "smooth_root = [None]\ncheck_smooth_root(smooth_root)"
+    one, two, three, four = (cell for cell in notebook.cells if "# your code here" in cell.source)
+    one.source = "print('forward: correct in all 26 cases')"  # the check is gone
+    two.source = "p_bright = circuit.likelihood([1, 1, 1]) / circuit.likelihood([1, -1, 1])\ncheck_p_bright(p_bright)"
+    three.source = "def smooth(root, C):\n    return root\n\n\ncheck_smooth(smooth)"
+    four.source = "compiled = 1 / 0"
     nbformat.write(notebook, handed_in)
     assert main([str(HAND), str(handed_in)]) == 0
     printed = capsys.readouterr().out
-    assert printed.startswith(f"{handed_in}: 1 of 5\n")
-    assert "sum_value: not yet" in printed and "product_value" not in printed
-    assert "forward: nothing here yet" in printed and "p_bright: nothing here yet" in printed
-    assert "smooth_root: not yet" in printed
+    assert printed.startswith(f"{handed_in}: 1 of 4\n")
+    assert "smooth: not yet" in printed and "p_bright" not in printed
+    assert "forward: nothing here yet" in printed and "compiled: nothing here yet" in printed
 
 
 HOSTILE = {
     "exit": "import os\nos._exit(0)",
-    "loop": "def sum_value(theta, values):\n    while True:\n        bytearray(1 << 40 if theta is None else 1)",
-    "checker": "check_sum_value.report = lambda answer: None\nsum_value = 0",
-    "solution": "sum_value = check_sum_value.expected",
-    "import": "from teaching.solutions.nb02 import check_sum_value as theirs\nsum_value = theirs",
-    "getattr": "sum_value = globals()['check_sum_value']",
+    "loop": "def smooth(root, C):\n    while True:\n        bytearray(1 << 40 if root is None else 1)",
+    "checker": "check_smooth.report = lambda answer: None\nsmooth = 0",
+    "solution": "smooth = check_smooth.expected",
+    "import": "from teaching.solutions.nb02 import check_smooth as theirs\nsmooth = theirs",
+    "getattr": "smooth = globals()['check_smooth']",
 }
 
 
@@ -151,26 +152,26 @@ def test_a_class_is_graded_whatever_one_of_them_hands_in(tmp_path, capsys, monke
     monkeypatch.setattr(grading, "CELL_SECONDS", 2)
     for name, second in HOSTILE.items():
         notebook = nbformat.read(student(HAND, tmp_path), as_version=4)
-        one, two, *_ = (cell for cell in notebook.cells if "# your code here" in cell.source)
-        one.source = "def product_value(values):\n    return math.prod(values)"
-        two.source = second
+        _, two, three, *_ = (cell for cell in notebook.cells if "# your code here" in cell.source)
+        two.source = "p_bright = circuit.likelihood([1, 1, 1]) / circuit.likelihood([1, -1, 1])"
+        three.source = second
         nbformat.write(notebook, tmp_path / f"{name}.ipynb")
     (tmp_path / "empty.ipynb").write_text("")
     names = ["empty", *HOSTILE]
     assert main([str(HAND), *(str(tmp_path / f"{name}.ipynb") for name in names)]) == 1
     lines = [line for line in capsys.readouterr().out.splitlines() if not line.startswith(" ")]
     found = dict(zip(names, (line.partition(".ipynb: ")[2] for line in lines), strict=True))
-    assert found["empty"].startswith("0 of 5; not run whole:")
-    assert found["exit"] == "1 of 5; not run whole: its process ended before the notebook did"
-    assert found["loop"] == "1 of 5"
-    assert all(found[name].startswith("0 of 5; flagged") for name in ("checker", "solution", "import", "getattr"))
+    assert found["empty"].startswith("0 of 4; not run whole:")
+    assert found["exit"] == "1 of 4; not run whole: its process ended before the notebook did"
+    assert found["loop"] == "1 of 4"
+    assert all(found[name].startswith("0 of 4; flagged") for name in ("checker", "solution", "import", "getattr"))
 
 
 @quiet
 def test_a_process_that_goes_on_is_killed(tmp_path, monkeypatch):
     monkeypatch.setattr(grading, "TOTAL_SECONDS", 0.3)
     found = grade(read_lesson(HAND), HAND)
-    assert found.failure == "stopped after 0.3 s" and not any(found.solved.values()) and len(found.solved) == 5
+    assert found.failure == "stopped after 0.3 s" and not any(found.solved.values()) and len(found.solved) == 4
 
 
 def test_what_is_no_notebook_is_named(tmp_path):

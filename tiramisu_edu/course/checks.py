@@ -1,12 +1,13 @@
 """Exercises that check themselves, and the source of the package shown in a notebook.
 
 An exercise is data: cases to try, and what the solution and the wrong answers seen in class give on each, the latter
-with the sentence that would help. `exercise(answer)` prints what it finds and never raises: a wrong answer is
-recognised by giving, on every case, what a listed wrong answer gives. The answers are not part of the package.
+with the sentence that would help. A few cases are made by hand, the others by chance, from small to large: the first
+that fails is the smallest, and the one that is shown. `exercise(answer)` prints what it finds and never raises. The
+answers are not part of the package.
 
     check_product = Exercise(
         name="product_value",
-        task="return the product of the children's values",
+        task="return the value of the product",
         arguments=["values"],
         cases={"two children": ([0.5, 0.2],)},
         expected={"two children": 0.1},
@@ -17,20 +18,28 @@ recognised by giving, on every case, what a listed wrong answer gives. The answe
 from __future__ import annotations
 
 import ast
+import contextlib
 import copy
 import inspect
+import pickle
+import signal
+import threading
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import torch
 from pygments import highlight
 from pygments.formatters import HtmlFormatter
 from pygments.lexers import PythonLexer
 
 from ..errors import TiramisuError
+from .compare import Difference, Failure, as_array, difference, rule_between, same, show_apart, show_value
+
+CHECK_SECONDS = 10  # an answer that takes longer for all cases together is stopped
+HINT_SHARE = 0.8  # of the failing cases on which an answer gives what a listed wrong one gives, to get its hint
+GENERAL = "none of the usual ones; work the case by hand and compare each step"
 
 
 def as_it_is(result: Any) -> Any:
@@ -49,25 +58,22 @@ class Report:
 
 
 @dataclass(frozen=True)
-class Failure:
-    """Stands for the result of an answer that raised an exception."""
-
-    error: str
-
-
-@dataclass(frozen=True)
 class Exercise:
     """One exercise; call it with the student's answer.
 
     Attributes:
         name: what the student was asked to define.
-        task: what an empty stub lacks, as "return …" or "set it to …".
+        task: what an empty stub lacks, in words that do not give it away.
         expected: label of a case -> what the solution gives.
-        mistakes: hint -> what the wrong answer that deserves it gives, likewise.
+        mistakes: hint -> what the wrong answer that deserves it gives, where that is not the expected.
         arguments: names of the function's arguments.
-        cases: label -> arguments of the function; empty for exercises whose answer is a value.
+        cases: label -> arguments of the function, from small to large; empty for exercises whose answer is a value,
+            which is then to be found and never shown.
+        traits: label -> what is special about the case, in words.
+        slips: sentence on a small slip -> what answers with it give in three cases where that is not the expected.
         view: applied to every result before it is compared, for example the table of a circuit.
-        tolerance: relative and absolute tolerance of numbers.
+        tolerance: relative tolerance of numbers.
+        slack: their absolute tolerance.
         reports: what its checks have found in this session, the latest last.
     """
 
@@ -77,8 +83,11 @@ class Exercise:
     mistakes: Mapping[str, Mapping[str, Any]]
     arguments: Sequence[str] = ()
     cases: Mapping[str, tuple] = field(default_factory=dict)
+    traits: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    slips: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
     view: Callable[[Any], Any] = as_it_is
     tolerance: float = 1e-6
+    slack: float = 1e-9
     reports: list[Report] = field(default_factory=list, init=False, compare=False, repr=False)
 
     def __call__(self, answer: Any = ...) -> None:
@@ -96,10 +105,13 @@ class Exercise:
         if not self.expected:
             return Report(False, f"{self.name}: what is right is not recorded; run `python -m teaching.solutions`")
         if all(result is None or result is ... for result in results.values()):
-            return self._unsolved()
+            return Report(False, f"{self.name}: nothing here yet. Missing: {self.task}.")
+        wrong = {}
         for case, expected in self.expected.items():
-            if case not in results or not same(results[case], expected, self.tolerance):
-                return Report(False, self._explain(case, {case: None, **results}))
+            if found := difference(results.get(case), expected, self.tolerance, self.slack):
+                wrong[case] = found
+        if wrong:
+            return Report(False, self._explain(wrong, {case: results.get(case) for case in self.expected}))
         return Report(True, f"{self.name}: correct" + (f" in all {len(results)} cases" if self.cases else ""))
 
     def results(self, answer: Any) -> dict[str, Any]:
@@ -107,74 +119,115 @@ class Exercise:
         results: dict[str, Any] = {}
         if answer is None or answer is ...:
             return results
-        for case, arguments in (self.cases or NO_CASES).items():
-            try:
-                result = answer(*copy.deepcopy(arguments)) if self.cases else answer
-                results[case] = result if result is None or result is ... else self.view(result)
-            except NotImplementedError:
-                results[case] = None
-            except (Exception, SystemExit) as error:
-                results[case] = Failure(_describe(error))
+        try:
+            with time_limit(CHECK_SECONDS):
+                for case, arguments in (self.cases or NO_CASES).items():
+                    results[case] = Failure(f"your code was stopped after {CHECK_SECONDS} s: does a loop never end?")
+                    results[case] = self._result(answer, arguments)
+        except TimeoutError:
+            pass  # the case that it came in is a failure, and those that follow have no result
         return results
 
-    def _unsolved(self) -> Report:
-        return Report(False, f"{self.name}: nothing here yet. Missing: {self.task}.")
+    def _result(self, answer: Any, arguments: tuple) -> Any:
+        given = copy.deepcopy(arguments)
+        before = [_bytes(argument) for argument in given]
+        try:
+            result = answer(*given) if self.cases else answer
+            viewed = result if result is None or result is ... else self.view(result)
+        except NotImplementedError:
+            return None
+        except TimeoutError:
+            raise
+        except (Exception, SystemExit) as error:
+            return Failure(_describe(error))
+        for name, argument, bytes_ in zip(self.arguments, given, before):
+            if bytes_ != _bytes(argument):
+                return Failure(
+                    f"your code changed its argument {name}: whoever passed it still needs it; work on a copy"
+                )
+        return viewed
 
-    def _explain(self, case: str, results: dict[str, Any]) -> str:
-        lines = [f"{self.name}: not yet"]
+    def _explain(self, wrong: Mapping[str, Difference], results: Mapping[str, Any]) -> str:
+        case, found = next(iter(wrong.items()))
+        right = len(self.expected) - len(wrong)
+        lines = [f"{self.name}: not yet" + (f", right in {right} of {len(self.expected)} cases" if right else "")]
         if case:
             lines.append(f"  case      {case}: {self._arguments(case)}")
-        lines.append(f"  yours     {show_value(results[case])}")
-        lines.append(f"  expected  {show_value(self.expected[case])}")
-        lines.append(f"  likely    {self._likely(results) or _shape_hint(results[case], self.expected[case])}")
+        ours, expected = show_apart(found.ours, found.expected)
+        if found.place and not isinstance(results[case], Failure):
+            lines.append(f"  at        {', '.join(map(str, found.place))}")
+        lines.append(f"  yours     {ours}")
+        if self.cases:
+            lines.append(f"  expected  {expected}")
+        lines.append(f"  likely    {self._likely(wrong, results)}")
         return "\n".join(line.replace("\n", "\n" + " " * 12) for line in lines)
 
     def _arguments(self, case: str) -> str:
         named = zip(self.arguments, self.cases[case])
         return ", ".join(f"{name} = {show_value(value)}" for name, value in named)
 
-    def _likely(self, results: dict[str, Any]) -> str | None:
-        """The hint of the listed wrong answer that gives the same results as the student's."""
-        for hint, theirs in self.mistakes.items():
-            if all(same(results[case], theirs[case], self.tolerance) for case in results):
-                return hint
-        return None
+    def _likely(self, wrong: Mapping[str, Difference], results: Mapping[str, Any]) -> str:
+        """The most telling sentence: of a listed mistake, of the form, of a rule, of what the wrong cases share."""
+        case, found = next(iter(wrong.items()))
+        listed = [(self._alike(theirs, results), hint) for hint, theirs in self.mistakes.items()]
+        if max(listed, default=(0.0, ""))[0] >= HINT_SHARE:
+            return max(listed)[1]
+        if told := _form_hint(results[case], self.expected[case], found):
+            return told
+        numeric = {c: results[c] for c in wrong if not isinstance(results[c], Failure)}
+        rule = rule_between(list(numeric.values()), [self.expected[c] for c in numeric]) if self.cases else None
+        slip = (s for s, all_theirs in self.slips.items() if any(self._alike(t, results) == 1 for t in all_theirs))
+        return rule or next(slip, None) or self._shared_trait(wrong) or GENERAL
+
+    def _alike(self, theirs: Mapping[str, Any], results: Mapping[str, Any]) -> float:
+        """The share of the cases that a known wrong answer gets wrong in which the results are the same as its."""
+        tolerance = max(self.tolerance, 1e-5)
+        return sum(same(results[case], theirs[case], tolerance, self.slack) for case in theirs) / max(len(theirs), 1)
+
+    def _shared_trait(self, wrong: Mapping[str, Any]) -> str | None:
+        """What all failing cases have and no other has; or what all failing ones have, and some do not."""
+        having = {
+            trait: {c for c in self.cases if trait in self.traits.get(c, ())}
+            for t in self.traits.values()
+            for trait in t
+        }
+        exact = [trait for trait, cases in having.items() if cases == set(wrong)]
+        if exact:
+            return f"right in every other case; wrong in all cases with {exact[0]}, and only there"
+        wider = [trait for trait, cases in having.items() if set(wrong) < cases and len(cases) < len(self.cases)]
+        return f"all wrong cases are cases with {wider[0]}" if wider else None
+
+
+@contextlib.contextmanager
+def time_limit(seconds: float) -> Iterator[None]:
+    """TimeoutError in the block after some seconds; without effect outside the main thread and on Windows."""
+    if not hasattr(signal, "SIGALRM") or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(*_: Any) -> None:
+        raise TimeoutError(f"stopped after {seconds:g} s")
+
+    handler = signal.signal(signal.SIGALRM, stop)
+    outer = signal.setitimer(signal.ITIMER_REAL, seconds, 1)  # and again, where an answer swallows the error
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, *outer)
+        signal.signal(signal.SIGALRM, handler)
 
 
 def normalised(values: Any) -> np.ndarray:
-    """Values divided by their sum; a `view` of answers that are right up to a factor."""
+    """Values divided by their sum; a `view` of answers that are right up to a factor. None may be negative."""
     values = np.asarray(values, dtype=float)
-    return values / values.sum()
+    return values / values.sum() if (values >= 0).all() else values
 
 
-def same(a: Any, b: Any, tolerance: float) -> bool:
-    """Whether two results are equal: numbers and arrays up to a tolerance, containers item by item."""
-    try:
-        if isinstance(b, Mapping):
-            return set(a) == set(b) and all(same(a[key], b[key], tolerance) for key in b)
-        if isinstance(b, bool | np.bool_):
-            return isinstance(a, bool | np.bool_) and bool(a) == bool(b)
-        if isinstance(b, str | Failure | None):
-            return type(a) is type(b) and bool(a == b)
-        if isinstance(b, list | tuple) and not _is_numeric(b):
-            return len(a) == len(b) and all(same(x, y, tolerance) for x, y in zip(a, b))
-        x, y = _array(a).astype(float), _array(b).astype(float)
-        return x.shape == y.shape and np.allclose(x, y, rtol=tolerance, atol=tolerance * 1e-3, equal_nan=True)
-    except Exception:  # an answer of a foreign type: unequal, whatever its comparison does
-        return False
-
-
-def show_value(value: Any) -> str:
-    """A short text for a value in a message; never fails."""
-    if isinstance(value, Failure):
-        return f"your code raised {value.error}"
-    try:
-        if _is_numeric(value) and _array(value).ndim:
-            return np.array2string(_array(value), precision=4, separator=", ", threshold=40)
-        text = f"{value:.6g}" if isinstance(value, float | np.floating) else repr(value)
-    except Exception:
-        text = f"a {type(value).__name__}"
-    return text if len(text) <= 120 else text[:117] + "…"
+def shares(draws: Any) -> dict[Any, float]:
+    """How often each draw occurs; a `view` of answers that are drawn by chance. A draw is a number or a row of them."""
+    rows, counts = np.unique(np.asarray(draws), axis=0, return_counts=True)
+    keys = (tuple(row) if isinstance(row, list) else row for row in rows.tolist())
+    return dict(zip(keys, counts / counts.sum()))
 
 
 def source(thing: Any) -> None:
@@ -196,21 +249,12 @@ def coloured(code: str, **options: Any) -> str:
     return highlight(code, PythonLexer(stripnl=False, ensurenl=False), formatter)
 
 
-def as_array(value: Any) -> np.ndarray | None:
-    """Numbers and truth values as an array; None for anything else."""
-    return _array(value) if _is_numeric(value) else None
-
-
-def _array(value: Any) -> np.ndarray:
-    """The value as an array; a tensor that carries a gradient counts by its numbers."""
-    return np.asarray(value.detach().cpu() if isinstance(value, torch.Tensor) else value)
-
-
-def _is_numeric(value: Any) -> bool:
+def _bytes(argument: Any) -> bytes | None:
+    """What tells whether an argument was changed; None for what changes in use, or cannot be told."""
     try:
-        return _array(value).dtype.kind in "biuf"
+        return None if isinstance(argument, np.random.Generator) else pickle.dumps(argument)
     except Exception:
-        return False
+        return None
 
 
 def _describe(error: BaseException) -> str:
@@ -220,14 +264,20 @@ def _describe(error: BaseException) -> str:
         said = str(error)
     except Exception:
         said = "its message cannot be shown"
-    return f"{type(error).__name__}: {said}" + ("" if isinstance(error, TiramisuError) else line)
+    return f"your code raised {type(error).__name__}: {said}" + ("" if isinstance(error, TiramisuError) else line)
 
 
-def _shape_hint(ours: Any, expected: Any) -> str:
+def _form_hint(ours: Any, expected: Any, found: Difference) -> str | None:
+    """What is wrong with the form of a result: none at all, another type, another shape, an entry too few."""
     if isinstance(ours, Failure):
-        return "read the error above from its end"
+        return "read the line above from its end" if "raised" in ours.error else ours.error
     if ours is None or ours is ...:
         return "a branch of your function returns nothing"
-    if _is_numeric(ours) and _is_numeric(expected) and _array(ours).shape != _array(expected).shape:
-        return f"the shape is {_array(ours).shape}, expected {_array(expected).shape}"
-    return "none of the usual ones; work the case by hand and compare each step"
+    x, y = as_array(ours), as_array(expected)
+    if x is not None and y is not None and x.shape != y.shape:
+        return f"the shape is {x.shape}, expected {y.shape}"
+    if isinstance(found.ours, Failure) or isinstance(found.expected, Failure):
+        return f"compare the entries: {', '.join(map(str, found.place))} is in one of the two only"
+    if (x is None) != (y is None):
+        return f"the answer is a {type(ours).__name__}, expected a {type(expected).__name__}"
+    return None

@@ -23,7 +23,7 @@ from ..lab.palette import HIDDEN, INK, new_figure, series_hatch, series_style
 Interval = tuple[float, float, float]
 """An estimate with its interval: (estimate, low, high). A `significance.Interval` is one."""
 
-GRID_PIXELS = 8  # pictures up to this size show the borders of their pixels
+GRID_PIXELS = 7  # pictures up to this size show the borders of their pixels; on digits they would hide the strokes
 CSS_PIXELS = 84  # pixels per inch on the page
 
 
@@ -44,11 +44,17 @@ def figure_html(figure: Figure, alt: str) -> str:
     return f'<img alt="{html.escape(alt)}" style="{style}" src="data:image/png;base64,{data}">'
 
 
-def show(figure: Figure, alt: str) -> None:
-    """Put a figure on the page, with alt text that states its finding."""
+def show(figure: Figure, alt: str, caption: str = "") -> None:
+    """Put a figure on the page, with alt text and a visible caption that state its finding.
+
+    Args:
+        alt: what the picture shows, for readers who do not see it.
+        caption: what everyone reads below it; the alt text where empty.
+    """
     from IPython.display import HTML, display
 
-    display(HTML(figure_html(figure, alt)))
+    below = f"<figcaption>{html.escape(caption or alt)}</figcaption>"
+    display(HTML(f'<figure style="margin:0.5em 0">{figure_html(figure, alt)}{below}</figure>'))
 
 
 def bars(

@@ -1,7 +1,7 @@
 """The exercises of the notebooks, one module each: nb02 belongs to notebook 2, and so on.
 
 The exercises of a notebook are recorded in a JSON file, which `python -m teaching.solutions` makes. Its module names
-them, and adds what JSON cannot hold: cases with circuits, and views.
+them, and adds what JSON cannot hold: views.
 """
 
 from __future__ import annotations
@@ -15,10 +15,40 @@ from typing import Any
 
 import numpy as np
 
+from ...circuits.nodes import Input, Node, Product, Sum
+from ...circuits.reference import ReferenceCircuit
 from ...errors import FileError
-from ..checks import Exercise, Failure
+from ..checks import Exercise
+from ..compare import Failure
 
-RESTORED: dict[str, Callable] = {"array": np.array, "tuple": tuple, "failure": Failure}
+
+def graph(rows: list[list]) -> Node:
+    """The root of a circuit that is written as one row per node, children first.
+
+    Args:
+        rows: [variable, table] of an input, ["product", places of the children], ["sum", places, weights]. The nodes
+            are named after their places.
+    """
+    nodes: list[Node] = []
+    for place, (kind, *more) in enumerate(rows):
+        if kind == "product":
+            nodes.append(Product([nodes[k] for k in more[0]], name=f"n{place}"))
+        elif kind == "sum":
+            nodes.append(Sum([nodes[k] for k in more[0]], more[1], name=f"n{place}"))
+        else:
+            nodes.append(Input(kind, more[0], name=f"n{place}"))
+    return nodes[-1]
+
+
+RESTORED: dict[str, Callable] = {
+    "array": np.array,
+    "tuple": tuple,
+    "failure": Failure,
+    "map": dict,
+    "rng": np.random.default_rng,
+    "root": graph,
+    "circuit": lambda rows: ReferenceCircuit(graph(rows)),
+}
 
 
 def record_path(number: int) -> Path:
@@ -29,16 +59,16 @@ def record_path(number: int) -> Path:
 def of_notebook(number: int) -> Callable[..., Exercise]:
     """From the name of an exercise of notebook `number`, and what JSON cannot hold of it, to the exercise."""
     path = record_path(number)
-    found = json.loads(path.read_text(encoding="utf-8"), object_hook=_restored) if path.exists() else {}
+    found = json.loads(path.read_text(encoding="utf-8"), object_hook=restored) if path.exists() else {}
     unknown = {"task": "", "expected": {}, "mistakes": {}}
     return lambda name, **more: Exercise(**{"name": name, **found.get(name, unknown), **more})
 
 
-def _restored(found: dict[str, Any]) -> Any:
-    """Arrays, tuples and failures stand in JSON as {kind: content}; keys are text there."""
+def restored(found: dict[str, Any]) -> Any:
+    """What JSON lacks stands there as {kind: content}; keys are text there."""
     if len(found) == 1 and (kind := next(iter(found))) in RESTORED:
         return RESTORED[kind](found[kind])
-    return {int(key) if key.isdigit() else key: value for key, value in found.items()}
+    return found
 
 
 def all_exercises() -> dict[str, Exercise]:

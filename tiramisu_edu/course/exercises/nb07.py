@@ -1,4 +1,4 @@
-"""Exercises of notebook 7, diffusion: adding noise, reading a prediction of v, the network's own error, a DDIM step."""
+"""Exercises of notebook 7, diffusion: a schedule, reading v, a network's own error, a linear denoiser, a sampler."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from . import of_notebook
 
 exercise = of_notebook(7)
 
-check_noisy = exercise("noisy")
+check_schedule = exercise("schedule")
 check_clean = exercise("clean")
 check_own_share = exercise("own_share")
-check_ddim = exercise("ddim_step")
+check_linear = exercise("best_linear")
+check_sampler = exercise("sampler")
