@@ -46,7 +46,75 @@ check_schedule = Answers(
 )
 
 
-# 2: the clean picture from v.
+# 2: the training loss.
+
+
+def _loss(W, beta, x_0, t, epsilon):
+    alpha_bar = np.cumprod(1 - beta)
+    now, before = alpha_bar[t], alpha_bar[t - 1]
+    weight = (before / (1 - before) - now / (1 - now)) / 2
+    x_t = np.sqrt(now)[:, None] * x_0 + np.sqrt(1 - now)[:, None] * epsilon
+    return (weight * ((x_0 - x_t @ W.T) ** 2).sum(axis=1)).mean()
+
+
+def _loss_with(
+    W: np.ndarray, beta: np.ndarray, x_0: np.ndarray, t: np.ndarray, epsilon: np.ndarray, fault: str
+) -> float:
+    alpha_bar = np.cumprod(1 - beta)
+    now, before = alpha_bar[t], alpha_bar[t - 1]
+    variance = beta[t] * (1 - before) / (1 - now)
+    factor = np.sqrt(before) * beta[t] / (1 - now)
+    weight = np.ones(len(t)) if fault == "simple" else factor**2 / (2 * variance)
+    if fault == "root":
+        weight = factor / (2 * variance)
+    if fault == "beta":
+        weight = factor**2 / (2 * beta[t])
+    x_t = np.sqrt(now)[:, None] * x_0 + np.sqrt(1 - now)[:, None] * epsilon
+    error = ((epsilon if fault == "noise" else x_0) - (x_0 if fault == "clean" else x_t) @ W.T) ** 2
+    return float((weight * (error.mean(1) if fault == "pixels" else error.sum(1))).mean())
+
+
+def _batch(rng: np.random.Generator, size: int) -> tuple:
+    beta = rng.uniform(0.05, 0.5, size + 2).round(2)
+    t = rng.integers(1, size + 2, size=size + 1)
+    return normal(rng, size, size), beta, normal(rng, size + 1, size), t, normal(rng, size + 1, size)
+
+
+check_loss = Answers(
+    name="denoising_loss",
+    task="return the loss, one number",
+    solution=_loss,
+    cases={
+        "one pixel": (
+            np.array([[0.5]]),
+            np.array([0.2, 0.5]),
+            np.array([[1.0]]),
+            np.array([1]),
+            np.array([[0.5]]),
+        ),
+        "two pictures": (
+            np.array([[0.5, 0.1], [0.0, 0.8]]),
+            np.array([0.1, 0.2, 0.4]),
+            np.array([[1.0, -1.0], [-1.0, -1.0]]),
+            np.array([2, 1]),
+            np.array([[0.3, -0.5], [1.2, 0.1]]),
+        ),
+    },
+    random=_batch,
+    traits={"more than one pixel": lambda W, *rest: len(W) > 1},
+    mistakes={
+        "this is the simple loss: the bound gives each step a weight of its own": partial(_loss_with, fault="simple"),
+        "the distance of the means is squared, and so is its factor": partial(_loss_with, fault="root"),
+        "the step back has the variance β̃_t, which is smaller than β_t": partial(_loss_with, fault="beta"),
+        "the network here predicts the picture, not the noise": partial(_loss_with, fault="noise"),
+        "the network sees x_t: jump into the noise before you ask it": partial(_loss_with, fault="clean"),
+        "a squared distance is the sum over the pixels, not their mean": partial(_loss_with, fault="pixels"),
+    },
+    equivalent={"operands swapped: x_0 - x_t @ W.T": "the difference is squared"},
+)
+
+
+# 3: the clean picture from v.
 
 
 def _clean(x_t, v, alpha_bar):
@@ -70,45 +138,6 @@ check_clean = Answers(
         "this would be right if the network predicted ε; it predicts v": lambda x_t, v, alpha_bar: (
             (x_t - np.sqrt(1 - alpha_bar) * v) / np.sqrt(alpha_bar)
         ),
-    },
-)
-
-
-# 3: whose error is it?
-
-
-def _own_share(f, m, x_0):
-    own, unavoidable = ((f - m) ** 2).mean(), ((m - x_0) ** 2).mean()
-    return own / (own + unavoidable)
-
-
-check_own_share = Answers(
-    name="own_share",
-    task="return the network's own share of its error",
-    solution=_own_share,
-    cases={
-        "a fair network": (np.array([0.5, -0.2, 0.1]), np.array([0.4, -0.4, 0.2]), np.array([1.0, -1.0, -1.0])),
-        "a perfect one": (np.array([0.4, -0.4]), np.array([0.4, -0.4]), np.array([1.0, -1.0])),
-        "a bad one": (np.array([1.0, 1.0, -1.0]), np.array([-0.5, 0.2, 0.3]), np.array([-1.0, 1.0, 0.0])),
-    },
-    random=lambda rng, size: (normal(rng, size + 1), normal(rng, size + 1), normal(rng, size + 1)),
-    mistakes={
-        "this is the share that no network could avoid; its own share is the rest": lambda f, m, x_0: (
-            1 - _own_share(f, m, x_0)
-        ),
-        "compare with the whole error, own and unavoidable, not with the unavoidable one": lambda f, m, x_0: (
-            ((f - m) ** 2).mean() / ((m - x_0) ** 2).mean()
-        ),
-        "squares add up, absolute values do not": lambda f, m, x_0: (
-            np.abs(f - m).mean() / (np.abs(f - m).mean() + np.abs(m - x_0).mean())
-        ),
-        "f - x_0 is not the network's own error: x_0 cannot be known from x_t, m is the best guess": lambda f, m, x_0: (
-            ((f - x_0) ** 2).mean() / (((f - x_0) ** 2).mean() + ((m - x_0) ** 2).mean())
-        ),
-    },
-    equivalent={
-        "operands swapped: f - m": "the difference is squared",
-        "operands swapped: m - x_0": "the difference is squared",
     },
 )
 

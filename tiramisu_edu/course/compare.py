@@ -13,6 +13,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
+from ..circuits.nodes import Input, Node, NodeGraph, Product
+
 FLOAT32 = 1e-5  # how far answers in single precision may be off, relative to their largest entry
 
 
@@ -44,7 +46,7 @@ def difference(a: Any, b: Any, tolerance: float, slack: float = 1e-9, place: tup
             return None if isinstance(a, str) and a.strip().lower() == b.strip().lower() else Difference(place, a, b)
         if isinstance(b, Failure | None):
             return None if type(a) is type(b) and a == b else Difference(place, a, b)
-        if isinstance(b, list | tuple) and not _is_numeric(b):
+        if isinstance(b, list | tuple) and as_array(b) is None:
             if isinstance(a, str | Mapping) or len(a) != len(b):
                 return Difference(place, a, b)
             found = (difference(x, y, tolerance, slack, (*place, k)) for k, (x, y) in enumerate(zip(a, b)))
@@ -66,7 +68,8 @@ def _in_mapping(a: Any, b: Mapping, tolerance: float, slack: float, place: tuple
         ours, expected = a.get(key, MISSING), b.get(key, UNEXPECTED)
         given = expected if ours is MISSING else ours
         if MISSING is ours or expected is UNEXPECTED:
-            if not (_is_numeric(given) and np.allclose(_array(given), 0, atol=slack)):
+            numbers = as_array(given)
+            if numbers is None or not np.allclose(numbers, 0, atol=slack):
                 return Difference((*place, key), ours, expected)
         elif found := difference(ours, expected, tolerance, slack, (*place, key)):
             return found
@@ -92,12 +95,29 @@ def show_value(value: Any, digits: int = 6) -> str:
     if isinstance(value, Failure):
         return value.error
     try:
-        if _is_numeric(value) and _array(value).ndim:
-            return np.array2string(_array(value), precision=4, separator=", ", threshold=40)
+        if isinstance(value, Node | NodeGraph):
+            return _circuit_text(value if isinstance(value, NodeGraph) else NodeGraph(value))
+        if (numbers := as_array(value)) is not None and numbers.ndim:
+            return np.array2string(numbers, precision=4, separator=", ", threshold=40)
         text = f"{value:.{digits}g}" if isinstance(value, float | np.floating) else repr(value)
     except Exception:
         text = f"a {type(value).__name__}"
     return text if len(text) <= 120 else text[:117] + "…"
+
+
+def _circuit_text(circuit: NodeGraph) -> str:
+    """One line per node, children first: what a student needs to draw the circuit and to work the case by hand."""
+    called = {n: n.name or f"n{k}" for k, n in enumerate(circuit.nodes)}
+    lines = []
+    for n in circuit.nodes:
+        if isinstance(n, Input):
+            value = f"input on X{n.variable}, {show_value(n.probabilities)}"
+        elif isinstance(n, Product):
+            value = " × ".join(called[c] for c in n.children)
+        else:
+            value = " + ".join(f"{weight:.4g} {called[c]}" for weight, c in zip(n.weights, n.children))
+        lines.append(f"\n  {called[n]} = {value}")
+    return "".join(lines)
 
 
 def show_apart(a: Any, b: Any) -> tuple[str, str]:
@@ -158,11 +178,6 @@ def _right_up_to(pairs: Sequence[tuple[np.ndarray, np.ndarray]], a: np.ndarray, 
     return None
 
 
-def as_array(value: Any) -> np.ndarray | None:
-    """Numbers and truth values as an array; None for anything else."""
-    return _array(value) if _is_numeric(value) else None
-
-
 def _array(value: Any) -> np.ndarray:
     """The value as an array; a tensor that carries a gradient counts by its numbers."""
     if isinstance(value, list | tuple) and any(isinstance(each, torch.Tensor) for each in value):
@@ -170,8 +185,10 @@ def _array(value: Any) -> np.ndarray:
     return np.asarray(value.detach().cpu() if isinstance(value, torch.Tensor) else value)
 
 
-def _is_numeric(value: Any) -> bool:
+def as_array(value: Any) -> np.ndarray | None:
+    """Numbers and truth values as an array; None for anything else."""
     try:
-        return _array(value).dtype.kind in "biuf"
+        array = _array(value)
     except Exception:
-        return False
+        return None
+    return array if array.dtype.kind in "biuf" else None

@@ -7,6 +7,7 @@ neighbours until it settles.
 
 from __future__ import annotations
 
+import textwrap
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
@@ -27,6 +28,8 @@ Edge = tuple[Any, int]  # parent and the place of the child among its children
 SWEEPS = 12
 BOX_WIDTH, BOX_HEIGHT = 0.9, 0.44  # of a region
 CHARACTERS = 11  # of a region's variables
+NAME_WIDTH = 10  # characters of a line of a node's name
+WEIGHT_DROP = 0.34  # how far below its sum a weight stands on its edge
 
 
 class Waypoint(NamedTuple):
@@ -44,7 +47,6 @@ def draw_circuit(
     *,
     names: bool = False,
     tables: bool = True,
-    scale: float = 1.0,
 ) -> Figure:
     """The circuit as a drawing: a circle with + for a sum, a square with × for a product, bars for an input.
 
@@ -52,26 +54,27 @@ def draw_circuit(
         circuit: up to some forty nodes remain readable.
         values: number written beside each node, for example fw_n.
         flows: F_{n,c} of each node's edges, in [0, 1], as the width of the edge.
-        names: write each node's name below it.
+        names: write each node's name beside or below it.
         tables: write f_n(v) below each input, besides drawing it.
-        scale: size of the drawing.
     """
     place, routes = layout(circuit, spacing=1.4 if names else 1.0)
-    figure, axes = _canvas(routes, scale, place)
+    figure, axes = _canvas(routes, 1.0, place)
     for (n, k), route in routes.items():
-        _draw_edge(axes, n, k, route, None if flows is None else float(flows[n][k]), scale)
+        _draw_edge(axes, n, k, route, None if flows is None else float(flows[n][k]))
     for n, (x, y) in place.items():
+        name = textwrap.fill(n.name, NAME_WIDTH) if names else ""
         if isinstance(n, Input):
-            _draw_input(axes, n, x, y, scale)
-            below = [_table_text(n)] * tables + [n.name] * names
-            axes.text(x, y - 0.2, "\n".join(below), ha="center", va="top", fontsize=7 * scale)
+            _draw_input(axes, n, x, y)
+            below = "\n".join([_table_text(n)] * tables + [name])
+            axes.text(x, y - 0.2, below, ha="center", va="top", fontsize=8.5)
         else:
-            _draw_sign(axes, isinstance(n, Sum), x, y, scale)
-            axes.text(x - 0.22, y, n.name * names, ha="right", va="center", fontsize=7 * scale)
+            _draw_sign(axes, isinstance(n, Sum), x, y, 1.0)
+            if name:
+                axes.text(x - 0.24, y, name, ha="right", va="center", fontsize=8.5, bbox=_behind())
         if values is not None:
-            at = (x + 0.3, y + 0.17) if isinstance(n, Input) else (x + 0.2, y + 0.14)
-            style = {"fontsize": 8 * scale, "weight": "bold", "color": BLUE, "zorder": 5}
-            axes.text(*at, f"{values[n]:.3g}", bbox=_behind(0.5, alpha=0.85), **style)
+            at = (x + 0.33, y + 0.17) if isinstance(n, Input) else (x + 0.2, y + 0.14)
+            style = {"fontsize": 9.5, "weight": "bold", "color": BLUE, "zorder": 5}
+            axes.text(*at, f"{values[n]:.3g}", bbox=_behind(alpha=0.85), **style)
     return figure
 
 
@@ -203,14 +206,23 @@ def _canvas(routes: Mapping[Edge, list[Point]], scale: float, place: Mapping[Any
     return figure, axes
 
 
-def _draw_edge(axes: Any, n: Node, k: int, route: Sequence[Point], flow: float | None, scale: float) -> None:
-    width, colour = (1.0, INK) if flow is None else (0.6 + 6 * flow, FLOW)
-    alpha = 0.55 if flow is None or flow > 1e-9 else 0.2
-    axes.plot(*zip(*route), color=colour, linewidth=width * scale, alpha=alpha, zorder=1, solid_capstyle="round")
+def _draw_edge(axes: Any, n: Node, k: int, route: Sequence[Point], flow: float | None) -> None:
+    width, colour = (0.6 + 6 * flow, FLOW) if flow else (1.0, INK)
+    alpha = 0.55 if flow is None or flow else 0.25
+    line = _curve(route)
+    axes.plot(*line.T, color=colour, linewidth=width, alpha=alpha, zorder=1, solid_capstyle="round")
     if isinstance(n, Sum) and len(n.children) > 1:
-        (x0, y0), (x1, y1) = route[:2]
-        style = {"ha": "center", "va": "center", "fontsize": 7.5 * scale, "zorder": 2, "bbox": _behind(0.6)}
-        axes.text(x0 + 0.3 * (x1 - x0), y0 + 0.3 * (y1 - y0), f"{n.weights[k]:.2g}", **style)
+        at = line[np.argmin(np.abs(line[:, 1] - line[0, 1] + WEIGHT_DROP))]
+        axes.text(*at, f"{n.weights[k]:.2g}", ha="center", va="center", fontsize=9.5, zorder=2, bbox=_behind())
+
+
+def _curve(route: Sequence[Point]) -> np.ndarray:
+    """(N, 2) points of the Bézier curve that the points of a route control: an edge without kinks."""
+    points = np.repeat(np.array(route)[:, None], 60, axis=1)
+    t = np.linspace(0, 1, 60)[:, None]
+    while len(points) > 1:
+        points = (1 - t) * points[:-1] + t * points[1:]
+    return points[0]
 
 
 def _draw_sign(axes: Any, is_sum: bool, x: float, y: float, scale: float) -> None:
@@ -220,18 +232,18 @@ def _draw_sign(axes: Any, is_sum: bool, x: float, y: float, scale: float) -> Non
     axes.text(x, y - 0.01, "+" if is_sum else "×", ha="center", va="center", fontsize=13 * scale, zorder=4)
 
 
-def _draw_input(axes: Any, n: Input, x: float, y: float, scale: float) -> None:
-    axes.add_patch(Rectangle((x - 0.26, y - 0.16), 0.52, 0.32, facecolor="white", edgecolor=INK, zorder=3))
+def _draw_input(axes: Any, n: Input, x: float, y: float) -> None:
+    axes.add_patch(Rectangle((x - 0.3, y - 0.16), 0.6, 0.32, facecolor="white", edgecolor=INK, zorder=3))
     p = np.asarray(n.probabilities, dtype=float)
-    left = x - 0.23 + 0.46 / len(p) * np.arange(len(p))
-    heights = p / max(p.max(), 1e-12) * 0.28
-    axes.bar(left, heights, 0.46 / len(p) * 0.85, bottom=y - 0.14, align="edge", color=INPUT, zorder=3)
-    axes.text(x, y, f"$X_{{{n.variable}}}$", ha="center", va="center", fontsize=10 * scale, zorder=4)
+    left, heights = x - 0.01 + 0.28 / len(p) * np.arange(len(p)), p / max(p.max(), 1e-12) * 0.26
+    style = {"color": INPUT, "edgecolor": INK, "linewidth": 0.6, "align": "edge", "zorder": 3}
+    axes.bar(left, heights, 0.28 / len(p), bottom=y - 0.16, **style)
+    axes.text(x - 0.16, y, f"$X_{{{n.variable}}}$", ha="center", va="center", fontsize=11, zorder=4)
 
 
-def _behind(pad: float, **style: Any) -> dict[str, Any]:
+def _behind(**style: Any) -> dict[str, Any]:
     """The white ground of a text that stands on lines."""
-    return {"facecolor": "white", "edgecolor": "none", "pad": pad, **style}
+    return {"facecolor": "white", "edgecolor": "none", "pad": 0.5, **style}
 
 
 def _table_text(n: Input) -> str:

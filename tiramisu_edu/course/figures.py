@@ -199,8 +199,9 @@ def interval_curves(
     figure, axes = new_figure(6.0, height)
     for k, (label, points) in enumerate(curves.items()):
         middle, low, high = np.array([tuple(point)[:3] for point in points], dtype=float).T
-        bars = [np.maximum(middle - low, 0), np.maximum(high - middle, 0)]
-        axes.errorbar(x, middle, bars, label=label, capsize=3, elinewidth=1, **series_style(k))
+        bars = np.maximum([middle - low, high - middle], 0)
+        drawn = bars if bars.any() else None  # no bars in the legend of a curve that has none
+        axes.errorbar(x, middle, drawn, label=label, capsize=3, elinewidth=1, **series_style(k))
     axes.set(xlabel=xlabel, ylabel=ylabel)
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False, fontsize=8)

@@ -43,7 +43,7 @@ class Prediction(ipywidgets.VBox):
 
     def __init__(self, question: str, choices: Sequence[str]) -> None:
         self.question, self.choices = question, list(choices)
-        self.answer, self.why = "", ""
+        self.answer, self.found = "", ""
         self.told: list[Told] = []
         self.buttons = ipywidgets.RadioButtons(options=self.choices, index=None, layout={"width": "max-content"})
         self.buttons.observe(self._update, names="value")
@@ -69,18 +69,16 @@ class Prediction(ipywidgets.VBox):
 
         if answer not in self.choices:
             raise TiramisuError(f"'{answer}' is none of the choices of '{self.question}': {', '.join(self.choices)}")
-        self.answer, self.why = answer, why
-        found = f"<b>{html.escape(answer)}.</b> {html.escape(why)}"
-        told = Told(f"<details><summary>{html.escape(self.question)} What happened</summary>{found}</details>")
+        self.answer, self.found = answer, f"<b>{html.escape(answer)}.</b> {html.escape(why)}"
+        told = Told(f"<details><summary>{html.escape(self.question)} What happened</summary>{self.found}</details>")
         self.told.append(told)
         self._update()
         display(told)
 
     def _update(self, _change: object = None) -> None:
-        found = f"<b>{html.escape(self.answer)}.</b> {html.escape(self.why)}"
-        guess = html.escape(self.guess or "")
+        guess = f"You guessed: {html.escape(self.guess)}. Found: {self.found}" if self.guess else ""
         for told in self.told:
-            told.value = f"You guessed: {guess}. Found: {found}" if guess else "Make your guess above, then look here."
+            told.value = guess or "Make your guess above, then look here."
         for told in TALLIES:
             told.value = _tally()
 

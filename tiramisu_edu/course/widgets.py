@@ -14,7 +14,7 @@ from typing import Any
 import ipywidgets
 from matplotlib.figure import Figure
 
-from .figures import figure_html
+from .figures import CSS_PIXELS, figure_html
 
 Render = Callable[[Any], "tuple[Figure, str, str]"]
 """From a value of the slider to (figure, alt text, one sentence with the numbers)."""
@@ -84,5 +84,6 @@ def filmstrip(values: Sequence[Any], render: Render) -> None:
     for value in values:
         figure, alt, sentence = render(value)
         caption = f"<figcaption>{html.escape(sentence)}</figcaption>"
-        frames.append(f'<figure style="margin:0;flex:1 1 12em">{figure_html(figure, alt)}{caption}</figure>')
+        basis = f"flex:0 1 {round(figure.get_figwidth() * CSS_PIXELS)}px"  # rather a new line than smaller writing
+        frames.append(f'<figure style="margin:0;{basis}">{figure_html(figure, alt)}{caption}</figure>')
     display(HTML(f'<div style="display:flex;flex-wrap:wrap;gap:1em">{"".join(frames)}</div>'))

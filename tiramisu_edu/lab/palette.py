@@ -17,17 +17,16 @@ INK = "#000000"
 ORANGE = "#E69F00"
 SKY = "#56B4E9"
 GREEN = "#009E73"
-YELLOW = "#F0E442"
 BLUE = "#0072B2"
 VERMILLION = "#D55E00"
 PURPLE = "#CC79A7"
 
 # What the colours mean in a circuit and in a picture. Shape or hatching carries the same meaning.
-SUM, PRODUCT, INPUT = ORANGE, SKY, YELLOW
+SUM, PRODUCT, INPUT = ORANGE, SKY, GREEN
 HIDDEN = VERMILLION
 FLOW = BLUE
 
-# Series of a plot: colour, hatching of a bar, marker and line of a curve.
+# Series of a plot: colour, hatching of a bar, marker and line of a curve. No yellow, which is not seen on white.
 SERIES = [
     (SKY, "", "o", "-"),
     (ORANGE, "///", "s", "--"),
@@ -36,7 +35,7 @@ SERIES = [
     (VERMILLION, "\\\\\\", "v", (0, (5, 1))),
     (BLUE, "+++", "P", (0, (3, 1, 1, 1))),
     (INK, "ooo", "X", (0, (1, 1))),
-    (YELLOW, "OO", "*", (0, (5, 2, 1, 2))),
+    ("#707070", "OO", "*", (0, (5, 2, 1, 2))),
 ]
 
 

@@ -19,7 +19,10 @@ def missed(root: Any) -> str:
     circuit = root if isinstance(root, ReferenceCircuit) else ReferenceCircuit(root)
     table = brute_force_joint(circuit).probabilities
     share = float(table[tuple(circuit.most_probable())] / np.max(table))
-    return "half or less" if share <= 0.5 else "all of it" if share > 1 - 1e-9 else "more than half"
+    found = (
+        "half as probable as the best one, or less" if share <= 0.5 else "more than half as probable as the best one"
+    )
+    return "a picture " + ("as probable as the best one" if share > 1 - 1e-9 else found)
 
 
 check_conditional = exercise("conditional")

@@ -1,4 +1,4 @@
-"""Exercises of notebook 7, diffusion: a schedule, reading v, a network's own error, a linear denoiser, a sampler."""
+"""Exercises of notebook 7, diffusion: a schedule, the training loss, reading v, a linear denoiser, a sampler."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from . import of_notebook
 exercise = of_notebook(7)
 
 check_schedule = exercise("schedule")
+check_loss = exercise("denoising_loss")
 check_clean = exercise("clean")
-check_own_share = exercise("own_share")
 check_linear = exercise("best_linear")
 check_sampler = exercise("sampler")
