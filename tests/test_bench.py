@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from benchmarks import card
 from tiramisu_edu.lab.bench import EM, MARGINALS, Growth, Row, Setup, Timing, alternate, binary_tree, rows_table
 from tiramisu_edu.lab.cli import main
 
@@ -66,3 +67,11 @@ def test_steps_are_timed_in_processes_of_their_own(tmp_path):
     for row in rows:
         assert float(row[3]) > 0 and float(row[4]) >= 0 and float(row[5]) > 0
         assert f"float64 {row[6].strip()}" in text  # the truth, in the title
+
+
+def test_what_is_prepared_for_a_card_runs_without_one(tmp_path):
+    assert card.main(["--device", "cpu", "--quick", "--out", str(tmp_path / "card.md")]) == 0
+    text = (tmp_path / "card.md").read_text()
+    assert text.count("| exact |") == 5 and "WRONG" not in text
+    for query in ("marginals", "log-likelihood", "expected counts", "mini-batch EM", "a joint sample each"):
+        assert f"| {query} | 64 |" in text

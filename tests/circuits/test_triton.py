@@ -1,14 +1,11 @@
 """The Triton kernels against readable twins, the engine they make against enumeration; on the GPU where there is one.
 
-Without a GPU the kernels are interpreted, and compiled for one but not run. What only a card shows then: rounding in
-TF32, races between programs (atomic additions, which program writes what), registers and shared memory that do not
-suffice, speed. Run this file on a card after every change of a kernel.
+Without a GPU the kernels are interpreted, and `test_triton_compiles` compiles them. What only a card shows then:
+rounding in TF32, races between programs (atomic additions, which program writes what), registers and shared memory that
+do not suffice, speed. Run this file on a card after every change of a kernel.
 """
 
 import os
-import subprocess
-import sys
-import textwrap
 
 import pytest
 import torch
@@ -264,29 +261,3 @@ def test_the_engine_is_chosen_by_device_and_dtype(monkeypatch):
     monkeypatch.delenv("TRITON_INTERPRET")
     with pytest.raises(TiramisuError, match="the parameters are on the cpu, not on a GPU"):
         engines.choose("triton", cpu, torch.float32)
-
-
-def test_the_kernels_compile_for_a_gpu(tmp_path):
-    """Types, shapes and layouts, which the interpreter does not check, for compute capability 9.0; no GPU needed."""
-    code = """
-        import triton
-        from triton.backends.compiler import GPUTarget
-        from triton.compiler import ASTSource
-        from tiramisu_edu.circuits.engines import triton_kernels as kernels
-        from tiramisu_edu.circuits.engines.triton_tiles import How, Own, Sizes, Source, Target, Values, Weights
-
-        f, i, n = "*fp32", "*i32", "i32"
-        kinds = {
-            "weights": Weights(f, i), "source": Source(f, f, i, n, n, n), "own": Own(f, f, f, f),
-            "target": Target(f, n, n, n), "given": Values("*i64", i, n, n), "sizes": Sizes(n, n, n, n, n),
-            "scales": f, "gradient": f, "HOW": "constexpr",
-        }
-        how = {"HOW": How(32, 32, 16, 2, True, "tf32x3")}
-        for kernel in ("sum_forward", "sum_backward", "sum_gradient", "hard_forward", "hard_gradient"):
-            kernel = getattr(kernels, kernel)
-            source = ASTSource(kernel, {name: kinds[name] for name in kernel.arg_names}, how)
-            compiled = triton.compile(source, target=GPUTarget("cuda", 90, 32), options={"enable_fp_fusion": True})
-            assert compiled.asm["cubin"]
-    """
-    environment = os.environ | {"TRITON_INTERPRET": "0", "TRITON_CACHE_DIR": str(tmp_path)}
-    subprocess.run([sys.executable, "-c", textwrap.dedent(code)], env=environment, check=True)

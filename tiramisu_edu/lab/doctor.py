@@ -140,10 +140,10 @@ def _data(datafiles: Any) -> Finding:
 
 
 def _models(zoo: Any) -> Finding:
-    """Every shipped world loads."""
-    for name in zoo.WORLDS:
-        zoo.load(name).read_all()
-    return Finding("ok", f"shipped models load ({', '.join(zoo.WORLDS)})")
+    """One shipped world loads, so the code reads its files; those of the others have their checksums."""
+    name = next(iter(zoo.WORLDS))
+    zoo.load(name).read_all()
+    return Finding("ok", f"shipped models load ({name})")
 
 
 CHECKS: dict[Callable[..., Finding], tuple[str, ...]] = {

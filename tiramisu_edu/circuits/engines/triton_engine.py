@@ -7,6 +7,9 @@
                      again; the flows the same once more. At the peak about 3 (K + 1) floats per region and sample:
                      the exponentials of the products, R M floats per level in `fast`, are never stored
 
+    compilation      a few seconds for each kernel and shape of level, once per machine; the same kernels serve all
+                     batches of up to 16, 17 to 32, and 33 or more samples
+
 Matrix products use 3xTF32 (three TF32 products for one of nearly float32 accuracy; the single TF32 product truncates,
 a bias that adds up over the variables), or plain float32 where a card has no TF32. Where regions share children or
 parameters, sums are made by atomic additions in no fixed order: the last digits differ from run to run.
@@ -26,7 +29,7 @@ from triton import cdiv, next_power_of_2
 from . import triton_kernels as kernels
 from .messages import Evidence, Parameters
 from .plan import Level, Plan, unit_weight
-from .triton_tiles import How, Own, Sizes, Source, Target, Values, Weights
+from .triton_tiles import How, Own, Shape, Source, Target, Values, Weights
 
 
 class Kept(NamedTuple):
@@ -158,37 +161,34 @@ def backward(
 def sum_forward(level: Level, weights: Weights, source: Source, out: Tensor, scale: Tensor, keep: bool) -> Kept:
     """Write the log messages of a level, `out` (R, K, B) relative to `scale` (R, 1, B)."""
     R, K, B = out.shape
-    maximum, u = (scale.new_empty(R, B), torch.empty_like(out)) if keep else (scale, out)
-    block_k, block_j, block_b = _width(K, 64), _width(level.child_units, 32), _width(B, 64)
-    while block_k > 16 and R * cdiv(K, block_k) * cdiv(B, block_b) < _multiprocessors(out.device):
-        block_k //= 2
+    maximum, u = (scale.new_empty(R, B), torch.empty_like(out)) if keep else (out, out)
+    block_k, block_j, block_b = _filling(R, K, out.device), _width(level.child_units, 32), _width(B, 64)
     how = How(block_k, block_j, block_b, len(source.children), keep, _precision(out.device))
     kernels.sum_forward[(R * cdiv(K, block_k) * cdiv(B, block_b),)](
-        weights, source, scale, Own(maximum, out, u, out), _sizes(level, B), how, **_options(block_k * block_b)
+        weights, source, scale, Own(maximum, out, u, out), *_sizes(level, B), how, **_options(block_k * block_b)
     )
     return Kept(maximum, u)
 
 
 def sum_backward(level: Level, weights: Weights, source: Source, own: Own, to: Tensor) -> None:
-    """Write or add the flows of the product units to the children's rows of `to` (rows, J, B), of any strides."""
-    sizes = _sizes(level, own.flows.shape[-1])
-    block_k, block_j, block_b = _width(sizes.K, 32), _width(sizes.J, 64), _width(sizes.B, 64)
-    while block_j > 16 and sizes.N * cdiv(sizes.J, block_j) * cdiv(sizes.B, block_b) < _multiprocessors(to.device):
-        block_j //= 2
+    """Write or add the flows of the product units to the children's rows of `to` (rows, J, B)."""
+    shape, N, B = _sizes(level, own.flows.shape[-1])
+    block_k, block_j, block_b = _width(shape.K, 32), _filling(N, shape.J, to.device), _width(B, 64)
     how = How(block_k, block_j, block_b, len(source.children), level.exclusive, _precision(to.device))
-    kernels.sum_backward[(sizes.N * cdiv(sizes.J, block_j) * cdiv(sizes.B, block_b),)](
-        weights, source, own, Target(to, *to.stride()), sizes, how, **_options(block_j * block_b)
+    target = Target(to, *to.stride()) if level.is_input else Target(to)
+    kernels.sum_backward[(N * cdiv(shape.J, block_j) * cdiv(B, block_b),)](
+        weights, source, own, target, shape, N, B, how, **_options(block_j * block_b)
     )
 
 
 def sum_gradient(level: Level, weights: Weights, source: Source, own: Own, to: Tensor) -> None:
     """Add d(sum of log Z)/d theta of a level to `to`, of the shape of its parameter."""
     assert to.is_contiguous()
-    sizes, is_tied = _sizes(level, own.flows.shape[-1]), level.parameter_rows is not None
-    block_k, block_j, block_b = _width(sizes.K, 64), _width(sizes.J, 64), _width(sizes.B, 32)
+    (shape, N, B), is_tied = _sizes(level, own.flows.shape[-1]), level.parameter_rows is not None
+    block_k, block_j, block_b = _width(shape.K, 64), _width(shape.J, 64), _width(B, 32)
     how = How(block_k, block_j, block_b, len(source.children), is_tied, _precision(to.device))
-    kernels.sum_gradient[(sizes.N * cdiv(sizes.K, block_k) * cdiv(sizes.J, block_j),)](
-        weights, source, own, to, sizes, how, **_options(block_k * block_j)
+    kernels.sum_gradient[(N * cdiv(shape.K, block_k) * cdiv(shape.J, block_j),)](
+        weights, source, own, to, shape, N, B, how, **_options(block_k * block_j)
     )
 
 
@@ -198,17 +198,17 @@ def hard_forward(level: Level, weights: Weights, given: Values, out: Tensor, kee
     f = torch.empty_like(out) if keep else out
     how = How(_width(K, 64), 1, _width(B, 32), 1, keep, "")
     grid = (R * cdiv(K, how.K) * cdiv(B, how.B),)
-    kernels.hard_forward[grid](weights, given, Own(f, out, f, f), _sizes(level, B), how, enable_fp_fusion=True)
+    kernels.hard_forward[grid](weights, given, Own(f, out, f, f), *_sizes(level, B), how, enable_fp_fusion=True)
     return Kept(f, f)
 
 
 def hard_gradient(level: Level, weights: Weights, given: Values, own: Own, to: Tensor) -> None:
     """Add d(sum of log Z)/d table of an input level to `to`: flow_k / f_k at the observed values."""
     assert to.is_contiguous()
-    sizes = _sizes(level, own.flows.shape[-1])
-    how = How(_width(sizes.K, 32), _width(sizes.J, 128), _width(sizes.B, 32), 1, True, "")
-    grid = (level.num_regions * cdiv(sizes.K, how.K),)
-    kernels.hard_gradient[grid](weights, given, own, to, sizes, how, enable_fp_fusion=True)
+    shape, N, B = _sizes(level, own.flows.shape[-1])
+    how = How(_width(shape.K, 32), _width(shape.J, 128), _width(B, 32), 1, True, "")
+    grid = (level.num_regions * cdiv(shape.K, how.K),)
+    kernels.hard_gradient[grid](weights, given, own, to, shape, N, B, how, enable_fp_fusion=True)
 
 
 def _source(
@@ -220,11 +220,10 @@ def _source(
 ) -> Source:
     """What a level mixes: the messages of its children, or soft evidence."""
     if not level.is_input:
-        units, scales = log_units[level.child_units], log_scale[level.child_units]
-    else:
-        assert log_w is not None
-        units, scales = log_w, torch.zeros(len(log_w), 1, log_w.shape[-1], device=log_w.device)
-    return Source(units, scales, indices.children, *units.stride())
+        return Source(log_units[level.child_units], log_scale[level.child_units], indices.children)
+    assert log_w is not None
+    scales = torch.zeros(len(log_w), 1, log_w.shape[-1], device=log_w.device)
+    return Source(log_w, scales, indices.children, *log_w.stride())
 
 
 def _given(evidence: Evidence, indices: Indices) -> Values:
@@ -232,9 +231,9 @@ def _given(evidence: Evidence, indices: Indices) -> Values:
     return Values(evidence.given, indices.children, *evidence.given.stride())
 
 
-def _sizes(level: Level, batch: int) -> Sizes:
-    num_vectors = level.num_regions * level.num_partitions
-    return Sizes(level.num_units, level.child_units, level.num_partitions, num_vectors, batch)
+def _sizes(level: Level, batch: int) -> tuple[Shape, int, int]:
+    shape = Shape(level.num_units, level.child_units, level.num_partitions)
+    return shape, level.num_regions * level.num_partitions, batch
 
 
 def _indices(plan: Plan, device: torch.device) -> list[Indices]:
@@ -257,6 +256,14 @@ def level_indices(level: Level, constant: int, device: torch.device) -> Indices:
 def _width(size: int, largest: int) -> int:
     """Width of a tile: a power of two, at least 16 for tl.dot, no wider than needed."""
     return min(max(16, next_power_of_2(size)), largest)
+
+
+def _filling(num_matrices: int, size: int, device: torch.device) -> int:
+    """Width of tiles of the result, narrower where few matrices leave multiprocessors idle; the same for any batch."""
+    width = _width(size, 64)
+    while width > 16 and num_matrices * cdiv(size, width) < _multiprocessors(device):
+        width //= 2
+    return width
 
 
 def _options(tile: int) -> dict[str, Any]:

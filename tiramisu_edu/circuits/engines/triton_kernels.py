@@ -14,6 +14,9 @@ The records among the arguments stand in `triton_tiles`. Partition p of region r
 j is product m = p J + j. A child of -1 is log 1. A program is one tile of the result, of the sizes that HOW names;
 sizes need not divide. Tiles are at least 16 wide, for tl.dot: a root of one unit is a padded tile.
 
+Compilation. Triton compiles anew for arguments equal to 1, divisible by 16 or aligned. So a `Shape`, the same for every
+batch, is an argument, and N and B are others, for which nothing is compiled.
+
 Exactness. x is taken relative to its maximum over m. A unit is *thin* where its linear value lies below THIN: there
 terms may have underflowed, and its tile is done again term by term in log space (rare, and slow). The backward pass
 knows these units by u = inf, which takes them, and impossible ones, out of the matrix product.
@@ -27,6 +30,7 @@ import triton.language as tl
 from .triton_tiles import (
     INF,
     TINY,
+    Sizes,
     add_terms,
     best_scale,
     column,
@@ -37,20 +41,23 @@ from .triton_tiles import (
     log_of,
     log_product,
     log_scale,
+    offsets,
     relative_product,
     row,
+    row_stride,
 )
 
 THIN = tl.constexpr(1.0842021724855044e-19)  # the root of the smallest normal float32: a sum below may have lost terms
 
 
-@triton.jit
-def sum_forward(weights, source, scales, own, sizes, HOW: tl.constexpr):
+@triton.jit(do_not_specialize=["N", "B"], do_not_specialize_on_alignment=["scales"])
+def sum_forward(weights, source, scales, own, shape, N, B, HOW: tl.constexpr):
     """log u_k = log sum_m theta_km exp(x_m - max x), in one sweep over m with a running maximum.
 
     A tile is (units k, samples b). own.log_u is relative to `scales` (R, B), the maximum plus the children's scales.
     With FLAG the maximum and u are kept in own.maxima and own.u for the backward pass.
     """
+    sizes = Sizes(shape.K, shape.J, shape.P, N, B)
     region, k, b = find_tile(sizes.K, sizes.B, HOW.K, HOW.B)
     is_unit, is_sample = k < sizes.K, b < sizes.B
     theta = weights.theta + first_weight(weights, region, sizes)
@@ -103,13 +110,14 @@ def thin_units(theta, source, tile, scale, sizes, HOW: tl.constexpr):
     return top + log_of(total)
 
 
-@triton.jit
-def sum_backward(weights, source, own, target, sizes, HOW: tl.constexpr):
+@triton.jit(do_not_specialize=["N", "B"])
+def sum_backward(weights, source, own, target, shape, N, B, HOW: tl.constexpr):
     """flow of product m = exp(x_m) sum_k theta_km flow_k / u_k, to the row children[s, n] of `target` for every s.
 
     A tile is (products j of one partition, samples b); x is computed again. Written where the level's children have no
     other parent (FLAG), else added atomically.
     """
+    sizes = Sizes(shape.K, shape.J, shape.P, N, B)
     n, j, b = find_tile(sizes.J, sizes.B, HOW.J, HOW.B)
     region, p = n // sizes.P, n % sizes.P
     theta = weights.theta + first_weight(weights, region, sizes)
@@ -130,14 +138,14 @@ def sum_backward(weights, source, own, target, sizes, HOW: tl.constexpr):
                     by_term += term * row(flow, i, HOW.K)[None, :]
 
     passed = linear * tl.exp(x) + by_term
-    to = target.flows + j[:, None] * target.stride_unit + b[None, :].to(tl.int64) * target.stride_sample
+    to = target.flows + offsets(target, j, b, sizes)
     for s in range(HOW.S):
         child = tl.load(source.children + s * sizes.N + n).to(tl.int64)
         inside = (j < tl.where(child >= 0, sizes.J, 0))[:, None] & (b < sizes.B)[None, :]
         if HOW.FLAG:
-            tl.store(to + child * target.stride_row, passed, mask=inside)
+            tl.store(to + child * row_stride(target, sizes), passed, mask=inside)
         else:
-            tl.atomic_add(to + child * target.stride_row, passed, mask=inside, sem="relaxed")
+            tl.atomic_add(to + child * row_stride(target, sizes), passed, mask=inside, sem="relaxed")
 
 
 @triton.jit
@@ -156,13 +164,14 @@ def thin_divisors(own, flow, divisor, at, is_own):
     return tl.where(is_thin, log_divisor, INF), tl.max(is_thin.to(tl.int32)) == 1
 
 
-@triton.jit
-def sum_gradient(weights, source, own, gradient, sizes, HOW: tl.constexpr):
+@triton.jit(do_not_specialize=["N", "B"])
+def sum_gradient(weights, source, own, gradient, shape, N, B, HOW: tl.constexpr):
     """gradient_km += sum_b exp(x_mb) flow_kb / u_kb, at the row rows[r]; times theta it is the edge flow.
 
     A tile is (units k, products j of one partition), the sum over the batch a matrix product. Regions that share their
     parameters (FLAG) add atomically.
     """
+    sizes = Sizes(shape.K, shape.J, shape.P, N, B)
     n, k, j = find_tile(sizes.K, sizes.J, HOW.K, HOW.J)
     region, p = n // sizes.P, n % sizes.P
     first = first_weight(weights, region, sizes)
@@ -189,12 +198,13 @@ def sum_gradient(weights, source, own, gradient, sizes, HOW: tl.constexpr):
         tl.store(to, tl.load(to, mask=inside, other=0.0) + total, mask=inside)
 
 
-@triton.jit
-def hard_forward(weights, given, own, sizes, HOW: tl.constexpr):
+@triton.jit(do_not_specialize=["N", "B"])
+def hard_forward(weights, given, own, shape, N, B, HOW: tl.constexpr):
     """u_k = theta[k, value], 1 where the value of the region's variable is missing (-1). A tile is (k, samples b).
 
     With FLAG u is kept beside log u.
     """
+    sizes = Sizes(shape.K, shape.J, shape.P, N, B)
     region, k, b = find_tile(sizes.K, sizes.B, HOW.K, HOW.B)
     value = load_values(given, region, b, -1, sizes)
     theta = weights.theta + first_weight(weights, region, sizes) + k[:, None] * sizes.J
@@ -213,9 +223,10 @@ def load_values(given, region, b, OUTSIDE: tl.constexpr, sizes):
     return tl.load(given.x + at, mask=b < sizes.B, other=OUTSIDE)
 
 
-@triton.jit
-def hard_gradient(weights, given, own, gradient, sizes, HOW: tl.constexpr):
+@triton.jit(do_not_specialize=["N", "B"])
+def hard_gradient(weights, given, own, gradient, shape, N, B, HOW: tl.constexpr):
     """gradient[k, value] += flow_k / f_k(value); flow_k everywhere where the value is missing. A tile is units k."""
+    sizes = Sizes(shape.K, shape.J, shape.P, N, B)
     region, k, c = find_tile(sizes.K, 1, HOW.K, HOW.J)
     to = gradient + first_weight(weights, region, sizes) + k[:, None] * sizes.J
     of_missing = tl.full((HOW.K,), 0.0, tl.float32)

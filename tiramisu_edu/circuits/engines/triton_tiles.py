@@ -27,8 +27,16 @@ class How(NamedTuple):
     PRECISION: str
 
 
+class Shape(NamedTuple):
+    """K units of a region, of P partitions, of J units each: of a level, the same for every batch."""
+
+    K: Any
+    J: Any
+    P: Any
+
+
 class Sizes(NamedTuple):
-    """K units of R regions, of P partitions each, N = R P in all, of J units each; B samples."""
+    """A shape, N = R P partitions of all R regions, and B samples; made inside a kernel, see `triton_kernels`."""
 
     K: Any
     J: Any
@@ -45,14 +53,17 @@ class Weights(NamedTuple):
 
 
 class Source(NamedTuple):
-    """Log units (rows, J, B) of any strides and their log scales (rows, B); the s-th child of n is children[s, n]."""
+    """Log units (rows, J, B) and their log scales (rows, B); the s-th child of n is children[s, n].
+
+    Strides are None where the units are contiguous.
+    """
 
     units: Any
     scales: Any
     children: Any
-    stride_row: Any
-    stride_unit: Any
-    stride_sample: Any
+    stride_row: Any = None
+    stride_unit: Any = None
+    stride_sample: Any = None
 
 
 class Own(NamedTuple):
@@ -74,12 +85,12 @@ class Values(NamedTuple):
 
 
 class Target(NamedTuple):
-    """Flows (rows, J, B) of any strides, to be written."""
+    """Flows (rows, J, B), to be written; strides as in `Source`."""
 
     flows: Any
-    stride_row: Any
-    stride_unit: Any
-    stride_sample: Any
+    stride_row: Any = None
+    stride_unit: Any = None
+    stride_sample: Any = None
 
 
 @triton.jit
@@ -100,6 +111,24 @@ def entry(region, k, b, sizes):
 
 
 @triton.jit
+def row_stride(of, sizes):
+    """From one row (J, B) of a source or target to the next, in 64 bits."""
+    if of.stride_row is None:
+        return tl.cast(sizes.J, tl.int64) * sizes.B
+    else:
+        return tl.cast(of.stride_row, tl.int64)
+
+
+@triton.jit
+def offsets(of, j, b, sizes):
+    """Of the entries (j, b) in a row of a source or target."""
+    if of.stride_row is None:
+        return j[:, None] * sizes.B + b[None, :]
+    else:
+        return j[:, None] * of.stride_unit + b[None, :].to(tl.int64) * of.stride_sample
+
+
+@triton.jit
 def first_weight(weights, region, sizes):
     """Where the K x P J weights of a region begin among all."""
     return tl.load(weights.rows + region).to(tl.int64) * sizes.K * sizes.P * sizes.J
@@ -116,7 +145,7 @@ def load_weights(theta, k, j, p, sizes):
 def log_product(source, n, j, b, sizes, S: tl.constexpr):
     """sum_s units[children[s, n], j, b], (BLOCK_J, BLOCK_B); -inf outside."""
     inside = (j < sizes.J)[:, None] & (b < sizes.B)[None, :]
-    at = j[:, None] * source.stride_unit + b[None, :].to(tl.int64) * source.stride_sample
+    at = offsets(source, j, b, sizes)
     x = tl.where(inside, 0.0, -INF)
     if S <= 4:  # unrolled, so that the loop over tiles is the innermost one, which Triton pipelines
         for s in tl.static_range(S):
@@ -132,9 +161,8 @@ def load_child(source, slot, j, b, at, sizes):
     """units[children[slot]] at the offsets `at`; 0 outside, and where there is no child (-1)."""
     index = tl.load(source.children + slot).to(tl.int64)
     is_unit = j < tl.where(index >= 0, sizes.J, 0)
-    return tl.load(
-        source.units + index * source.stride_row + at, mask=is_unit[:, None] & (b < sizes.B)[None, :], other=0.0
-    )
+    first = source.units + index * row_stride(source, sizes)
+    return tl.load(first + at, mask=is_unit[:, None] & (b < sizes.B)[None, :], other=0.0)
 
 
 @triton.jit
