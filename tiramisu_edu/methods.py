@@ -151,10 +151,11 @@ def code_models(world: World, structure: str | None = None) -> tuple[Circuit, To
     Raises:
         TiramisuError: when the world has none, or none of that name.
     """
-    coder, circuits = world.denoiser.autoencoder, world.code_circuits
+    coder = world.denoiser.autoencoder
+    tokenizer = world.tokenizer if coder is None else LatentCodes(coder)
+    circuits = {} if tokenizer is None else world.code_circuits
     if coder is not None and not circuits:
         raise TiramisuError(f"world {world.name!r} has no circuit over the codes of its latents: give code_circuit=...")
-    tokenizer = world.tokenizer if coder is None else LatentCodes(coder)
     if tokenizer is None or not circuits:
         commands = [f"tiramisu-edu train {world.to_train} --part {part}" for part in ("tokenizer", "codes")]
         train = f", or: {' && '.join(commands)}" if "tokenizer" in world.parts else ""

@@ -50,6 +50,7 @@ def world_of(place):
     return zoo.load(f"folder:{place}", size=32)
 
 
+@pytest.mark.filterwarnings("ignore:.*the circuit's mean is worse")  # of a toy; see test_gate
 def test_all_that_a_folder_teaches_lies_beside_its_models(place, tmp_path, capsys, monkeypatch):
     before = sha256(datafiles.data_path(datafiles.CHECKSUMS))
     monkeypatch.setitem(tuning.GRIDS, "replacement", [{"eta": 0.0}, {"eta": 0.7}])
@@ -76,6 +77,7 @@ def test_all_that_a_folder_teaches_lies_beside_its_models(place, tmp_path, capsy
     assert sha256(datafiles.data_path(datafiles.CHECKSUMS)) == before
 
 
+@pytest.mark.filterwarnings("ignore:.*the circuit's mean is worse")  # of a toy; see test_gate
 def test_what_was_made_with_other_models_is_not_used(place, monkeypatch):
     """Tuned options are left out with a warning; weights and circuits are refused; each names a command."""
     world = world_of(place)
