@@ -205,7 +205,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = common.parser("gpt", __doc__, "docs/results/gpt")
     options.add_argument("--epochs", type=int, help="of the GPT; None: 20")
     options.add_argument("--minutes", type=float, help="after which the GPT stops, wherever it is")
-    options.add_argument("--circuits", metavar="NAME:K:START,...", help="None: the seven of the page")
+    options.add_argument("--circuits", metavar="NAME:K:START,...", help="None: seven")
     options.add_argument("--checkpoints", type=Path, default=Path("out/gpt"), help="folder of what is done")
     options.add_argument("--quick", action="store_true", help="in seconds, to see it work")
     common.run(study, options.parse_args(arguments))
