@@ -159,11 +159,8 @@ class Circuit(Tables):
         Args:
             log_weights: (B, D, C); the result is (B, D) long.
         """
-
-        def likeliest(odds: Tensor, _: Tensor) -> Tensor:
-            return odds.argmax(-1)
-
-        return torch.cat(list(self._walks(log_weights, safe, likeliest, mix=torch.amax)), 1)[0]
+        walks = self._walks(log_weights, safe, lambda odds, _: odds.argmax(-1), mix=torch.amax)
+        return torch.cat(list(walks), 1)[0]
 
     def forward(self, x: Tensor) -> Tensor:
         """As `log_likelihood`, so that `torch.func.functional_call` can put other parameters in."""
