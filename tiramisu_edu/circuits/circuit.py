@@ -145,7 +145,7 @@ class Circuit(Tables):
         if log_weights is None:
             nothing_known = torch.zeros(1, self.num_variables, self.num_categories)
             return self.sample(n, nothing_known, generator=generator)[:, 0]
-        draw = partial(traceback.draw, num_samples=len(log_weights), generator=generator)
+        draw = partial(traceback.draw, of=log_weights, generator=generator)
         return torch.cat(list(self._walks(log_weights, self.engine, draw, copies=n, keep=True)), 1)
 
     @by_work

@@ -49,18 +49,18 @@ def walk(
     return values.T.reshape(copies, batch, num_variables)
 
 
-def draw(odds: Tensor, sample: Tensor, *, num_samples: int, generator: Generators) -> Tensor:
+def draw(odds: Tensor, sample: Tensor, *, of: Tensor, generator: Generators) -> Tensor:
     """One index for each row of odds (n, M), with probability proportional to them: the inverse of their sums.
 
     Args:
-        sample: (n,), which of `num_samples` each row belongs to. What a generator draws for its share of them does not
+        sample: (n,), which row `of` the evidence each belongs to. What a generator draws for its share of them does not
             depend on the others.
     """
     sums = odds.cumsum(-1)
     total = sums[:, -1:]
     uniform = torch.empty_like(total)
     owners: Sequence[torch.Generator | None] = generator if isinstance(generator, Sequence) else [generator]
-    share = sample // -(-num_samples // len(owners))
+    share = sample // -(-len(of) // len(owners))
     drawn = [
         torch.rand(n, 1, generator=g, dtype=odds.dtype, device=odds.device if g is None else g.device).to(odds.device)
         for n, g in zip(share.bincount(minlength=len(owners)).tolist(), owners)
