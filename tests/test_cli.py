@@ -43,7 +43,7 @@ def test_every_sampler_takes_every_guide(tmp_path, capsys, sampler, guide):
     expected = {sampler, "circuit alone"} | ({f"{sampler} + {guide}"} if guide != "none" else set())
     assert set(report["methods"]) == expected
     if guide != "none":
-        assert "the circuit's share of the sampling time" in printed
+        assert "the guide's share of the sampling time" in printed
         assert 0 < report["guide_share"]["at_20_percent"] < 1
 
 

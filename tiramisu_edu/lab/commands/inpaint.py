@@ -68,7 +68,7 @@ def run(options: Options) -> int:
     if guide is not None:
         done = methods[name]
         share, fifth = done.guide_share, done.guide_share_at(0.2, guide.fraction, options.num_inference_steps)
-        print(f"\n{name}: {done.seconds:.2f} s; the circuit's share of the sampling time is {share:.1%},", end=" ")
+        print(f"\n{name}: {done.seconds:.2f} s; the guide's share of the sampling time is {share:.1%},", end=" ")
         print(f"and {fifth:.1%} with 20 % of the steps guided")
         report["guide_share"] = {"as_run": share, "at_20_percent": fifth}
     print(save_completed(completed, methods[name if steered else options.sampler].images))
