@@ -257,5 +257,5 @@ def patch_memory(settings: PatchSettings, count: int, size: int) -> float:
     rows = min(N, READ, NUMBERS // (D * V) + 1)
     of_batches = 4 * D * (rows * (9 * V + 13 * P) + 4 * max(BATCH, s.batch_size) * (V + K))
     of_factors = 8 * 3 * s.rank * (D * V * P + 3 * 256 * D * V) + 8 * 3 * s.whole * 3 * size**2
-    # Last, of a tree: six matrices of all pixels of the stationary Gaussian in its gate, where pictures are small.
-    return PROGRAM + of_pictures + of_parameters + of_batches + of_factors + 48 * (K > 1 and size <= 64) * size**4
+    # Last, of a tree: twelve matrices of all pixels of the stationary Gaussian in its gate, where pictures are small.
+    return PROGRAM + of_pictures + of_parameters + of_batches + of_factors + 96 * (K > 1 and size <= 64) * size**4
