@@ -130,12 +130,14 @@ def test_samples_follow_the_posterior():
         assert statistic < 136.0  # the 1 - 1e-4 quantile of chi-square with 80 degrees of freedom is 136.04
 
 
-@pytest.mark.parametrize("owners", [1, 2, 3, 6])
-def test_generators_of_rows_draw_as_if_alone(owners):
-    """Several partitions, so that not every walk reaches every region."""
+@pytest.mark.parametrize("owners", [1, 2, 3, 4, 48])
+@pytest.mark.parametrize("message_bytes", [2**28, 1])
+def test_generators_of_rows_draw_as_if_alone(monkeypatch, owners, message_bytes):
+    """Several partitions, so that not every walk reaches every region; in one piece, and in pieces of up to 16 rows."""
+    monkeypatch.setattr("tiramisu_edu.circuits.circuit.MESSAGE_BYTES", message_bytes)
     generator = torch.Generator().manual_seed(0)
     graph = structures.rat_spn(8, num_categories=3, num_latents=2, depth=2, repetitions=3, generator=generator)
-    circuit, log_weights = random_circuit(graph, 1, 1.0, torch.float64), random_evidence("soft", 6, 8, 3, seed=2)
+    circuit, log_weights = random_circuit(graph, 1, 1.0, torch.float64), random_evidence("soft", 48, 8, 3, seed=2)
 
     def own() -> list[torch.Generator]:
         return [torch.Generator().manual_seed(n) for n in range(owners)]

@@ -116,7 +116,7 @@ class Circuit(Tables):
         """
         engine, tables, out = self.engine, self.tables(), []
         new = torch.empty_like if self.plan.is_tree else torch.zeros_like
-        for evidence, messages in self._queries(log_weights, engine, tables, keep=True):
+        for evidence, messages in self._queries(self._checked(log_weights)[0], engine, tables, keep=True):
             marginals = new(evidence.given)
             engine.backward(self.plan, tables, evidence, messages, marginals=marginals)
             out.append(marginals.permute(2, 0, 1))
@@ -140,13 +140,16 @@ class Circuit(Tables):
             TiramisuError: when n is no whole number above 0.
         """
         n = positive_integer("n", n.tolist() if isinstance(n, Tensor) else n)
-        for g in generator if isinstance(generator, Sequence) else () if generator is None else (generator,):
+        owners: Sequence[Any] = generator if isinstance(generator, Sequence) and generator else [generator]
+        for g in () if generator is None else owners:
             is_generator("generator", g)
         if log_weights is None:
             nothing_known = torch.zeros(1, self.num_variables, self.num_categories)
             return self.sample(n, nothing_known, generator=generator)[:, 0]
-        draw = partial(traceback.draw, of=log_weights, generator=generator)
-        return torch.cat(list(self._walks(log_weights, self.engine, draw, copies=n, keep=True)), 1)
+        rows, _ = self._checked(log_weights)
+        share = -(-len(rows) // len(owners)) or 1  # rows of each generator
+        draw = partial(traceback.draw, owners=owners, share=share)
+        return torch.cat(list(self._walks(rows, self.engine, draw, n, share, keep=True)), 1)
 
     @by_work
     @torch.no_grad()
@@ -159,7 +162,7 @@ class Circuit(Tables):
         Args:
             log_weights: (B, D, C); the result is (B, D) long.
         """
-        walks = self._walks(log_weights, safe, lambda odds, _: odds.argmax(-1), mix=torch.amax)
+        walks = self._walks(self._checked(log_weights)[0], safe, lambda odds, _: odds.argmax(-1), mix=torch.amax)
         return torch.cat(list(walks), 1)[0]
 
     def forward(self, x: Tensor) -> Tensor:
@@ -203,32 +206,32 @@ class Circuit(Tables):
         return shifted, largest.sum(-1, dtype=torch.float64).to(self.device)
 
     def _queries(
-        self, log_weights: Tensor, engine: ModuleType, tables: list[Tensor], copies: int = 1, **options: Any
+        self, rows: Tensor, engine: ModuleType, tables: list[Tensor], copies: int = 1, share: int = 1, **options: Any
     ) -> Iterator[tuple[Evidence, Any]]:
-        """Pieces of the evidence, checked, each with its messages; none of Z(w) = 0. The options are of `forward`."""
+        """`chunks` of soft evidence, each with its messages; none of Z(w) = 0. The options are of `forward`."""
         first_row = 0
-        for rows in self.chunks(self._checked(log_weights)[0], copies):
-            evidence = Evidence.of(rows)
+        for piece in self.chunks(rows, copies, share):
+            evidence = Evidence.of(piece)
             messages = engine.forward(self.plan, tables, evidence, tapes=self.tapes, **options)
             if messages.may_be_impossible:
                 check_possible(messages.log_root, first_row)
-            first_row += len(rows)
+            first_row += len(piece)
             yield evidence, messages
 
     def _walks(
-        self, log_weights: Tensor, engine: ModuleType, pick: traceback.Pick, copies: int = 1, **options: Any
+        self, rows: Tensor, engine: ModuleType, pick: traceback.Pick, copies: int = 1, share: int = 1, **options: Any
     ) -> Iterator[Tensor]:
         """Pieces of states (copies, B, D), each reached from the root; arguments as in `_queries`, `traceback.walk`."""
         tables, first = self.tables(), 0
-        for evidence, messages in self._queries(log_weights, engine, tables, copies, **options):
+        for evidence, messages in self._queries(rows, engine, tables, copies, share, **options):
             odds = partial(engine.odds, self.plan, tables, messages)
             yield traceback.walk(self.plan, odds, pick, evidence.given, copies, first)
             first += evidence.given.shape[-1]
 
-    def chunks(self, rows: Tensor, copies: int = 1) -> Iterator[Tensor]:
-        """Rows in pieces small enough for the messages to stay within MESSAGE_BYTES."""
-        sample_bytes = self.plan.floats_per_sample * self.dtype.itemsize * copies
-        return iter(rows.split(max(16, MESSAGE_BYTES // sample_bytes)))
+    def chunks(self, rows: Tensor, copies: int = 1, share: int = 1) -> Iterator[Tensor]:
+        """Rows in pieces whose messages stay within MESSAGE_BYTES; each `share` of them is cut as it would be alone."""
+        size = max(16, MESSAGE_BYTES // (self.plan.floats_per_sample * self.dtype.itemsize * copies))
+        return (piece for some in rows.split(max(1, size // share) * share) for piece in some.split(size))
 
 
 def bits_per_dimension(mean_log_likelihood: float, num_variables: int) -> float:

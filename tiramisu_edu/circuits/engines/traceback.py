@@ -49,22 +49,21 @@ def walk(
     return values.T.reshape(copies, batch, num_variables)
 
 
-def draw(odds: Tensor, sample: Tensor, *, of: Tensor, generator: Generators) -> Tensor:
+def draw(odds: Tensor, sample: Tensor, *, owners: Sequence[torch.Generator | None], share: int) -> Tensor:
     """One index for each row of odds (n, M), with probability proportional to them: the inverse of their sums.
 
     Args:
-        sample: (n,), which row `of` the evidence each belongs to. What a generator draws for its share of them does not
-            depend on the others.
+        sample: (n,), which sample of the evidence each belongs to.
+        owners: generators, each of `share` samples that follow one another; what it draws does not depend on others.
     """
     sums = odds.cumsum(-1)
     total = sums[:, -1:]
     uniform = torch.empty_like(total)
-    owners: Sequence[torch.Generator | None] = generator if isinstance(generator, Sequence) else [generator]
-    share = sample // -(-len(of) // len(owners))
+    owner = sample // share
     drawn = [
         torch.rand(n, 1, generator=g, dtype=odds.dtype, device=odds.device if g is None else g.device).to(odds.device)
-        for n, g in zip(share.bincount(minlength=len(owners)).tolist(), owners)
+        for n, g in zip(owner.bincount(minlength=len(owners)).tolist(), owners)
     ]
-    uniform[share.argsort(stable=True)] = torch.cat(drawn)
+    uniform[owner.argsort(stable=True)] = torch.cat(drawn)
     below_total = torch.nextafter(total, torch.zeros_like(total))
     return torch.searchsorted(sums, torch.minimum(uniform * total, below_total), right=True)[:, 0]
