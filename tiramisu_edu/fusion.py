@@ -21,7 +21,7 @@ from .steering.latent import covered_fraction
 from .steering.layouts import MOST_REFERENCES, check_regions
 from .world import World
 
-_Levels = tuple[float, float | None]  # coherence, and a temperature in place of it
+_Tempering = tuple[float, float | None]  # coherence, and a temperature in place of it
 
 
 class FusionResult(NamedTuple):
@@ -87,7 +87,7 @@ def fuse(
     instance("world", world, World)
     references = _checked_references(world, references)
     split = check_regions(regions, len(references), (references.shape[2], references.shape[3])).to(references.device)
-    levels = number("coherence", coherence, 0, 1), temperature
+    tempering = number("coherence", coherence, 0, 1), temperature
     if temperature is not None and not number("temperature", temperature, 0) > 0:
         raise TiramisuError("temperature must be above 0: give coherence=1 for the likeliest codes alone")
     positive_integer("num_images", num_images)
@@ -96,10 +96,10 @@ def fuse(
     options: dict[str, Any] = {} if guided_fraction is None else {"fraction": guided_fraction}
     model = model or ("pixels" if world.tokenizer is None else "codes")
     if model == "pixels":
-        circuit, demands, guide = _of_pixels(world, references, split, levels, **options)
+        circuit, demands, guide = _of_pixels(world, references, split, tempering, **options)
     elif model == "codes":
         options |= {"structure": structure, "generator": own_generator(generator)}
-        circuit, demands, guide = _of_codes(world, references, split, levels, **options)
+        circuit, demands, guide = _of_codes(world, references, split, tempering, **options)
     else:
         raise TiramisuError(f"unknown model {model!r} for fusion: choose codes or pixels")
     log_z, each = weigh(circuit, demands)
@@ -112,20 +112,20 @@ def fuse(
 
 
 def _of_pixels(
-    world: World, references: Tensor, split: Tensor, levels: _Levels, **options: Any
+    world: World, references: Tensor, split: Tensor, tempering: _Tempering, **options: Any
 ) -> tuple[Circuit, Demands, Guide]:
     """The circuit over pixels or patches, what the references demand of it, and the guide that meets the demands."""
-    demands = pixel_demands(world.codebook, references, split, *levels)
+    demands = pixel_demands(world.codebook, references, split, *tempering)
     options |= {"demand": demands.joint}
     return world.circuit, demands, DifferenceGuide(world.circuit, world.codebook, **options)
 
 
 def _of_codes(
-    world: World, references: Tensor, split: Tensor, levels: _Levels, structure: str | None, **options: Any
+    world: World, references: Tensor, split: Tensor, tempering: _Tempering, structure: str | None, **options: Any
 ) -> tuple[Circuit, Demands, Guide]:
     """The same with the circuit over codes."""
     circuit, tokenizer = code_models(world, structure)
-    demands = code_demands(tokenizer, references, split, *levels)
+    demands = code_demands(tokenizer, references, split, *tempering)
     ruled = covered_fraction(split, len(demands.joint)).sum(0)
     return circuit, demands, CodeFusionGuide(circuit, tokenizer, demand=demands.joint, ruled=ruled, **options)
 

@@ -49,11 +49,9 @@ class Tokenizer(nn.Module):
         channels: of the images.
     """
 
-    batch, patch, limit = (
-        512,
-        PATCH,
-        1.0,
-    )  # pictures encoded at a time; a patch's side in pixels; of numbers in pictures
+    batch = 512  # pictures encoded at a time
+    patch = PATCH  # pixels along the side of a patch
+    limit = 1.0  # pictures hold numbers in [-limit, limit]
     codebook: Tensor  # (V, D)
     spread: Tensor  # () the root mean squared distance, per number of a code, from features to their codes
 

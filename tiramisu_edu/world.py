@@ -153,7 +153,7 @@ class World:
 
 
 class PartsWorld(World):
-    """A world of models at hand, without files; nothing is tuned or fitted for them.
+    """A world of models at hand; nothing is tuned or fitted for them but what is given.
 
     Args:
         base: a world that has the other models; None for none.
@@ -213,13 +213,11 @@ def parts_of(world: World | None, parts: Mapping[str, Any]) -> World:
     Raises:
         TiramisuError: neither a world nor a denoiser, or a part of another kind.
     """
-    if all(part is None for part in parts.values()):
-        instance("world", world, World)
-        assert world is not None  # checked just now
-        return world
-    if world is None:
-        if parts.get("denoiser") is None:
-            raise TiramisuError("give a world from load(...), or denoiser=... with the parts that its guide needs")
-        return PartsWorld(**parts)
+    given = {name: part for name, part in parts.items() if part is not None}
+    if given and world is None and "denoiser" not in given:
+        raise TiramisuError("give a world from load(...), or denoiser=... with the parts that its guide needs")
+    if given and world is None:
+        return PartsWorld(**given)
     instance("world", world, World)
-    return PartsWorld(world.device, base=world, **parts)
+    assert world is not None  # checked just now
+    return PartsWorld(world.device, base=world, **given) if given else world

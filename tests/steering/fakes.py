@@ -15,7 +15,7 @@ class FlatTokenizer:
     """Five grey levels as codes: a patch of 2 x 2 pixels is its mean's nearest level, a code a flat patch."""
 
     levels = torch.linspace(-0.9, 0.9, NUM_CODES)
-    num_codes = NUM_CODES
+    num_codes, limit = NUM_CODES, 1.0
 
     def encode(self, images):
         return self.log_probabilities(images).argmax(-1)

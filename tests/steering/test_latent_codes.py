@@ -28,13 +28,13 @@ def seeded(seed=0):
 
 
 def test_moments_are_those_of_all_codings():
-    """2 x 2 latents of V codes: mean and variance of p_PC(x_0) over the V^4 codings, and the mixture with p_DM."""
+    """2 x 2 latents of V codes, not all within [-1, 1]: p_PC(x_0) over the V^4 codings, and the mixture with p_DM."""
     torch.manual_seed(0)
     coder = Autoencoder(diffusers.VQModel(**CODER, num_vq_embeddings=V, scaling_factor=0.5).eval())
     coder.network.quantize.embedding.weight.data = torch.randn(V, 3, generator=seeded())
     coder.shift = 0.1
     circuit = Circuit(structures.quad_tree(2, 2, num_categories=V, num_latents=3), generator=seeded(1))
-    image, x_0, x_t = torch.randn(3, 1, 3, 2, 2, generator=seeded(2)).unbind()
+    image, x_0, x_t = (3 * torch.randn(3, 1, 3, 2, 2, generator=seeded(2))).unbind()
     known = torch.tensor([[True, False], [False, False]]).expand(1, 1, 2, 2)
     step = Step(3, 5, 0.4, x_t, Prediction(x_0, x_t), 0.3, torch.where(known, image, 0), known, 0.1)
     guide = CodedLatentGuide(circuit, LatentCodes(coder), 1.0, draw=False, tau_hidden=0.7, tau_known=0.2)
@@ -55,7 +55,8 @@ def test_moments_are_those_of_all_codings():
     mixed = (of_dm * x_0[0].flatten(1).mT + of_pc * mean) / (of_dm + of_pc)
     expected = torch.where(known[0], image[0], mixed.mT.view(3, 2, 2).float())
     torch.testing.assert_close(found[0], expected, rtol=0, atol=2e-6)
-    assert (found - x_0)[~known.expand_as(x_0)].abs().max() > 0.05
+    hidden = ~known.expand_as(x_0)
+    assert (found - x_0)[hidden].abs().max() > 0.05 and found[hidden].abs().max() > 1.5
     assert guide.cost == {"steps": 1, "encodes": 1, "circuit passes": 1}
 
 

@@ -105,13 +105,15 @@ class LatentGuide(Guide):
 
     def mix(self, step: Step, painted: Moments, alpha: float) -> Tensor:
         """x_0 (B, C, H, W) from the geometric mean of p_DM and the Gaussian of the decoded pictures."""
-        return gaussian_mixture(step, painted, alpha, self.draw, self.generator)
+        return gaussian_mixture(step, painted, alpha, self.draw, self.generator, self.tokenizer.limit)
 
 
 class CodedLatentGuide(LatentGuide):
     """The latent guide of a denoiser that works in the latents itself: codes are numbers there, so moments are exact.
 
-    p_PC(x_0) = N(E[e_z | w], Var[e_z | w]) at each place, from the exact marginals of p_PC(z | w)
+        p_PC(x_0) = N(E[e_z | w], Var[e_z | w]) at each place, from the exact marginals of p_PC(z | w)
+
+    Latents have no grey levels: the floor `ONE_LEVEL` of `gaussian_geometric_mean` only keeps variances above 0 here.
     """
 
     def painted(self, log_q: Tensor, known: Tensor) -> Moments:
@@ -119,7 +121,7 @@ class CodedLatentGuide(LatentGuide):
         of_codes = self.tokenizer.decode(torch.arange(self.tokenizer.num_codes, device=log_q.device)[:, None])
         values, side = of_codes.flatten(1), math.isqrt(log_q.shape[1])  # (V, c)
         mean, square = ((marginals @ power).mT.unflatten(2, (side, side)) for power in (values, values.square()))
-        return Moments(mean, (square - mean.square()).clamp_min(ONE_LEVEL))
+        return Moments(mean, square - mean.square())
 
 
 def covered_fraction(region: Tensor, num_patches: int) -> Tensor:
@@ -141,5 +143,5 @@ def decoded_moments(tokenizer: Tokenizer, codes: Tensor) -> Moments:
     Args:
         codes: (S, B, D), S >= 2.
     """
-    pictures = tokenizer.decode(codes.flatten(0, 1)).unflatten(0, codes.shape[:2]).clamp(-1, 1)
+    pictures = tokenizer.decode(codes.flatten(0, 1)).unflatten(0, codes.shape[:2])
     return Moments(pictures.mean(0), pictures.var(0).clamp_min(ONE_LEVEL))

@@ -116,15 +116,17 @@ def gaussian_geometric_mean(a: Moments, b: Moments, alpha: float) -> Moments:
     return Moments(variance * (of_a * a.mean + of_b * b.mean), variance)
 
 
-def gaussian_mixture(step: Step, pc: Moments, alpha: float, draw: bool, generator: Generators | None) -> Tensor:
-    """x_0 from p_DM^alpha p_PC^(1 - alpha), both Gaussians: a draw of each pixel, or its mean; clipped to [-1, 1].
+def gaussian_mixture(
+    step: Step, pc: Moments, alpha: float, draw: bool, generator: Generators | None, limit: float = 1.0
+) -> Tensor:
+    """x_0 from p_DM^alpha p_PC^(1 - alpha), both Gaussians: a draw of each pixel, or its mean; in [-limit, limit].
 
     p_DM is the denoiser's prediction with its calibrated variance.
     """
     x_dm = step.prediction.x_0
     dm = Moments(x_dm, torch.full_like(x_dm, calibrated_variance(step)))
     mean, variance = gaussian_geometric_mean(dm, pc, alpha)
-    return (mean + variance.sqrt() * standard_normal(mean, generator) if draw else mean).clamp(-1, 1)
+    return (mean + variance.sqrt() * standard_normal(mean, generator) if draw else mean).clamp(-limit, limit)
 
 
 def level_of(log_p: Tensor, levels: Tensor, draw: bool, generator: Generators | None) -> Tensor:
