@@ -168,6 +168,20 @@ def test_bad_data_is_named():
         fit_em(circuit, toy_data(), batch_size=0, progress=False)
 
 
+def test_an_impossible_row_is_named_by_its_place_in_the_batch(monkeypatch):
+    monkeypatch.setattr("tiramisu_edu.circuits.learning.READ", 4)  # rows are read in several parts
+    circuit = Circuit(structures.factorized(5, num_categories=2))
+    with torch.no_grad():
+        for theta in circuit.parameter_list:
+            theta.copy_(torch.tensor([1.0, 0.0]) if theta.shape[-1] == 2 else theta)
+    data = torch.zeros(20, 5, dtype=torch.long)
+    data[[6, 17], 2] = 1
+    with pytest.raises(EvidenceError, match=r"in batch rows 6$"):
+        em_step(circuit, data, pseudocount=0.1)
+    with pytest.raises(EvidenceError, match=r"in batch rows 3$"):
+        em_step(circuit, data, torch.arange(14, 20), pseudocount=0.1)
+
+
 @settings(max_examples=25, deadline=None)
 @given(graph=graphs(), seed=seeds)
 def test_em_with_soft_evidence_equals_the_reference(graph, seed):

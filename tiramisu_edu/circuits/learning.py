@@ -255,9 +255,8 @@ def em_step(
     """
     tables = circuit.tables()
     gradients = [torch.zeros_like(table) for table in tables] if gradients is None else gradients
-    log_likelihood = torch.zeros((), dtype=torch.float64, device=circuit.device)
+    log_likelihood, first_row = torch.zeros((), dtype=torch.float64, device=circuit.device), 0
     for part in share(torch.arange(len(data)) if index is None else index).split(rows_at_once(circuit)):
-        first_row = 0
         for rows in circuit.chunks(_checked(circuit, _rows(data, part))):
             log_z = accumulate(circuit, tables, rows, gradients)
             check_possible(log_z, first_row)
@@ -277,8 +276,7 @@ def em_step(
 @torch.no_grad()
 def accumulate(circuit: Circuit, tables: list[Tensor], rows: Tensor, gradients: list[Tensor]) -> Tensor:
     """One batch of the E-step: log p(x) or log Z(w) of the rows, (B,); d log Z / d table is added to `gradients`."""
-    evidence = Evidence(log_weights=rows.permute(1, 2, 0)) if rows.is_floating_point() else Evidence(values=rows.T)
-    engine = circuit.engine
+    evidence, engine = Evidence.of(rows), circuit.engine
     messages = engine.forward(circuit.plan, tables, evidence, keep=True, tapes=circuit.tapes)
     engine.backward(circuit.plan, tables, evidence, messages, gradients=gradients)
     return engine.log_partition(circuit.plan, messages)
