@@ -96,7 +96,7 @@ class TiramisuInpaintPipeline:
         """Write every part and fitted weight to a folder, as safetensors files, with a JSON index of tuned options.
 
         Raises:
-            TiramisuError: the network is not one of diffusers.
+            TiramisuError: the network is not one of diffusers, or a part has no file.
         """
         folder, parts = Path(folder), {name: part for name in READERS if (part := self._part(name)) is not None}
         codebook = parts.get("codebook")

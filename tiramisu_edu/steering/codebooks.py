@@ -31,7 +31,7 @@ class PooledCodebook(LowRankCodebook):
 
     whole: PatchCodebook
 
-    mean = Codebook.mean
+    mean = Codebook.mean  # that of `moments`; one of patches alone has a shorter way
 
     def moments(self, marginals: Tensor, seen: Observation) -> Moments:
         whole = self.whole.moments(marginals.new_ones(len(marginals), 1, 1), seen)

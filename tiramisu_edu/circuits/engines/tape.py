@@ -100,7 +100,7 @@ class Tape:
         for step in reversed(self.sums):
             step.down(parameters, gradients)
         for inputs in self.inputs:
-            if inputs.table_rows is None and not (gradients is None and marginals is None):
+            if inputs.table_rows is None:
                 inputs.down(parameters, gradients, marginals)
             elif gradients is not None:
                 inputs.count_values(gradients)
