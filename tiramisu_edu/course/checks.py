@@ -255,7 +255,7 @@ def _bytes(argument: Any) -> bytes | None:
 
 
 def _describe(error: BaseException) -> str:
-    frames = traceback.extract_tb(error.__traceback__)[1:2]  # the student's function, below `_results`
+    frames = traceback.extract_tb(error.__traceback__)[1:2]  # the student's function, below `_result`
     line = f" at “{frames[0].line}”" if frames and frames[0].line else ""
     try:
         said = str(error)
