@@ -5,8 +5,6 @@ Numbers are rounded, since every case is recorded; distributions still add up to
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from tiramisu_edu.circuits.nodes import Input, Node, Product, Sum
@@ -74,7 +72,7 @@ def weights(rng: np.random.Generator, of: ReferenceCircuit) -> list[np.ndarray]:
     ]
 
 
-def shared(of: ReferenceCircuit) -> bool:
+def shared(of: ReferenceCircuit, *_: object) -> bool:
     """Whether a node has several parents."""
     counts: dict[Node, int] = {}
     for n in of.nodes:
@@ -83,29 +81,24 @@ def shared(of: ReferenceCircuit) -> bool:
     return max(counts.values(), default=0) > 1
 
 
-def wide(of: ReferenceCircuit) -> bool:
+def wide(of: ReferenceCircuit, *_: object) -> bool:
     """Whether a node has more than two children."""
     return any(len(n.children) > 2 for n in of.nodes if not isinstance(n, Input))
 
 
-def many_valued(of: ReferenceCircuit) -> bool:
+def many_valued(of: ReferenceCircuit, *_: object) -> bool:
     """Whether a variable has more than two values."""
     return max(of.num_categories) > 2
 
 
-def stacked(of: ReferenceCircuit) -> bool:
+def stacked(of: ReferenceCircuit, *_: object) -> bool:
     """Whether a sum lies below a sum, or a product below a product."""
     return any(type(c) is type(n) for n in of.nodes if not isinstance(n, Input) for c in n.children)
 
 
-CIRCUIT_TRAITS = {
+CIRCUIT_TRAITS = {  # of cases whose first argument is a circuit
     "a node that has several parents": shared,
     "a node of more than two children": wide,
     "a variable of more than two values": many_valued,
     "a sum below a sum, or a product below a product": stacked,
 }
-
-
-def traits_of(position: int = 0, names: Sequence[str] = tuple(CIRCUIT_TRAITS)) -> dict:
-    """Those of the circuit that is the argument at `position`."""
-    return {name: lambda *a, has=CIRCUIT_TRAITS[name]: has(a[position]) for name in names}

@@ -7,7 +7,6 @@ for +=, a condition turned round, an index off by one. The share of them that a 
 from __future__ import annotations
 
 import ast
-import builtins
 import copy
 import inspect
 import textwrap
@@ -77,15 +76,14 @@ class Score(NamedTuple):
 
 
 def changes(solution: Callable) -> Iterator[Change]:
-    """Every change of one place in the solution, a function or a lambda that stands alone in its file's text."""
+    """Every change of one place in the solution, a plain function."""
     tree = _tree(solution)
-    names = {**vars(builtins), **inspect.getclosurevars(solution).globals, **solution.__globals__}
     for k, _ in enumerate(ast.walk(tree)):
         at = list(ast.walk(tree))[k]
         for what, new in _variants(at):
             changed = copy.deepcopy(tree)
             _put(changed, list(ast.walk(changed))[k], new)
-            space: dict[str, Any] = dict(names)
+            space = dict(solution.__globals__)
             code = compile(ast.fix_missing_locations(ast.Module([changed], [])), "<changed>", "exec")
             exec(code, space)
             yield Change(what, ast.unparse(at).split("\n")[0], space[tree.name])
@@ -135,23 +133,14 @@ def score(solution: Callable, exercise: Exercise, equivalent: Container[str]) ->
 
 
 def _tree(solution: Callable) -> ast.FunctionDef:
-    """The function; a lambda, which may stand inside an expression, becomes one."""
-    try:
-        found: ast.AST = ast.parse(textwrap.dedent(inspect.getsource(solution)))
-    except SyntaxError:  # a lambda in the middle of a call: take the whole file
-        found = ast.parse(inspect.getsource(inspect.getmodule(solution)))  # type: ignore[arg-type]
-    line = solution.__code__.co_firstlineno
-    for n in ast.walk(found):
-        if isinstance(n, ast.FunctionDef) and n.name == solution.__name__:
-            n.decorator_list, n.returns = [], None
-            for argument in n.args.args:
-                argument.annotation = None
-            if ast.get_docstring(n):
-                n.body = n.body[1:]
-            return n
-    lambdas = [n for n in ast.walk(found) if isinstance(n, ast.Lambda)]
-    best = min(lambdas, key=lambda n: abs(n.lineno - line) if len(lambdas) > 1 else 0)
-    return ast.FunctionDef("answer", best.args, [ast.Return(best.body)], [], type_params=[])  # type: ignore[call-arg]
+    """The function without annotations, in which there is nothing to change."""
+    tree: Any = ast.parse(textwrap.dedent(inspect.getsource(solution))).body[0]
+    for n in ast.walk(tree):
+        if isinstance(n, ast.FunctionDef):
+            n.returns = None
+        elif isinstance(n, ast.arg):
+            n.annotation = None
+    return tree
 
 
 def _put(tree: ast.AST, old: ast.AST, new: ast.AST | None) -> None:

@@ -30,7 +30,7 @@ class Task(NamedTuple):
         difficulty: 1 to 5.
         minutes: a student takes.
         check: name of the check, as in `check_forward`.
-        kind: what it asks for: apply what was said, or the thought of `THOUGHT`; empty in notebooks without a ladder.
+        kind: what it asks for: apply what was said, or the thought of `THOUGHT`.
         hints: folded ones in its text.
         reasoned: whether a folded solution with its reasons follows.
     """
@@ -118,7 +118,7 @@ def _tasks(notebook: Any) -> tuple[Task, ...]:
     """Each exercise's heading with the check that follows it."""
     tasks = []
     heading, hints = None, 0
-    pattern = r"^### Exercise (\d+) · (.+)\n\n\*difficulty ([1-5]) of 5 · (\d+) minutes(?: · (\w+))?"
+    pattern = r"^### Exercise (\d+) · (.+)\n\n\*difficulty ([1-5]) of 5 · (\d+) minutes · (\w+)"
     for cell, following in zip(notebook.cells, [*notebook.cells[1:], None]):
         if cell.cell_type == "markdown" and (found := re.search(pattern, cell.source, re.MULTILINE)):
             heading, hints = found, cell.source.count("<details><summary>Hint ")
@@ -127,7 +127,7 @@ def _tasks(notebook: Any) -> tuple[Task, ...]:
             number, title, difficulty, minutes, kind = heading.groups()
             reasoned = following is not None and following.source.startswith(REASONING)
             named = check[1] if check else ""
-            tasks.append(Task(int(number), title, int(difficulty), int(minutes), named, kind or "", hints, reasoned))
+            tasks.append(Task(int(number), title, int(difficulty), int(minutes), named, kind, hints, reasoned))
             heading = None
     return tuple(tasks)
 

@@ -45,7 +45,7 @@ class Answers:
         random: makes further cases; None for exercises whose answer is a value.
         random_cases: how many; fewer where an answer takes long.
         traits: what may be special about a case, in words -> whether its arguments have it.
-        equivalent: survivors among the generic wrong answers (see `teaching.mutants`) -> why they are right.
+        equivalent: survivors among the generic wrong answers (see `teaching.generic`) -> why they are right.
     """
 
     name: str

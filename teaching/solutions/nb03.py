@@ -17,7 +17,7 @@ from tiramisu_edu.course.exercises.nb02 import three_pixels
 from tiramisu_edu.course.exercises.nb03 import missed
 from tiramisu_edu.course.skyline import skyline_circuit
 
-from ..chance import circuit, picture, stacked, traits_of, weights, wide
+from ..chance import CIRCUIT_TRAITS, circuit, picture, stacked, weights, wide
 from . import Answers
 
 # 1: a conditional.
@@ -49,7 +49,7 @@ check_conditional = Answers(
         "two hidden pixels": (examples.sum_product_network(), 0, [-1, -1, 0]),
     },
     random=_hidden_case,
-    traits={"another hidden pixel": lambda circuit, i, x: x.count(-1) > 1} | traits_of(),
+    traits={"another hidden pixel": lambda circuit, i, x: x.count(-1) > 1} | CIRCUIT_TRAITS,
     mistakes={
         "these are joint probabilities p(v, known): divide by p(known)": lambda circuit, i, x: (
             _conditional(circuit, i, x) * circuit.likelihood(x)
@@ -74,15 +74,17 @@ def _draws(circuit, w, n, rng):
     fw = {m: math.exp(value) for m, value in circuit.forward([log(row) for row in w]).items()}
 
     def go(m, x):
+        if isinstance(m, Product):
+            return [go(c, x) for c in m.children]
         if isinstance(m, Input):
-            terms = np.array(m.probabilities) * w[m.variable]
-            x[m.variable] = np.searchsorted(terms.cumsum(), rng.random() * terms.sum())
-        elif isinstance(m, Product):
-            for c in m.children:
-                go(c, x)
+            scores = m.probabilities * w[m.variable]
         else:
-            terms = np.array([theta * fw[c] for theta, c in zip(m.weights, m.children)])
-            go(m.children[np.searchsorted(terms.cumsum(), rng.random() * terms.sum())], x)
+            scores = m.weights * np.array([fw[c] for c in m.children])
+        k = int(np.searchsorted(scores.cumsum(), rng.random() * scores.sum()))
+        if isinstance(m, Input):
+            x[m.variable] = k
+        else:
+            go(m.children[k], x)
 
     drawn = np.zeros((n, circuit.num_variables), dtype=int)
     for x in drawn:
@@ -91,16 +93,13 @@ def _draws(circuit, w, n, rng):
 
 
 def _pixelwise(circuit: ReferenceCircuit, w: Sequence[np.ndarray], n: int, rng: np.random.Generator) -> np.ndarray:
-    with np.errstate(divide="ignore"):
-        rows = circuit.posterior_marginals([np.log(row) for row in w])
+    rows = circuit.posterior_marginals([log(row) for row in w])
     return np.stack([rng.choice(len(row), n, p=row / row.sum()) for row in rows], 1)
 
 
 def _by_hand(circuit: ReferenceCircuit, w: Sequence[np.ndarray], n: int, rng: np.random.Generator, fault: str) -> list:
     """Draws that ignore the evidence at the sums, or at the inputs."""
-    with np.errstate(divide="ignore"):
-        log_w = [np.log(row) for row in w]
-    fw = {m: math.exp(value) for m, value in circuit.forward(log_w).items()}
+    fw = {m: math.exp(value) for m, value in circuit.forward([log(row) for row in w]).items()}
 
     def go(m: Node, x: list[int]) -> None:
         if isinstance(m, Input):
@@ -149,7 +148,7 @@ check_draws = Answers(
     },
     random=_drawn_case,
     random_cases=8,
-    traits=traits_of(),
+    traits=CIRCUIT_TRAITS,
     view=shares,
     slack=0.11,
     mistakes={

@@ -18,7 +18,7 @@ from tiramisu_edu.course.exercises.nb02 import three_pixels
 from tiramisu_edu.course.exercises.nb04 import by_name
 from tiramisu_edu.course.skyline import skyline_circuit
 
-from ..chance import circuit, picture, traits_of, weights
+from ..chance import CIRCUIT_TRAITS, circuit, picture, weights
 from . import Answers
 
 # 1: the pass down.
@@ -74,7 +74,7 @@ check_backward = Answers(
         "sums that nothing reaches": _seen(skyline_circuit(2, 3), [-1, 1, -1, -1, 1, 0]),
     },
     random=_evidence,
-    traits=traits_of(),
+    traits=CIRCUIT_TRAITS,
     view=by_name,
     mistakes={
         "a node gathers from all its parents: add to bk_c, do not overwrite it": partial(
@@ -218,7 +218,7 @@ check_pair = Answers(
         "given the middle": (*_seen(three_pixels(), [-1, 1, -1]), 2, 0),
     },
     random=_two,
-    traits=traits_of(),
+    traits=CIRCUIT_TRAITS,
     mistakes={
         "two pixels are not independent: their marginals do not tell their joint": partial(
             _pair_with, fault="independent"

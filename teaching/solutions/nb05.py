@@ -14,7 +14,7 @@ from tiramisu_edu.course.exercises.nb02 import three_pixels
 from tiramisu_edu.course.exercises.nb04 import by_name
 from tiramisu_edu.course.skyline import skyline_circuit
 
-from ..chance import circuit, picture, simplex, traits_of
+from ..chance import CIRCUIT_TRAITS, circuit, picture, simplex
 from . import Answers
 
 # 1: expected counts.
@@ -110,7 +110,7 @@ check_em_step = Answers(
     },
     random=_data,
     random_cases=16,
-    traits=traits_of() | {"a step of less than 1": lambda circuit, rows, eta: eta < 1},
+    traits=CIRCUIT_TRAITS | {"a step of less than 1": lambda circuit, rows, eta: eta < 1},
     view=by_name,
     mistakes={
         "η is the part of the new: at η = 0 nothing changes": partial(_em_with, fault="eta"),

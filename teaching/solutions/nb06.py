@@ -243,7 +243,7 @@ def _shifted(log_q: np.ndarray) -> np.ndarray:
 
 def _listed(rng: np.random.Generator, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     D, C = size, int(rng.integers(2, 4))
-    pictures = np.array(sorted({tuple(row) for row in rng.integers(C, size=(3 * size + 2, D)).tolist()}))
+    pictures = np.unique(rng.integers(C, size=(3 * size + 2, D)), axis=0)
     log_w = (normal(rng, D, C) * 2 + rng.choice([0, -1000], size=(D, 1))).round(2)
     return np.log(simplex(rng, len(pictures), zeros=False)).round(4), pictures, log_w
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
 from functools import partial
+from itertools import pairwise
 
 import numpy as np
 
@@ -146,8 +146,8 @@ check_clean = Answers(
 
 
 def _best_linear(covariance, alpha_bar):
-    noisy = alpha_bar * covariance + (1 - alpha_bar) * np.eye(len(covariance))
-    return np.sqrt(alpha_bar) * covariance @ np.linalg.inv(noisy)
+    noisy_covariance = alpha_bar * covariance + (1 - alpha_bar) * np.eye(len(covariance))
+    return np.sqrt(alpha_bar) * covariance @ np.linalg.inv(noisy_covariance)
 
 
 def _spread(rng: np.random.Generator, size: int) -> tuple[np.ndarray, float]:
@@ -180,7 +180,7 @@ check_linear = Answers(
         ),
     },
     equivalent={
-        "operands swapped: np.sqrt(alpha_bar) * covariance @ np.linalg.inv(noisy)": "they commute",
+        "operands swapped: np.sqrt(alpha_bar) * covariance @ np.linalg.inv(noisy_covariance)": "they commute",
     },
 )
 
@@ -189,7 +189,7 @@ check_linear = Answers(
 
 
 def _sampler(x, levels, pictures, p):
-    for now, after in itertools.pairwise(levels):
+    for now, after in pairwise(levels):
         distance = ((x - np.sqrt(now) * pictures) ** 2).sum(axis=1)
         w = p * np.exp(-(distance - distance.min()) / (2 * (1 - now)))
         x_0 = w @ pictures / w.sum()
@@ -199,7 +199,7 @@ def _sampler(x, levels, pictures, p):
 
 
 def _sampler_with(x: np.ndarray, levels: np.ndarray, pictures: np.ndarray, p: np.ndarray, fault: str) -> np.ndarray:
-    for now, after in itertools.pairwise(levels):
+    for now, after in pairwise(levels):
         distance = ((x - np.sqrt(now) * pictures) ** 2).sum(1)
         w = p * np.exp(-(distance - distance.min()) / (2 * (1 - now)))
         x_0 = w @ pictures / w.sum()
@@ -212,8 +212,7 @@ def _sampler_with(x: np.ndarray, levels: np.ndarray, pictures: np.ndarray, p: np
 
 
 def _start(rng: np.random.Generator, size: int) -> tuple:
-    rows = rng.integers(2, size=(2 * size + 1, size + 1)).tolist()
-    pictures = 2.0 * np.array(sorted(set(map(tuple, rows)))) - 1
+    pictures = 2.0 * np.unique(rng.integers(2, size=(2 * size + 1, size + 1)), axis=0) - 1
     levels = np.concatenate([np.sort(rng.uniform(0.02, 0.95, size + 1)).round(2), [1.0]])
     return normal(rng, size + 1), np.unique(levels), pictures, simplex(rng, len(pictures), zeros=False)
 

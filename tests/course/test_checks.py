@@ -71,11 +71,15 @@ def divide(values):
     return values[0] / 0
 
 
+def _twice(a):
+    return [2 * v for v in a]
+
+
 TWICE = Answers(
     name="double",
     task="return 2 a",
     cases={"numbers": ([1.0, 2.0],), "one": ([3.0],)},
-    solution=lambda a: [2 * v for v in a],
+    solution=_twice,
     mistakes={"add": lambda a: [v + 2 for v in a], "square": lambda a: [v**2 for v in a]},
 )
 DOUBLE = TWICE.exercise()

@@ -87,7 +87,7 @@ def test_a_wrong_answer_that_gets_through_is_marked(lesson, monkeypatch):
     assert not kept and rows[0][1:] == ["4", "3", "4", "!"]
 
 
-def test_the_command_prints_both_tables(tmp_path, capsys):
+def test_the_command_prints_its_tables(tmp_path, capsys):
     (tmp_path / HAND.name).write_bytes(HAND.read_bytes())
     assert report.main([str(tmp_path)]) == 0
     printed = capsys.readouterr().out

@@ -7,7 +7,7 @@ What a notebook has to look like to pass:
   and the seconds to run: "**Reading** 25 minutes. **Running** 15 seconds.";
 - the first code cell has the word TIRAMISU_SCALE (and calls ``course.scale.scale``);
 - at least one "Predict", one slider and one filmstrip, and assertions;
-- 3 to 5 exercises. Each has a Markdown cell "### Exercise 1 · title", with "difficulty 2 of 5 · 4 minutes",
+- 3 to 6 exercises. Each has a Markdown cell "### Exercise 1 · title", with "difficulty 2 of 5 · 4 minutes · apply",
   and a code cell with BEGIN and END SOLUTION and a call of its check, which runs on the imports of the first
   cell alone when the solution is cut out; no later cell depends on an answer;
 - pictures only through ``course.figures.show`` and the slider, so that each has alt text;

@@ -164,7 +164,7 @@ class Exercise:
         return ", ".join(f"{name} = {show_value(value)}" for name, value in named)
 
     def _likely(self, wrong: Mapping[str, Difference], results: Mapping[str, Any]) -> str:
-        """The most telling sentence: of a listed mistake, of the form, of a rule, of what the wrong cases share."""
+        """The most telling sentence: of a listed mistake, the form, a rule, a slip, or what the wrong cases share."""
         case, found = next(iter(wrong.items()))
         listed = [(self._alike(theirs, results), hint) for hint, theirs in self.mistakes.items()]
         if max(listed, default=(0.0, ""))[0] >= HINT_SHARE:
@@ -255,7 +255,7 @@ def _bytes(argument: Any) -> bytes | None:
 
 
 def _describe(error: BaseException) -> str:
-    frames = traceback.extract_tb(error.__traceback__)[1:2]  # the student's function, below `_results`
+    frames = traceback.extract_tb(error.__traceback__)[1:2]  # the student's function, below `_result`
     line = f" at “{frames[0].line}”" if frames and frames[0].line else ""
     try:
         said = str(error)
