@@ -66,7 +66,8 @@ class Recorded:
 
 def exactness(device: torch.device) -> Table:
     """The largest errors of each structure under soft, peaked, missing, excluding and far evidence."""
-    g, sizes, lines = torch.Generator().manual_seed(0), {"num_categories": 7, "num_latents": 20}, []
+    g, lines = torch.Generator().manual_seed(0), []
+    sizes: dict[str, Any] = {"num_categories": 7, "num_latents": 20}
     graphs = {
         "quad-tree": structures.quad_tree(4, 4, **sizes),
         "tree": binary_tree(33, **sizes),
@@ -182,7 +183,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     quad = STRUCTURES["quad-tree"](num_categories=K, num_latents=K)
     say(timings(f"Quad-tree, K = C = {K}", quad, (1, 8, 64), device, budget).markdown())
     if device.type == "cuda" and set(ON_CUDA) & available_peers().keys():
-        shape = {"num_categories": 256, "batch": PEER_BATCH, "budget": budget, "device": device}
+        shape: dict[str, Any] = {"num_categories": 256, "batch": PEER_BATCH, "budget": budget, "device": device}
         say(rows_table("The peer's time over ours (larger is better)", measure_peers(PEER_SIZES, **shape)).markdown())
     write_text(options.out, "\n\n".join(section.rstrip() for section in sections) + "\n")
     return 0

@@ -67,7 +67,7 @@ def _gradients(start, transition, emission, x):
     import jax
 
     def total(theta):
-        each = _log_likelihood(*theta, x)
+        each = _log_likelihood(theta[0], theta[1], theta[2], x)
         return each.sum(), each
 
     (_, each), gradient = jax.value_and_grad(total, has_aux=True)((start, transition, emission))

@@ -63,7 +63,7 @@ def denoiser() -> Tensor:
     torch.manual_seed(0)
     network = build_network({"class": "UNet2DModel", "config": NETWORK})
     settings = TrainingSettings(steps=10, batch_size=32, warmup=2, validate_every=10)
-    train_denoiser(network, _pictures(256), Schedule.cosine(100), settings, progress=False)
+    train_denoiser(network, _pictures(256), Schedule.cosine(100), settings)
     return torch.cat([weight.detach().flatten() for weight in network.parameters()])
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,7 @@ SOME = 4  # rows of soft evidence whose marginals are compared
 
 
 def measure_peers(
-    latents: list[int],
+    latents: Sequence[int],
     *,
     num_categories: int,
     batch: int,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,17 +32,21 @@ def parser(name: str, about: str | None, out: str, worlds: str = "faces, rooms")
         out: the file or folder it writes.
         worlds: those that it can do; "" for a study of one.
     """
-    found = argparse.ArgumentParser(
-        prog=f"python -m studies.{name}",
-        description=(about or "").partition("\n")[0],
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
+    found = _described(name, about)
     if worlds:
         found.add_argument("--worlds", default="faces", metavar="A,B", help=f"of {worlds}")
     found.add_argument("--seed", type=int, default=0, help="of samples, noise and training")
     found.add_argument("--threads", type=int, default=1, help="of the processor")
     found.add_argument("--out", type=Path, default=Path(out), help="what is written")
     return found
+
+
+def _described(name: str, about: str | None) -> argparse.ArgumentParser:
+    return argparse.ArgumentParser(
+        prog=f"python -m studies.{name}",
+        description=(about or "").partition("\n")[0],
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
 
 
 def below_the_command(about: str | None) -> str:
@@ -57,28 +62,23 @@ def write_page(path: Path, tables: Sequence[Table], heading: str = "") -> None:
         unfinished.write_text(text, encoding="utf-8")
 
 
-def run(study: Callable[[argparse.Namespace], None], options: argparse.Namespace) -> None:
-    """Run a study; a wrong option ends it with one line and exit code 1."""
-    torch.set_num_threads(options.threads)
+def run(
+    study: Callable[[Any], None], options: argparse.Namespace, read: Callable[[argparse.Namespace], Any] = lambda x: x
+) -> None:
+    """Run a study of what is read from its options; a wrong one ends it with one line and exit code 1."""
     try:
-        study(options)
+        asked = read(options)
+        torch.set_num_threads(asked.threads or torch.get_num_threads())
+        study(asked)
     except TiramisuError as error:
         sys.exit(str(error))
 
 
 def with_options(kind: type, study: Callable[[Any], None], name: str, about: str | None, arguments: Any) -> None:
     """Run a study whose options are those of a command, a dataclass; else as `run`."""
-    style = argparse.ArgumentDefaultsHelpFormatter
-    found = argparse.ArgumentParser(
-        prog=f"python -m studies.{name}", description=(about or "").partition("\n")[0], formatter_class=style
-    )
+    found = _described(name, about)
     add_options(found, kind)
-    try:
-        options = read_options(kind, found.parse_args(arguments))
-        torch.set_num_threads(options.threads or torch.get_num_threads())
-        study(options)
-    except TiramisuError as error:
-        sys.exit(str(error))
+    run(study, found.parse_args(arguments), partial(read_options, kind))
 
 
 def of_cells(

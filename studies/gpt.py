@@ -11,7 +11,6 @@ answers those in reading order only.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
@@ -23,7 +22,7 @@ import torch
 from torch import Tensor
 
 from studies import common
-from studies.lvd import CodeData, LVDSettings, code_data, train_from
+from studies.lvd import CodeData, LVDSettings, bits_per_code, code_data, train_from
 from studies.masked_teacher import teach_by_transformer
 from studies.transformers import TransformerSettings, train_transformer
 from tiramisu_edu.checkpoint import Checkpoint
@@ -73,9 +72,9 @@ class Model(NamedTuple):
     """One trained model.
 
     name, start, size: which; "shipped" is a circuit of the world, whose training is not measured. parameters: numbers
-    learned. before: processor time spent before training, on a teacher's
-    clusters; a transformer that teaches is not in it. seconds, bits: processor time and validation bits per code after
-    each epoch. test_bits: (N,) bits per code of each test picture, of the parameters that were best on validation.
+    learned. before: processor time spent before training, on a teacher's clusters; a transformer that teaches is not in
+    it. seconds, bits: processor time and validation bits per code after each epoch. test_bits: (N,) bits per code of
+    each test picture, of the parameters that were best on validation.
     """
 
     name: str
@@ -121,8 +120,7 @@ def _gpt(data: CodeData, num_codes: int, s: GPTSettings, checkpoint: Path | None
 
 def _shipped(data: CodeData, world: World, name: str) -> dict[str, Any]:
     circuit = world.code_circuits[name]
-    with torch.no_grad():
-        bits = -circuit.log_likelihood(data.test).double() / (circuit.num_variables * math.log(2))
+    bits = bits_per_code(circuit, data.test)
     K = circuit.graph.regions[0].num_units
     return Model(name, "shipped", str(K), circuit.graph.num_parameters, 0.0, [], [], bits)._asdict()
 

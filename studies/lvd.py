@@ -128,6 +128,12 @@ def code_data(world: World, settings: LVDSettings) -> CodeData:
     return CodeData(images, *(encode(world.tokenizer, pictures) for pictures in (images, *held_out)))
 
 
+@torch.no_grad()
+def bits_per_code(circuit: Circuit, codes: Tensor) -> Tensor:
+    """-log2 p per code of each picture, (N,) float64."""
+    return -circuit.log_likelihood(codes).double() / (circuit.num_variables * math.log(2))
+
+
 def with_latents(graph: RegionGraph, num_latents: int) -> RegionGraph:
     """The same regions with K units each; the root keeps its one."""
     *inner, root = graph.regions
@@ -169,8 +175,7 @@ def train_from(
     em_seconds = time.process_time() - taught
     steps = -(-len(data.train) // (settings.batch_size or len(data.train))) * torch.arange(epochs + 1)
     bits = torch.tensor(history.bits_per_dimension, dtype=torch.float64)
-    with torch.no_grad():
-        test_bits = -circuit.log_likelihood(data.test).double() / (circuit.num_variables * math.log(2))
+    test_bits = bits_per_code(circuit, data.test)
     K = graph.regions[0].num_units
     return LVDRun("", K, start, seed, steps, bits, test_bits, taught - began, em_seconds)
 

@@ -23,10 +23,9 @@ import torch
 from torch import Tensor
 
 from studies.common import below_the_command, parser, run, write_page
+from studies.paired import scores
 from tiramisu_edu.lab.evaluation.comparison import Cases, circuit_mean, make_cases, run_method
-from tiramisu_edu.lab.evaluation.measures import MEASURES, energies
 from tiramisu_edu.lab.evaluation.metrics import hidden_mse
-from tiramisu_edu.lab.evaluation.perceptual import perceptual_metric
 from tiramisu_edu.lab.evaluation.significance import Interval, interval
 from tiramisu_edu.lab.file_world import FileWorld
 from tiramisu_edu.lab.palette import new_figure, save_figure, series_style
@@ -150,7 +149,7 @@ def fitted_law(found: pd.DataFrame) -> tuple[float, float]:
 def steer(world: FileWorld, validation: Cases, cases: Cases) -> Table:
     """Replacement without a guide, with the circuit, and with a kernel of whole pictures: energy scores and LPIPS."""
     cases, validation = (Cases(*(part[:FEW] for part in own)) for own in (cases, validation))
-    train, judge = world.images("train", STEERED)[0], perceptual_metric(world.judge).distance
+    train = world.images("train", STEERED)[0]
     guides: dict[str, tuple[int, Any]] = {"no guide": (1, "none"), "circuit, any G": (1, "difference")}
     for G in PANELS:
         kernel = panel_kernel(train, G, steering_variance(train, G, validation))
@@ -159,17 +158,15 @@ def steer(world: FileWorld, validation: Cases, cases: Cases) -> Table:
     rows, base = [], dict[str, Tensor]()
     for name, (G, guide) in guides.items():
         task: dict[str, Any] = {"sampler": "replacement", "guide": guide, "num_inference_steps": STEPS}
-        done = [run_method(world, cases, seed=s, device=torch.device("cpu"), **task).images for s in SEEDS]
-        found = {"lpips": torch.stack([judge(x, cases.images) for x in done])}
-        found |= energies(world, torch.stack(done), cases)
-        means = {key: values.mean(0) for key, values in found.items()}
-        base = base or means
+        done = [run_method(world, cases, seed=s, device=torch.device("cpu"), **task) for s in SEEDS]
+        found = scores(world, cases, done)
+        base = base or found
         row = [name]
-        for key, values in means.items():
+        for key, values in found.items():
             row += [f"{values.mean():.4f}", f"{by_picture(values - base[key], G):+.4f}"]
         rows.append(row)
         print(" | ".join(row), flush=True)
-    columns = [text for key in means for text in (MEASURES[key].title, "minus no guide [95 %]")]
+    columns = [text for key in found for text in (key, "minus no guide [95 %]")]
     title = f"{world.label}: replacement, {STEPS} steps, {len(cases.images)} panels, {len(SEEDS)} seeds"
     return Table(title, pd.DataFrame(rows, columns=["guide", *columns]))
 

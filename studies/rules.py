@@ -16,10 +16,10 @@ from tiramisu_edu.lab.table import Table
 from tiramisu_edu.lab.worlds.factors import violations
 from tiramisu_edu.lab.zoo import load
 
-COUNT = 256  # pictures of each kind
+COUNT, STEPS = 256, 50  # pictures of each kind; of the denoisers' ancestral sampling
 
 
-def rules_broken(world: FileWorld, *, count: int = COUNT, steps: int = 50, seed: int = 0) -> dict[str, float]:
+def rules_broken(world: FileWorld, *, count: int = COUNT, steps: int = STEPS, seed: int = 0) -> dict[str, float]:
     """Share of pictures in which the judge reads a broken rule: real ones (its own mistakes), and samples.
 
     Args:
@@ -51,7 +51,7 @@ def study(options: argparse.Namespace) -> None:
     worlds = {name: load(name) for name in options.worlds.split(",")}
     shares = pd.DataFrame({name: rules_broken(world, seed=options.seed) for name, world in worlds.items()})
     frame = shares.map("{:.1%}".format).rename_axis("pictures").reset_index()
-    title = f"Pictures, of {COUNT} each, in which the judge reads a broken rule; denoisers with 50 ancestral steps"
+    title = f"Pictures, of {COUNT} each, in which the judge reads a broken rule; denoisers with {STEPS} ancestral steps"
     write_page(options.out, [Table(title, frame)])
 
 

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from tiramisu_edu.checkpoint import Checkpoint
 from tiramisu_edu.files import tensor_digest
-from tiramisu_edu.lab.recipes.training import Clock, Training, own_rows
+from tiramisu_edu.lab.recipes.training import Clock, Training, own_rows, seeded
 
 READ = 256  # pictures at once where nothing is learned
 
@@ -177,8 +177,7 @@ def train_transformer(
         checkpoint: file to go on from.
         minutes: after which training stops wherever it is, that of killed runs counted.
     """
-    with torch.random.fork_rng():
-        torch.manual_seed(s.seed)
+    with seeded(s.seed):
         network = CodeTransformer(num_codes, codes.shape[1], s)
         per_epoch = len(codes) // s.batch_size
         steps = s.epochs * per_epoch

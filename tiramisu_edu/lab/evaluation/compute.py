@@ -43,13 +43,9 @@ def frontier(found: pd.DataFrame, world: str, measure: str, cost: str) -> Table:
     """The frontier of points as a table."""
     front = pareto(found, cost, measure)
     rows = [
-        [f"{p.evaluations:.0f}", f"{1000 * p.seconds:.0f}", _name(p), f"{Interval(p.mean, p.low, p.high):.3f}"]
+        [f"{p.evaluations:.0f}", f"{1000 * p.seconds:.0f}", f"{p.method}, {p.steps} steps", f"{Interval(*p[-3:]):.3f}"]
         for p in front.itertuples()
     ]
     title = f"{world}: frontier of {MEASURES[measure].title} against {cost}"
     title += f"; {front['steered'].sum()} of its {len(front)} points steered"
     return Table(title, pd.DataFrame(rows, columns=["F + 2 B", "ms", "method", "mean [95 %]"]))
-
-
-def _name(point) -> str:
-    return f"{point.method}, {point.steps} steps"

@@ -26,6 +26,7 @@ from ..evaluation.metrics import hidden_mse
 from ..worlds.stored import Pictures
 
 MOST = 64 * 64  # pixels of a picture whose covariance the stationary Gaussian can hold
+MATRICES = 12  # of all pixels by all pixels, in float64, that it has at once: as measured, with room to spare
 
 
 def gate(circuit: Circuit, codebook: PatchCodebook, train: Pictures, held_out: Tensor) -> dict[str, dict[str, float]]:

@@ -29,7 +29,7 @@ from ...steering.patches import PatchCodebook
 from ..datafiles import digest_of
 from ..memory import PROGRAM
 from ..worlds.stored import Pictures
-from .gate import gate, one_gaussian_per_patch
+from .gate import MATRICES, MOST, gate, one_gaussian_per_patch
 from .picture_teacher import teach
 from .training import Job, Source
 
@@ -257,5 +257,5 @@ def patch_memory(settings: PatchSettings, count: int, size: int) -> float:
     rows = min(N, READ, NUMBERS // (D * V) + 1)
     of_batches = 4 * D * (rows * (9 * V + 13 * P) + 4 * max(BATCH, s.batch_size) * (V + K))
     of_factors = 8 * 3 * s.rank * (D * V * P + 3 * 256 * D * V) + 8 * 3 * s.whole * 3 * size**2
-    # Last, of a tree: twelve matrices of all pixels of the stationary Gaussian in its gate, where pictures are small.
-    return PROGRAM + of_pictures + of_parameters + of_batches + of_factors + 96 * (K > 1 and size <= 64) * size**4
+    of_gate = 8 * MATRICES * size**4 if K > 1 and size**2 <= MOST else 0  # of a tree; the control has none
+    return PROGRAM + of_pictures + of_parameters + of_batches + of_factors + of_gate
