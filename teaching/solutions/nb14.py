@@ -105,12 +105,12 @@ check_guide = Answers(
     solution=_guided,
     cases={
         "two pixels, the first known": (
-            np.array([0.0, 0.0]),
+            np.zeros(2),
             np.array([0.5, -0.5]),
             0.5,
             np.array([1.0, 0.0]),
             np.array([True, False]),
-            np.array([0.0, 0.0]),
+            np.zeros(2),
             np.array([[1.0, 0.8], [0.8, 1.0]]),
         )
     },
@@ -133,65 +133,7 @@ check_guide = Answers(
 )
 
 
-# 3: the share of the error that is saved.
-
-
-def _saved(base: Array, steered: Array, photographs: Array, picks: Array) -> tuple[float, float, float]:
-    b = np.bincount(photographs, base.mean(0))
-    s = np.bincount(photographs, steered.mean(0))
-    shares = 1 - s[picks].sum(1) / b[picks].sum(1)
-    return 1 - s.sum() / b.sum(), np.percentile(shares, 2.5), np.percentile(shares, 97.5)
-
-
-def _mean_of_shares(base: Array, steered: Array, photographs: Array, picks: Array) -> tuple[float, float, float]:
-    share = np.bincount(photographs, 1 - steered.mean(0) / base.mean(0)) / np.bincount(photographs)
-    return share.mean(), *np.percentile(share[picks].mean(1), [2.5, 97.5])
-
-
-def _of_means(base: Array, steered: Array, photographs: Array, picks: Array) -> tuple[float, float, float]:
-    counts = np.bincount(photographs)
-    b, s = (np.bincount(photographs, e.mean(0)) / counts for e in (base, steered))
-    return 1 - s.sum() / b.sum(), *np.percentile(1 - s[picks].sum(1) / b[picks].sum(1), [2.5, 97.5])
-
-
-def _fixed_base(base: Array, steered: Array, photographs: Array, picks: Array) -> tuple[float, float, float]:
-    b, s = (np.bincount(photographs, e.mean(0)) for e in (base, steered))
-    scaled = s[picks].sum(1) / b.sum()
-    return 1 - s.sum() / b.sum(), *np.percentile(1 - scaled, [2.5, 97.5])
-
-
-def _random_report(rng: np.random.Generator, size: int) -> tuple:
-    G, S = size + 2, size
-    photographs = np.concatenate([np.arange(G), rng.integers(G, size=2 * size)])
-    base = (rng.gamma(2, size=(S, len(photographs))) + 0.2).round(2)
-    steered = (base * rng.uniform(0.4, 1.2, base.shape)).round(2)
-    return base, steered, photographs, rng.integers(G, size=(30, G))
-
-
-check_saved = Answers(
-    name="saved",
-    task="return (share saved, low, high)",
-    solution=_saved,
-    cases={
-        "two photographs, one seed": (
-            np.array([[1.0, 1.0, 4.0]]),
-            np.array([[0.5, 1.0, 1.0]]),
-            np.array([0, 0, 1]),
-            np.array([[0, 0], [0, 1], [1, 1], [1, 0]]),
-        )
-    },
-    random=_random_report,
-    traits={"several seeds": lambda base, *_: len(base) > 1},
-    mistakes={
-        "a share of sums, not a mean of shares: an easy picture would count as much as a hard one": _mean_of_shares,
-        "each photograph counts with all its pictures: sums, not means": _of_means,
-        "a resample draws base and steered together: both sums change": _fixed_base,
-        "the share that is saved is 1 minus the share that is left": lambda *case: tuple(1 - x for x in _saved(*case)),
-    },
-)
-
-
-# 4: which guide.
+# 3: which guide.
 
 Errors = Mapping[str, Array]
 
@@ -255,5 +197,63 @@ check_choice = Answers(
         ),
         "the same pictures were repaired: take the interval of the *difference*, picture by picture": _apart,
         "among the sure ones the lowest error decides, not the surest gain": _surest,
+    },
+)
+
+
+# 4: the share of the error that is saved.
+
+
+def _saved(base: Array, steered: Array, photographs: Array, picks: Array) -> tuple[float, float, float]:
+    b = np.bincount(photographs, base.mean(0))
+    s = np.bincount(photographs, steered.mean(0))
+    shares = 1 - s[picks].sum(1) / b[picks].sum(1)
+    return 1 - s.sum() / b.sum(), np.percentile(shares, 2.5), np.percentile(shares, 97.5)
+
+
+def _mean_of_shares(base: Array, steered: Array, photographs: Array, picks: Array) -> tuple[float, float, float]:
+    share = np.bincount(photographs, 1 - steered.mean(0) / base.mean(0)) / np.bincount(photographs)
+    return share.mean(), *np.percentile(share[picks].mean(1), [2.5, 97.5])
+
+
+def _of_means(base: Array, steered: Array, photographs: Array, picks: Array) -> tuple[float, float, float]:
+    counts = np.bincount(photographs)
+    b, s = (np.bincount(photographs, e.mean(0)) / counts for e in (base, steered))
+    return 1 - s.sum() / b.sum(), *np.percentile(1 - s[picks].sum(1) / b[picks].sum(1), [2.5, 97.5])
+
+
+def _fixed_base(base: Array, steered: Array, photographs: Array, picks: Array) -> tuple[float, float, float]:
+    b, s = (np.bincount(photographs, e.mean(0)) for e in (base, steered))
+    scaled = s[picks].sum(1) / b.sum()
+    return 1 - s.sum() / b.sum(), *np.percentile(1 - scaled, [2.5, 97.5])
+
+
+def _random_report(rng: np.random.Generator, size: int) -> tuple:
+    G, S = size + 2, size
+    photographs = np.concatenate([np.arange(G), rng.integers(G, size=2 * size)])
+    base = (rng.gamma(2, size=(S, len(photographs))) + 0.2).round(2)
+    steered = (base * rng.uniform(0.4, 1.2, base.shape)).round(2)
+    return base, steered, photographs, rng.integers(G, size=(30, G))
+
+
+check_saved = Answers(
+    name="saved",
+    task="return (share saved, low, high)",
+    solution=_saved,
+    cases={
+        "two photographs, one seed": (
+            np.array([[1.0, 1.0, 4.0]]),
+            np.array([[0.5, 1.0, 1.0]]),
+            np.array([0, 0, 1]),
+            np.array([[0, 0], [0, 1], [1, 1], [1, 0]]),
+        )
+    },
+    random=_random_report,
+    traits={"several seeds": lambda base, *_: len(base) > 1},
+    mistakes={
+        "a share of sums, not a mean of shares: an easy picture would count as much as a hard one": _mean_of_shares,
+        "each photograph counts with all its pictures: sums, not means": _of_means,
+        "a resample draws base and steered together: both sums change": _fixed_base,
+        "the share that is saved is 1 minus the share that is left": lambda *case: tuple(1 - x for x in _saved(*case)),
     },
 )

@@ -27,5 +27,11 @@ def test_nothing_outside_an_array_is_read_or_written():
         tl.load(Address(array) + np.arange(8))
 
 
+def test_a_product_is_added_to_what_was_summed():
+    x, y, acc = np.arange(6.0).reshape(2, 3), np.ones((3, 2)), np.full((2, 2), 5.0)
+    assert tl.dot(x, y, acc).tolist() == [[8, 8], [17, 17]]
+    assert acc.tolist() == [[5, 5], [5, 5]]
+
+
 def test_a_kernel_that_stores_nothing_has_no_result():
     assert launch(lambda *_: None, np.eye(2), np.zeros((2, 1)), (2, 2, 2)) is None

@@ -1,4 +1,4 @@
-"""Exercises of notebook 14, the capstone: fresh test pictures, a guide of one's own, a report, a decision."""
+"""Exercises of notebook 14, the capstone: fresh test pictures, a guide of one's own, a decision, a report."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ exercise = of_notebook(14)
 
 check_fresh = exercise("fresh")
 check_guide = exercise("guided")
-check_saved = exercise("saved")
 check_choice = exercise("choose")
+check_saved = exercise("saved")
 
 
 def step_of(x_0: np.ndarray, x_t: np.ndarray, alpha_bar: float, image: np.ndarray, known: np.ndarray) -> Step:
