@@ -15,7 +15,7 @@ OWED = {
     ],
 }
 # The library came from 6 934: files and lists moved to the lab, one backward pass on the tape.
-CEILING = {"code lines of the library": 6476, "code lines of the package": 13110}
+CEILING = {"code lines of the library": 6474, "code lines of the package": 13103}
 
 FOUND = {
     what: (reached, goal, places) for what, reached, goal, places in house.goals(house.read_house(), house.tests())
