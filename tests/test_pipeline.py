@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 
 import tiramisu_edu
-from tests.diffusion.test_pretrained import model
+from studies.saved_models import model
 from tiramisu_edu import Denoiser, PatchCodebook, TiramisuInpaintPipeline, inpaint, load, structures
 from tiramisu_edu.circuits.circuit import Circuit
 from tiramisu_edu.diffusion.calibration import CACHE

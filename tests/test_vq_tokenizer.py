@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from safetensors.torch import save_file
 
-from tests.diffusion.test_pretrained import model
+from studies.saved_models import model
 from tiramisu_edu.errors import FileError, ImageError
 from tiramisu_edu.tokenizer import Tokenizer
 

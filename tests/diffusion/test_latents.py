@@ -6,7 +6,7 @@ import diffusers
 import pytest
 import torch
 
-from tests.diffusion.test_pretrained import CODERS, SCHEDULER, model
+from studies.saved_models import CODERS, SCHEDULER, model
 from tiramisu_edu.diffusion.denoiser import Denoiser
 from tiramisu_edu.diffusion.samplers import ddim
 from tiramisu_edu.errors import ImageError, TiramisuError

@@ -7,8 +7,8 @@ import diffusers
 import pytest
 import torch
 
+from studies.saved_models import CODER, model
 from tests.circuits.oracle import joint_table
-from tests.diffusion.test_pretrained import CODER, model
 from tiramisu_edu import TiramisuInpaintPipeline, structures
 from tiramisu_edu.circuits.circuit import Circuit
 from tiramisu_edu.diffusion.autoencoder import Autoencoder

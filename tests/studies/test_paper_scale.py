@@ -8,7 +8,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from studies.paper_scale import main
-from tests.diffusion.test_pretrained import model
+from studies.saved_models import model
 from tests.test_vq_tokenizer import taming_weights
 
 

@@ -112,8 +112,8 @@ def _only_variant(folder: Path) -> str | None:
     if any(name.startswith((".safetensors", "-")) for name in names):
         return None
     if len(variants) != 1:
-        what = f"several variants, {', '.join(variants)}: choose one by variant=" if variants else "none"
-        raise FileError(f"{folder} has no weights {WEIGHTS}.safetensors; pickled ones are not read; there are {what}")
+        several = f"; there are {', '.join(variants)}: choose one by variant=" if variants else ""
+        raise FileError(f"{folder} has no weights {WEIGHTS}.safetensors; pickled ones are not read{several}")
     return variants[0]
 
 
@@ -152,5 +152,6 @@ def _quiet() -> Iterator[None]:
 
 
 def first_line(error: Exception) -> str:
-    """What an error says, in one line."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+    """What an error says, in one line; of one of the system's, without the file's name."""
+    said = getattr(error, "strerror", None) or str(error)
+    return (said.strip().splitlines() or [type(error).__name__])[0].rstrip(":")
