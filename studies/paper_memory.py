@@ -128,7 +128,7 @@ def denoiser(_: int) -> Steps:
 # part -> what it makes, its size, and about how many bytes it takes beside the program
 PARTS: dict[str, tuple[Callable[[int], Steps], int, float]] = {
     **{f"quad-tree, K = {K}": (circuit, K, 2.2 * 4 * 256 * K * (CODES + K / 3)) for K in (256, 512, 1024)},
-    **{f"sparse .jpc, K = {K}": (sparse, K, 2.5 * 4 * 85 * 5 * PICKS * K**2) for K in (64, 128, 256)},
+    **{f"sparse .jpc, K = {K}": (sparse, K, 2.5 * 4 * 85 * 5 * PICKS * K**2) for K in (64, 128, 256, 1024)},
     "VQ-GAN": (vq_gan, 0, 3 * GB),
     "denoiser": (denoiser, 0, 6 * GB),
 }

@@ -31,7 +31,7 @@ from tiramisu_edu.lab.worlds.folder import KINDS
 
 LARGEST, SMALLEST = 160, 256  # side of a piece as it is stored; shorter side of a photograph that is cut
 COMMANDS = (
-    "train {world} --part denoiser --scale toy --images 490 --steps {steps}",
+    "train {world} --part denoiser --scale toy --images 490 --steps {steps} --minutes {minutes}",
     "train {world} --part circuit --num-latents 16 --patch {patch} --minutes {minutes}",
     "tune {world} --samplers replacement --masks left --steps 4 --images 8",
     "inpaint --world {world} --batch 8 --num-inference-steps 4 --mask expand1 --out out/inpaint.png",
@@ -190,7 +190,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options.add_argument("--patch", type=int, help="of the circuit; None: a sixteenth of the size, at least 4")
     options.add_argument("--pieces", type=int, default=14, help="of each photograph")
     options.add_argument("--steps", type=int, default=200, help="of the denoiser")
-    options.add_argument("--minutes", type=float, default=10, help="after which the circuit begins no round")
+    options.add_argument("--minutes", type=float, default=10, help="after which denoiser and circuit end")
     options.add_argument("--only", choices=ONLY, help="the memory of the tree at several sizes, or a large photo")
     common.run(study, options.parse_args(arguments))
 

@@ -205,7 +205,7 @@ class Training:
                 checkpoint.save(self._state())
                 if bar.disable and first and checkpoint.path is not None:
                     left = clock.seconds * max(0.0, 1 / clock.done - 1) / 60
-                    print(f"{name}: step {clock.step}, loss {found.item():.4f}, {left:.0f} minutes left", flush=True)
+                    print(f"{name}: step {clock.step}, loss {found.item():.4f}, {left:.1f} minutes left", flush=True)
             if not bar.disable:
                 bar.set_postfix(loss=f"{found.item():.4f}", refresh=False)
             bar.update()
