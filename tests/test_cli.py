@@ -4,12 +4,14 @@ import json
 import os
 import subprocess
 import sys
+import warnings
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
+from tiramisu_edu.lab import doctor
 from tiramisu_edu.lab.cli import main
 from tiramisu_edu.lab.pictures import load_image
 
@@ -246,3 +248,11 @@ def test_tune_keeps_what_it_finds(tmp_path, capsys, monkeypatch):
     assert tuned["dps"].options["zeta"] in (0.5, 1.0)
     assert main(["tune", "digits", "--samplers", "ddim", *flags]) == 2
     assert "unknown sampler to tune 'ddim'" in capsys.readouterr().err
+
+
+def test_a_warning_is_one_line_without_its_place_in_the_code(capsys, monkeypatch):
+    said = ("it is late", UserWarning, "file.py", 3)
+    monkeypatch.setattr(doctor, "run", lambda options: print(warnings.formatwarning(*said), end="") or 0)
+    before = warnings.formatwarning
+    assert main(["doctor"]) == 0 and warnings.formatwarning is before
+    assert capsys.readouterr().out == "warning: it is late\n"

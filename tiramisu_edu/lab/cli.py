@@ -11,7 +11,8 @@ import contextlib
 import importlib
 import os
 import sys
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from ..errors import TiramisuError, unknown_name
@@ -67,7 +68,7 @@ class Console:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command. Exit code 0; 1 where `doctor` finds something missing; 2 for anything that cannot be done."""
     out, err = Console(sys.stdout), Console(sys.stderr)
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), _short_warnings():
         try:
             code = _run(sys.argv[1:] if arguments is None else arguments)
             out.flush()
@@ -82,6 +83,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(f"tiramisu-edu: {explained}", file=sys.stderr)
             return 2
     return code
+
+
+@contextlib.contextmanager
+def _short_warnings() -> Iterator[None]:
+    """Inside, a warning is one line, without the place in the code that gave it."""
+    before, warnings.formatwarning = warnings.formatwarning, lambda message, *_: f"warning: {message}\n"
+    try:
+        yield
+    finally:
+        warnings.formatwarning = before
 
 
 def _run(arguments: Sequence[str]) -> int:
