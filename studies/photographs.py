@@ -44,6 +44,7 @@ PHOTO = "inpaint --world folder:photos --image photo.jpg --mask mask.png --batch
 PHOTO_SIZE = (3000, 2000)
 SIZES = ((64, 4), (128, 8), (256, 16), (128, 4), (256, 8))  # of a picture and of a patch
 FORETOLD, TAKEN = r"about ([\d.]+) GB of memory", r"\[([\d.]+) s of the processor, ([\d.]+) GB"
+BAR = re.compile(r"\d%\|.*\| \d+/\d+ \[")  # of progress
 EVERY = re.compile(r"^([\w ]+: )?(step|round) \d+")  # lines of progress
 
 
@@ -85,7 +86,7 @@ def output(command: str, folder: Path) -> str:
         _, status, used = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
     said = said.replace(f"{folder.resolve()}{os.sep}", "")
-    lines = [line.rstrip() for line in said.splitlines() if "it/s]" not in line and "s/it]" not in line]
+    lines = [line.rstrip() for line in said.splitlines() if not BAR.search(line)]
     if process.returncode:
         raise TiramisuError(f"tiramisu-edu {command} ended with {process.returncode}: {lines[-1:]}")
     peak = used.ru_maxrss * (1 if sys.platform == "darwin" else 1024)

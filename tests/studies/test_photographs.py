@@ -33,6 +33,8 @@ def test_pieces_of_a_photograph_are_known_by_their_names(tmp_path):
 def test_a_command_and_what_it_printed(tmp_path):
     lines = ["a", "step 1 of 4: 3", "step 2 of 4: 2", "step 3 of 4: 1", "step 4 of 4: 0", "b"]
     assert photographs._without_progress(lines) == ["a", "step 1 of 4: 3", "step 4 of 4: 0", "b"]
+    bars = ["r: 100%|████| 8/8 [00:58<00:00,  7.29s/candidate]", "EM:   0%|          | 0/1 [00:00<?, ?epoch/s]"]
+    assert all(map(photographs.BAR.search, bars)) and not photographs.BAR.search("| a | 30% | 1/2 [0, 1] |")
     first, second, last = output("--help", tmp_path).split("\n", 2)
     assert first == "$ tiramisu-edu --help" and second.startswith("usage: tiramisu-edu")
     assert "s of the processor" in last and "GB at the peak" in last
