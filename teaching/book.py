@@ -22,7 +22,7 @@ from tiramisu_edu.errors import TiramisuError
 
 from .lesson import Lesson, notebook_paths, read_lesson
 from .notebooks import BEGIN, PLUMBING, REASONING, solution_in, student_source
-from .printing import FOLDED, Fold, Question, page, parts_of, to_html
+from .printing import FOLDED, Fold, Moving, Question, inline, page, parts_of, to_html
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 PDF_SECONDS = 300
@@ -58,7 +58,7 @@ class Chapter:
         answer = source.startswith(REASONING)
 
         def fold(match: re.Match[str]) -> str:
-            title = to_html(match[1]).strip()[3:-4]
+            title = inline(match[1])
             if answer or title.startswith("Hint"):
                 title = f"{self.exercise}: {title[0].lower()}{title[1:]}"
             return self.keep(title, (coloured(self.solution) if answer else "") + to_html(match[2]))
@@ -77,7 +77,7 @@ class Chapter:
             elif isinstance(part, Fold):
                 self.text.append(self.keep(part.title, f"<p>{part.inside}</p>"))
             elif BEGIN not in source:
-                self.text.append(part)
+                self.text.append(part.frame if isinstance(part, Moving) else part)
 
 
 def chapter(lesson: Lesson) -> str:
@@ -95,8 +95,8 @@ def book(lessons: Sequence[Lesson]) -> str:
         for lesson in lessons
     )
     cover = (
-        "<header><h1>Image inpainting by tractable steering</h1><p>A course on <i>Image Inpainting via Tractable Steering of "
-        "Diffusion Models</i> (A. Liu, M. Niepert, G. Van den Broeck, ICLR 2024, arXiv 2401.03349).</p>"
+        "<header><h1>Image inpainting by tractable steering</h1><p>A course on <i>Image Inpainting via Tractable "
+        "Steering of Diffusion Models</i> (A. Liu, M. Niepert, G. Van den Broeck, ICLR 2024, arXiv 2401.03349).</p>"
         "<p>Cells that import, assert and draw are left out. Answers, hints and solutions stand at the end of each "
         f"chapter.</p><ol>{contents}</ol></header>"
     )

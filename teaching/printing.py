@@ -16,10 +16,18 @@ from latex2mathml.converter import convert
 from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 
 KIT = Path(__file__).parent / "kit"  # style sheets and the script of the slides
-FOLDED = re.compile(r"<details><summary>(.*?)</summary>(.*?)</details>", re.DOTALL)
+FOLDED = re.compile(r"<details[^>]*><summary>(.*?)</summary>(.*?)</details>", re.DOTALL)
 FIGURE = re.compile(r"<figure.*?</figure>", re.DOTALL)
+SLIDER = '<div class="slider-picture"'
 CHOICE = re.compile(r'<input type="radio"[^>]*>\s*(.*?)</label>', re.DOTALL)
 LEGEND = re.compile(r"<b>Predict\.</b>\s*(.*?)</legend>", re.DOTALL)
+
+
+class Moving(NamedTuple):
+    """A picture with a slider: the HTML that moves it, and the frame that it stands on."""
+
+    page: str
+    frame: str
 
 
 def formula(tex: str, display: str = "inline") -> str:
@@ -57,16 +65,22 @@ def to_html(markdown: str) -> str:
     return _MARKDOWN.render(markdown)
 
 
-def parts_of(cell: Any) -> Iterator[Question | Fold | str]:
-    """What a code cell has shown: questions, folded answers, figures as HTML, and other text or HTML.
+def inline(markdown: str) -> str:
+    """One line of Markdown, as a heading or a title, without a paragraph around it."""
+    return to_html(re.sub(r"^(\d+)\.", r"\1\\.", markdown)).strip().removeprefix("<p>").removesuffix("</p>")
 
-    Of a picture with a slider only the first frame is given: it is the first `<img>` of its `<figure>`.
-    """
+
+def parts_of(cell: Any) -> Iterator[Question | Fold | Moving | str]:
+    """What a code cell has shown: questions, folded answers, sliders, figures as HTML, and other text or HTML."""
     for output in cell.outputs:
         data = output.get("data", {})
         shown = data.get("text/html", "")
         if legend := LEGEND.search(shown):
             yield Question(html.unescape(legend[1]), tuple(html.unescape(choice) for choice in CHOICE.findall(shown)))
+        elif shown.startswith(SLIDER):
+            yield Moving(
+                shown, next(frame for frame in FIGURE.findall(shown) if " hidden>" not in frame.split("<img")[0])
+            )
         elif figures := FIGURE.findall(shown):
             yield from figures
         elif fold := FOLDED.search(shown):
@@ -84,8 +98,9 @@ def parts_of(cell: Any) -> Iterator[Question | Fold | str]:
 def page(title: str, style: str, body: str, script: str = "") -> str:
     """A whole HTML page; `style` and `script` are names of files in `KIT`."""
     code = f"<script>\n{(KIT / script).read_text(encoding='utf-8')}</script>\n" if script else ""
+    look = (KIT / style).read_text(encoding="utf-8")
     return (
         f'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<title>{html.escape(title)}</title>\n'
-        f'<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<style>\n{(KIT / style).read_text(encoding='utf-8')}</style>\n</head>\n<body>\n{body}\n{code}</body>\n</html>\n"
+        f'<meta name="viewport" content="width=device-width, initial-scale=1">\n<style>\n{look}</style>\n</head>\n'
+        f"<body>\n{body}\n{code}</body>\n</html>\n"
     )

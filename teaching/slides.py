@@ -18,7 +18,7 @@ from pathlib import Path
 
 from .lesson import Lesson, notebook_paths, read_lesson
 from .notebooks import BEGIN, REASONING
-from .printing import FOLDED, Fold, Question, page, parts_of, to_html
+from .printing import FOLDED, Fold, Moving, Question, inline, page, parts_of, to_html
 
 LEFT_OUT = ("Five questions", "What comes next")  # sections; the second is the last slide
 SENTENCE = re.compile(r"(?<=[.!?:])\s+(?=[A-Z*$1-9])")
@@ -41,10 +41,11 @@ def slides_of(lesson: Lesson, asked: str = "") -> list[str]:
         if cell.cell_type == "code":
             if BEGIN not in cell.source and not heading.startswith(LEFT_OUT):
                 deck += _of_code(heading, cell)
-        elif cell.source.startswith("### Exercise"):
-            deck.append(_exercise(cell.source))
         elif not cell.source.startswith(REASONING):
             for section in re.split(r"\n+(?=##)", cell.source):
+                if section.startswith("### Exercise"):
+                    deck.append(_exercise(section))
+                    continue
                 if found := re.match(r"#+ (.+)\n*", section):
                     heading = found[1]
                 if not heading.startswith(LEFT_OUT):
@@ -62,7 +63,7 @@ def _question(text: str) -> str:
 
 
 def _slide(heading: str, body: str, kind: str = "") -> str:
-    return f'<section class="{kind}">\n<h2>{to_html(heading).strip()[3:-4]}</h2>\n<div>\n{body}\n</div>\n</section>'
+    return f'<section class="{kind}">\n<h2>{inline(heading)}</h2>\n<div>\n{body}\n</div>\n</section>'
 
 
 def _bullets(lines: Sequence[str]) -> str:
@@ -100,8 +101,9 @@ def _of_text(heading: str, text: str) -> Iterator[str]:
 
 
 def _of_code(heading: str, cell: object) -> Iterator[str]:
-    """A slide for each question, figure and answer; a row of small pictures is one slide."""
+    """A slide for each question, figure and answer, in this order; a row of small pictures is one slide."""
     figures: list[str] = []
+    answers: list[str] = []
     for part in parts_of(cell):
         if isinstance(part, Question):
             choices = "".join(f"<li>{html.escape(choice)}</li>" for choice in part.choices)
@@ -110,13 +112,16 @@ def _of_code(heading: str, cell: object) -> Iterator[str]:
             )
         elif isinstance(part, Fold):
             asked = html.unescape(part.title).removesuffix(" What happened")
-            yield _slide("What happened", f"<p>{html.escape(asked)}</p><p>{part.inside}</p>", "answer")
+            answers.append(_slide("What happened", f"<p>{html.escape(asked)}</p><p>{part.inside}</p>", "answer"))
+        elif isinstance(part, Moving):
+            yield _slide(heading, part.page, "picture")
         elif part.startswith("<figure") and "flex:" in part.partition(">")[0]:
             figures.append(part)
         elif part.startswith("<figure"):
             yield _slide(heading, part, "picture")
     if figures:
         yield _slide(heading, f'<div class="row">{"".join(figures)}</div>', "picture")
+    yield from answers
 
 
 def deck(lesson: Lesson, asked: str = "") -> str:

@@ -28,13 +28,13 @@ function scale() {
 const steps = { ArrowRight: 1, ArrowDown: 1, PageDown: 1, " ": 1, ArrowLeft: -1, ArrowUp: -1, PageUp: -1,
                 Home: -Infinity, End: Infinity };
 addEventListener("keydown", (event) => {
-  if (event.key in steps && !event.ctrlKey && !event.metaKey && !event.altKey) {
+  if (event.key in steps && event.target.tagName !== "INPUT" && !event.ctrlKey && !event.metaKey && !event.altKey) {
     event.preventDefault();
     turn(now + steps[event.key]);
   }
 });
 addEventListener("click", (event) => {
-  if (!event.target.closest("a, summary")) turn(now + (event.clientX < innerWidth / 2 ? -1 : 1));
+  if (!event.target.closest("a, input, label")) turn(now + (event.clientX < innerWidth / 2 ? -1 : 1));
 });
 let start = null;
 addEventListener("touchstart", (event) => { start = event.changedTouches[0].clientX; }, { passive: true });
