@@ -35,7 +35,7 @@ from tiramisu_edu.world import World
 
 PANELS = ("noisy picture", "flows that moved", "circuit", "network", "steered")
 FRAME_MS, LAST_MS = 280, 2600
-COLOURS = 128
+COLOURS = 96
 
 
 class Edge(NamedTuple):
@@ -136,7 +136,9 @@ def _frame(cases: Cases, moment: Moment, edges: Sequence[Edge], width: Tensor, t
 
 def save_gif(path: Path, pictures: Sequence[Image.Image]) -> Path:
     """Write the pictures as a GIF that repeats, with one palette for all, and stays at the last."""
-    wide = Image.fromarray(np.concatenate([np.asarray(picture) for picture in pictures[:: len(pictures) // 6]], axis=0))
+    wide = Image.fromarray(
+        np.concatenate([np.asarray(picture) for picture in pictures[:: max(1, len(pictures) // 6)]], axis=0)
+    )
     palette = wide.quantize(COLOURS)
     first, *others = (picture.quantize(palette=palette, dither=Image.Dither.NONE) for picture in pictures)
     duration = [FRAME_MS] * len(others) + [LAST_MS]
@@ -153,11 +155,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     command = argparse.ArgumentParser(
         prog="python -m studies.denoising_film", description=(__doc__ or "").split("\n")[0]
     )
-    command.add_argument("--world", default="faces", help="faces or rooms")
+    command.add_argument("--world", default="faces", choices=("faces", "rooms"))
     command.add_argument("--mask", default="left", help="what is known")
     command.add_argument("--images", type=int, default=2, help="of the test split, chosen by the seed")
     command.add_argument("--steps", type=int, default=25)
-    command.add_argument("--seed", type=int, default=0)
+    command.add_argument("--seed", type=int, default=1)
     command.add_argument("--out", type=Path, default=Path("out/denoising.gif"))
     given = command.parse_args(arguments)
     world = load(given.world)

@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from .lesson import Lesson, notebook_paths, read_lesson
-from .notebooks import BEGIN, REASONING
+from .notebooks import BEGIN
 from .printing import FOLDED, Fold, Moving, Question, inline, page, parts_of, to_html
 
 LEFT_OUT = ("Five questions", "What comes next")  # sections; the second is the last slide
@@ -41,8 +41,8 @@ def slides_of(lesson: Lesson, asked: str = "") -> list[str]:
         if cell.cell_type == "code":
             if BEGIN not in cell.source and not heading.startswith(LEFT_OUT):
                 deck += _of_code(heading, cell)
-        elif not cell.source.startswith(REASONING):
-            for section in re.split(r"\n+(?=##)", cell.source):
+        else:
+            for section in re.split(r"\n+(?=##)", FOLDED.sub("", cell.source).strip()):
                 if section.startswith("### Exercise"):
                     deck.append(_exercise(section))
                     continue
@@ -72,7 +72,7 @@ def _bullets(lines: Sequence[str]) -> str:
 
 def _exercise(text: str) -> str:
     """The task without its hints, which stay in the notebook."""
-    heading, body = FOLDED.sub("", text).removeprefix("### ").split("\n", 1)
+    heading, body = text.removeprefix("### ").split("\n", 1)
     return _slide(heading, to_html(body), "exercise")
 
 
