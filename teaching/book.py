@@ -75,7 +75,7 @@ class Chapter:
                 choices = "".join(f"<li>{html.escape(choice)}</li>" for choice in part.choices)
                 self.text.append(f'<div class="ask"><b>Predict.</b> {html.escape(part.text)}<ul>{choices}</ul></div>')
             elif isinstance(part, Fold):
-                self.text.append(self.keep(part.title, f"<p>{part.inside}</p>"))
+                self.text.append(self.keep(part.title, f"<div>{part.inside}</div>"))
             elif BEGIN not in source:
                 self.text.append(part.frame if isinstance(part, Moving) else part)
 

@@ -112,7 +112,7 @@ def _of_code(heading: str, cell: object) -> Iterator[str]:
             )
         elif isinstance(part, Fold):
             asked = html.unescape(part.title).removesuffix(" What happened")
-            answers.append(_slide("What happened", f"<p>{html.escape(asked)}</p><p>{part.inside}</p>", "answer"))
+            answers.append(_slide("What happened", f"<p>{html.escape(asked)}</p><div>{part.inside}</div>", "answer"))
         elif isinstance(part, Moving):
             yield _slide(heading, part.page, "picture")
         elif part.startswith("<figure") and "flex:" in part.partition(">")[0]:
