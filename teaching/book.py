@@ -53,6 +53,10 @@ class Chapter:
         return f'<p class="folded"><a href="#f{self.number}-{len(self.folded) - 1}">{title}</a></p>'
 
     def _markdown(self, source: str) -> None:
+        for section in re.split(r"\n+(?=##)", source):
+            self._section(section)
+
+    def _section(self, source: str) -> None:
         if found := re.match(r"### (Exercise \d+)", source):
             self.exercise = found[1]
         answer = source.startswith(REASONING)
