@@ -3,6 +3,8 @@
 # make lab     the course in JupyterLab
 # make student the notebooks without solutions, in out/student
 # make site    the course, the paper's map and the library's documentation as HTML, in build/site
+# make slides  a deck of slides for each notebook, in build/slides
+# make book    the course on paper: build/book/tiramisu.html, and a PDF where Chromium is installed
 # make report  every rule's number for every notebook, and every wrong answer tried
 # make newcomer     the student's version of every notebook, run with nothing solved
 # make test-laptop  every notebook at laptop scale
@@ -21,7 +23,7 @@ BIN = .venv/bin
 INSTALLED = .venv/installed
 NOTEBOOKS = $(wildcard notebooks/*.ipynb)
 
-.PHONY: demo test lint notebooks lab student site report newcomer test-laptop data clean
+.PHONY: demo test lint notebooks lab student site slides book report newcomer test-laptop data clean
 
 demo: $(INSTALLED)
 	$(BIN)/tiramisu-edu inpaint
@@ -67,6 +69,12 @@ site: $(INSTALLED)
 	$(if $(REPOSITORY),GITHUB_REPOSITORY=$(REPOSITORY)) $(BIN)/sphinx-build -q -W --keep-going docs build/site
 	@echo 'open build/site/index.html'
 
+slides: $(INSTALLED)
+	$(BIN)/python -m teaching.slides notebooks build/slides
+
+book: $(INSTALLED)
+	$(BIN)/python -m teaching.book notebooks build/book
+
 lab: $(INSTALLED)
 	$(BIN)/jupyter lab notebooks
 
@@ -81,5 +89,5 @@ data: $(INSTALLED)
 	$(BIN)/tiramisu-edu train rooms
 
 clean:
-	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist out runs docs/api docs/generated docs/notebooks
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist out runs docs/api docs/generated docs/notebooks docs/extra
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

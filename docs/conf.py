@@ -10,7 +10,6 @@ from importlib.resources import files
 from pathlib import Path
 
 from docutils import nodes
-from latex2mathml.converter import convert
 from sphinx import addnodes
 
 HERE = Path(__file__).parent
@@ -21,6 +20,8 @@ sys.path[:0] = [str(HERE), str(ROOT)]
 from pages import write_pages  # noqa: E402  (needs the path above)
 from sphinx.ext import apidoc  # noqa: E402  (reads the options above)
 
+from teaching.printing import formula  # noqa: E402
+
 LESSONS = write_pages(ROOT / "notebooks", HERE, os.environ.get("GITHUB_REPOSITORY", ""))
 NOT_SHOWN = ["lab/commands", "course/exercises"]  # commands and answers, not an interface
 apidoc.main(
@@ -30,6 +31,7 @@ apidoc.main(
 
 project = "tiramisu_edu"
 author = "the tiramisu_edu authors"
+copyright = "the tiramisu_edu authors, Apache License 2.0"
 html_title = "Tiramisu: inpainting by tractable steering"
 html_theme = "furo"
 html_static_path = ["static", str(files("ziamath") / "fonts" / "STIXTwoMath-Regular.ttf")]
@@ -45,6 +47,8 @@ autodoc_default_options = {"ignore-module-all": True}  # each name once, in the 
 autodoc_inherit_docstrings = False  # those of PyTorch refer to PyTorch's own pages
 autodoc_typehints = "signature"
 napoleon_use_ivar = True  # fields stand in one list, not once more as members
+html_static_path += ["kit"]  # what the course has around its pages
+html_extra_path = ["extra"]  # to download: written by `write_pages`
 default_role = "code"  # a name in single backticks is code, as in the docstrings
 # Docstrings are written to be read in an editor: their formulas and lists are not always reStructuredText.
 suppress_warnings = ["docutils", "ref.python", "myst.header"]
@@ -76,7 +80,7 @@ def mathml(display):
     """A visitor that writes a formula as MathML, which browsers draw by themselves."""
 
     def visit(translator, node):
-        translator.body.append(convert(node.astext(), display=display))
+        translator.body.append(formula(node.astext(), display))
         raise nodes.SkipNode
 
     return visit, None
@@ -90,6 +94,8 @@ def skip_fields(app, what, name, obj, skip, options):
 def setup(app):
     """Add the role, draw formulas, and read docstrings as they are meant."""
     app.add_html_math_renderer("mathml", mathml("inline"), mathml("block"))
+    app.add_css_file("kit.css", priority=900)
+    app.add_js_file("kit.js", loading_method="defer")
     app.add_role("nb", notebook_role)
     app.connect("autodoc-skip-member", skip_fields)
     app.connect("autodoc-process-docstring", indent_formulas, priority=900)  # after napoleon

@@ -117,7 +117,7 @@ FORMULAS = (
     ),
     Formula(
         "Section 4.2, backward pass",
-        r"bk_c \mathrel{+}= bk_n\,\theta_{n,c}\,fw_c / fw_n",
+        r"bk_c = \sum_n bk_n\,\theta_{n,c}\,fw_c / fw_n",
         "circuits.reference:ReferenceCircuit._flows_below",
         "F_{n,c} = bk_n θ_{n,c} fw_c / fw_n",
         (4,),

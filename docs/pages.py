@@ -10,22 +10,32 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import nbformat
+import notation
 from formulas import formula_table
+from sheet import sheet
 
+from teaching.book import write_chapters
 from teaching.lesson import Lesson, notebook_paths, read_lesson
 from teaching.mutants import Trial, try_mistakes
-from teaching.notebooks import BEGIN
+from teaching.notebooks import BEGIN, student
+from teaching.slides import write_decks
 
 BRANCH = "main"
 BADGES = {
     "Colab": "https://colab.research.google.com/github/{repository}/blob/{branch}/notebooks/{name}",
     "Binder": "https://mybinder.org/v2/gh/{repository}/{branch}?labpath=notebooks/{name}",
 }
+TAKE = {  # what a reader may take along -> where it lies on the site
+    "Notebook": "download/{stem}.ipynb",
+    "without solutions": "download/student/{stem}.ipynb",
+    "slides": "slides/{stem}.html",
+    "to print": "print/{stem}.html",
+}
 BOX, GAP, COLUMNS = (164, 62), (22, 58), 4  # of the reading-order graph, in pixels
 
 
 def write_pages(notebooks: Path, docs: Path, repository: str) -> list[Lesson]:
-    """Copy the notebooks into `docs/notebooks` and write `docs/generated`.
+    """Copy the notebooks into `docs/notebooks`, and write `docs/generated` and `docs/extra`.
 
     Args:
         notebooks: folder of the executed notebooks.
@@ -33,11 +43,12 @@ def write_pages(notebooks: Path, docs: Path, repository: str) -> list[Lesson]:
         repository: "owner/name" on GitHub for the launch buttons; empty: no buttons.
     """
     lessons = [read_lesson(path) for path in notebook_paths(notebooks)]
-    for name in ("notebooks", "generated"):
+    for name in ("notebooks", "generated", "extra"):
         shutil.rmtree(docs / name, ignore_errors=True)
         (docs / name).mkdir()
     for lesson in lessons:
         nbformat.write(page_of(lesson, repository), docs / "notebooks" / lesson.path.name)
+    write_extra(lessons, docs / "extra")
     pages = {
         "graph.md": reading_order(lessons),
         "lessons.md": lesson_table(lessons),
@@ -46,10 +57,37 @@ def write_pages(notebooks: Path, docs: Path, repository: str) -> list[Lesson]:
         "timings.md": timings(lessons),
         "mistakes.md": "\n".join(mistakes(lesson) for lesson in lessons),
         "buttons.md": button_list(lessons, repository),
+        "takeaway.md": take_table(lessons),
+        "notation.md": notation.table(),
     }
     for name, text in pages.items():
         (docs / "generated" / name).write_text(text + "\n", encoding="utf-8")
     return lessons
+
+
+def write_extra(lessons: Sequence[Lesson], folder: Path) -> None:
+    """What the site holds beside its pages: notebooks to download, slides, print editions, the cheat sheet."""
+    for lesson in lessons:
+        student(lesson.path, folder / "download" / "student")
+        shutil.copy(lesson.path, folder / "download")
+    write_decks(lessons, folder / "slides")
+    write_chapters(lessons, folder / "print")
+    (folder / "cheatsheet.html").write_text(sheet(), encoding="utf-8")
+
+
+def take(lesson: Lesson, up: str = "") -> list[str]:
+    """Links to what a reader may take along of a notebook; `up` leads from the page to the root of the site."""
+    found = []
+    for name, place in TAKE.items():
+        attribute = " download" if place.startswith("download") else ""
+        found.append(f'<a href="{up}{place.format(stem=lesson.path.stem)}"{attribute}>{name}</a>')
+    return found
+
+
+def take_table(lessons: Sequence[Lesson]) -> str:
+    """All that can be taken along."""
+    rows = [f"| {lesson.number} · {lesson.title} | {' | '.join(take(lesson))} |" for lesson in lessons]
+    return "\n".join(["| | solved | to solve | slides | print |", "|---|---|---|---|---|", *rows])
 
 
 def buttons(lesson: Lesson, repository: str) -> str:
@@ -66,20 +104,21 @@ def button_list(lessons: Sequence[Lesson], repository: str) -> str:
 
 
 def page_of(lesson: Lesson, repository: str) -> nbformat.NotebookNode:
-    """A copy of the notebook with solutions folded away, and with the buttons below its header."""
+    """A copy of the notebook with solutions folded away, and with downloads and buttons below its header."""
     notebook = nbformat.read(lesson.path, as_version=4)
     for cell in notebook.cells:
         if cell.cell_type == "code" and BEGIN in cell.source:
             cell.metadata.update({"tags": ["hide-cell"], "mystnb": {"code_prompt_show": "Show a solution"}})
-    if repository:
-        notebook.cells.insert(1, nbformat.v4.new_markdown_cell(buttons(lesson, repository), id="buttons"))
+    links = f'<div class="takeaway">{" · ".join(take(lesson, "../"))}</div>'
+    below = f"{links}\n\n{buttons(lesson, repository)}" if repository else links
+    notebook.cells.insert(1, nbformat.v4.new_markdown_cell(below, id="takeaway"))
     return notebook
 
 
 def contents(lessons: Sequence[Lesson]) -> str:
     """The table of contents of the notebooks."""
     entries = "\n".join(f"{lesson.number} · {lesson.title} <notebooks/{lesson.path.stem}>" for lesson in lessons)
-    return f"```{{toctree}}\n:caption: The course\n:maxdepth: 1\n\n{entries}\n```"
+    return f"```{{toctree}}\n:caption: The course\n:hidden:\n\n{entries}\n```"
 
 
 def lesson_table(lessons: Sequence[Lesson]) -> str:

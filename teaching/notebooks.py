@@ -87,7 +87,7 @@ def _stub(solution: list[str]) -> list[str]:
     return [f"{name} = ...  # your code here" for name in names]
 
 
-def _between(source: str) -> str:
+def solution_in(source: str) -> str:
     """The solution in a cell, empty where there is none."""
     return textwrap.dedent(source.partition(BEGIN)[2].partition(END)[0].strip("\n").rstrip())
 
@@ -98,7 +98,7 @@ def student(path: Path, folder: Path) -> Path:
     solution = ""
     for cell in notebook.cells:
         if cell.cell_type == "code":
-            solution = _between(cell.source) or solution
+            solution = solution_in(cell.source) or solution
             cell.source, cell.outputs, cell.execution_count = student_source(cell.source), [], None
         elif cell.source.startswith(REASONING):
             cell.source = f"{REASONING}\n```python\n{solution}\n```\n{cell.source.removeprefix(REASONING)}"

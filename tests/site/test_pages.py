@@ -51,6 +51,12 @@ def test_every_page_is_made(pages, hand, tmp_path):
         marks = re.findall(r"^`+", generated[name], re.MULTILINE)
         assert marks and set(marks) == {"```"} and len(marks) % 2 == 0
     page = nbformat.read(docs / "notebooks" / lesson.path.name, as_version=4)
+    for place in pages.TAKE.values():
+        place = place.format(stem=lesson.path.stem)
+        assert f'href="../{place}"' in page.cells[1].source and (docs / "extra" / place).stat().st_size > 10_000
+        assert f'href="{place}"' in generated["takeaway.md"]
+    assert BEGIN not in (docs / "extra" / "download" / "student" / lesson.path.name).read_text(encoding="utf-8")
+    assert (docs / "extra" / "cheatsheet.html").exists()
     assert f"colab.research.google.com/github/owner/name/blob/main/notebooks/{lesson.path.name}" in page.cells[1].source
     assert "mybinder.org/v2/gh/owner/name/main" in generated["buttons.md"]
     assert all("hide-cell" in cell.metadata.tags for cell in page.cells if BEGIN in cell.source)

@@ -1,0 +1,106 @@
+"""What the slides and the printed book share: Markdown with its formulas drawn, and the outputs of executed cells.
+
+Formulas become MathML, which browsers draw by themselves, and pictures are part of the page. So a page made here needs
+no network and no other file.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from latex2mathml.converter import convert
+from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
+
+KIT = Path(__file__).parent / "kit"  # style sheets and the script of the slides
+FOLDED = re.compile(r"<details[^>]*><summary>(.*?)</summary>(.*?)</details>", re.DOTALL)
+FIGURE = re.compile(r"<figure.*?</figure>", re.DOTALL)
+SLIDER = '<div class="slider-picture"'
+CHOICE = re.compile(r'<input type="radio"[^>]*>\s*(.*?)</label>', re.DOTALL)
+LEGEND = re.compile(r"<b>Predict\.</b>\s*(.*?)</legend>", re.DOTALL)
+
+
+class Moving(NamedTuple):
+    """A picture with a slider: the HTML that moves it, and the frame that it stands on."""
+
+    page: str
+    frame: str
+
+
+def formula(tex: str, display: str = "inline") -> str:
+    """A formula as MathML, `display` "inline" or "block"; its number stands at a distance."""
+    return convert(re.sub(r"\\tag\{(.*?)\}", r"\\qquad\\text{(\1)}", tex.strip()), display=display)
+
+
+class _Renderer(IPythonRenderer):
+    def block_math(self, body: str) -> str:
+        return formula(body, "block")
+
+    def inline_math(self, body: str) -> str:
+        return formula(body)
+
+
+_MARKDOWN = MarkdownWithMath(renderer=_Renderer(escape=False, exclude_anchor_links=True))
+
+
+class Question(NamedTuple):
+    """A prediction that a cell asks for."""
+
+    text: str
+    choices: tuple[str, ...]
+
+
+class Fold(NamedTuple):
+    """Something folded: its title, and what is inside, as HTML or Markdown like its source."""
+
+    title: str
+    inside: str
+
+
+def to_html(markdown: str) -> str:
+    """Markdown of a notebook as HTML with MathML."""
+    return _MARKDOWN.render(markdown)
+
+
+def inline(markdown: str) -> str:
+    """One line of Markdown, as a heading or a title, without a paragraph around it."""
+    return to_html(re.sub(r"^(\d+)\.", r"\1\\.", markdown)).strip().removeprefix("<p>").removesuffix("</p>")
+
+
+def parts_of(cell: Any) -> Iterator[Question | Fold | Moving | str]:
+    """What a code cell has shown: questions, folded answers, sliders, figures as HTML, and other text or HTML."""
+    for output in cell.outputs:
+        data = output.get("data", {})
+        shown = data.get("text/html", "")
+        if legend := LEGEND.search(shown):
+            yield Question(html.unescape(legend[1]), tuple(html.unescape(choice) for choice in CHOICE.findall(shown)))
+        elif shown.startswith(SLIDER):
+            yield Moving(
+                shown, next(frame for frame in FIGURE.findall(shown) if " hidden>" not in frame.split("<img")[0])
+            )
+        elif figures := FIGURE.findall(shown):
+            yield from figures
+        elif fold := FOLDED.search(shown):
+            yield Fold(fold[1], fold[2])
+        elif shown:
+            yield shown
+        elif "image/png" in data:
+            yield f'<figure><img alt="" src="data:image/png;base64,{data["image/png"].strip()}"></figure>'
+        elif output.output_type == "stream":
+            yield f"<pre>{html.escape(output.text)}</pre>"
+        elif "text/plain" in data and not data["text/plain"].startswith("Slider "):
+            yield f"<pre>{html.escape(data['text/plain'])}</pre>"
+
+
+def page(title: str, style: str, body: str, script: str = "") -> str:
+    """A whole HTML page; `style` and `script` are names of files in `KIT`."""
+    code = f"<script>\n{(KIT / script).read_text(encoding='utf-8')}</script>\n" if script else ""
+    look = (KIT / style).read_text(encoding="utf-8")
+    return (
+        f'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<title>{html.escape(title)}</title>\n'
+        f'<meta name="viewport" content="width=device-width, initial-scale=1">\n<style>\n{look}</style>\n</head>\n'
+        f"<body>\n{body}\n{code}</body>\n</html>\n"
+    )
