@@ -192,7 +192,7 @@ def _random_opinions(rng: np.random.Generator, size: int) -> tuple:
     P[:, 0] += 0.05
     with np.errstate(divide="ignore"):
         log_p = np.log(P / P.sum(1, keepdims=True))
-    return np.maximum(log_p.round(3), -np.inf) - float(rng.choice([*[0] * 9, 3000])), simplex(rng, size + 1)
+    return np.maximum(log_p.round(8), -np.inf) - float(rng.choice([*[0] * 9, 3000])), simplex(rng, size + 1)
 
 
 check_nearest = Answers(
