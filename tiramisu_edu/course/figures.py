@@ -249,5 +249,5 @@ def _hatch(axes: Any, hidden: np.ndarray) -> None:
     corners = np.array([(0, 0), (1, 0), (1, 1), (0, 1), (0, 0)]) - 0.5
     squares = [Path(corners + yx[::-1], closed=True) for yx in np.argwhere(hidden)]
     if squares:
-        style = {"facecolor": "white", "edgecolor": HIDDEN, "hatch": "////", "linewidth": 0}
-        axes.add_patch(PathPatch(Path.make_compound_path(*squares), **style))
+        area = Path.make_compound_path(*squares)
+        axes.add_patch(PathPatch(area, facecolor="white", edgecolor=HIDDEN, hatch="////", linewidth=0))
