@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -35,6 +36,11 @@ def _levels(rng: np.random.Generator, T: int) -> Array:
     return np.sort(rng.choice(np.arange(1, 20), T, replace=False)) / 20
 
 
+def _line(rng: np.random.Generator, D: int) -> tuple:
+    """x_t, image and known."""
+    return normal(rng, D), normal(rng, D), _mask(rng, D)
+
+
 # 1: replacement, and a jump back.
 
 
@@ -43,18 +49,13 @@ def _back(x_t: Array, image: Array, known: Array, a: float, b: float, z_known: A
     return np.sqrt(b / a) * x + np.sqrt(1 - b / a) * z
 
 
-def _jumped_as_if_clean(x_t: Array, image: Array, known: Array, a: float, b: float, z_known: Array, z: Array) -> Array:
-    x = np.where(known, np.sqrt(a) * image + np.sqrt(1 - a) * z_known, x_t)
-    return np.sqrt(b) * x + np.sqrt(1 - b) * z
+def _copied(x_t: Array, image: Array, known: Array, a: float, z_known: Array) -> Array:
+    return np.where(known, np.sqrt(a) * image + np.sqrt(1 - a) * z_known, x_t)
 
 
-def _copied_after(x_t: Array, image: Array, known: Array, a: float, b: float, z_known: Array, z: Array) -> Array:
-    return np.where(known, np.sqrt(b) * image + np.sqrt(1 - b) * z_known, np.sqrt(b / a) * x_t + np.sqrt(1 - b / a) * z)
-
-
-def _random_back(rng: np.random.Generator, size: int) -> tuple:
-    D, (b, a) = size + 1, _levels(rng, 2)
-    return normal(rng, D), normal(rng, D), _mask(rng, D), a, b, normal(rng, D), normal(rng, D)
+def _copied_at(level: Callable) -> Callable:
+    """With the copy of the known part at another level, before the jump."""
+    return lambda *c: _back(_copied(*c[:3], level(c[3], c[4]), c[5]), c[1], c[2] & False, *c[3:])
 
 
 check_back = Answers(
@@ -62,14 +63,21 @@ check_back = Answers(
     task="return x at level b: the known part of x_t overwritten at level a, then one jump to more noise",
     solution=_back,
     cases={"one known pixel, one hidden": (*_PAIR, 0.5, 0.4, np.array([0.3, 0.1]), np.array([-0.2, 0.6]))},
-    random=_random_back,
+    random=lambda rng, size: (*_line(rng, size + 1), *_levels(rng, 2)[::-1], *normal(rng, 2, size + 1)),
     traits={"a known pixel": lambda x_t, image, known, *_: known.any()},
     mistakes={
-        "x_t already has noise: scale it by what is still missing, b / a, not by b": _jumped_as_if_clean,
-        "x_t is at level a, so its known part is a copy noised to level a; yours is clean": (
-            lambda *case: _back(*_with(_with(case, 0, np.where(case[2], case[1], case[0])), 2, False))
+        "x_t already has noise: scale it by what is still missing, b / a, not by b": (
+            lambda *c: np.sqrt(c[4]) * _copied(*c[:4], c[5]) + np.sqrt(1 - c[4]) * c[6]
         ),
-        "the known part is overwritten before the jump, at level a; yours at level b, after it": _copied_after,
+        "x_t is at level a, so its known part is a copy noised to level a; yours is clean": _copied_at(
+            lambda a, b: 1.0
+        ),
+        "x_t is at level a before the jump, and so is its known part; yours is noised to level b": _copied_at(
+            lambda a, b: b
+        ),
+        "the known part is overwritten before the jump, at level a; yours at level b, after it": (
+            lambda *c: _copied(_back(c[0], c[1], c[2] & False, *c[3:]), *c[1:3], *c[4:6])
+        ),
         "count the variance: before the jump the noise has 1 - a, of which b / a is left": (
             lambda *case: _back(*_with(case, 6, np.sqrt((case[3] - case[4]) / (1 - case[4] / case[3])) * case[6]))
         ),
@@ -93,36 +101,30 @@ def _dps(x_t: Array, A: Array, B: Array, image: Array, known: Array) -> Array:
     return B.T @ ((1 - h**2) * (A.T @ misfit)) / (norm if norm > 0 else 1)
 
 
-def _dps_of_square(x_t: Array, A: Array, B: Array, image: Array, known: Array) -> Array:
-    h = np.tanh(B @ x_t)
-    return 2 * B.T @ ((1 - h**2) * (A.T @ np.where(known, A @ h - image, 0)))
+def _dps_by(slope: Callable = lambda h: 1 - h**2, through: bool = True, root: bool = True) -> Callable:
+    """The gradient, with another slope at the hidden units, not through the network, or of the square."""
 
+    def gradient(x_t: Array, A: Array, B: Array, image: Array, known: Array) -> Array:
+        h = np.tanh(B @ x_t)
+        misfit = np.where(known, A @ h - image, 0)
+        norm = (np.linalg.norm(misfit) or 1) if root else 0.5
+        return (B.T @ (slope(h) * (A.T @ misfit)) if through else misfit) / norm
 
-def _dps_beside_the_network(x_t: Array, A: Array, B: Array, image: Array, known: Array) -> Array:
-    misfit = np.where(known, A @ np.tanh(B @ x_t) - image, 0)
-    return misfit / (np.linalg.norm(misfit) or 1)
-
-
-def _dps_without_slope(x_t: Array, A: Array, B: Array, image: Array, known: Array) -> Array:
-    misfit = np.where(known, A @ np.tanh(B @ x_t) - image, 0)
-    return B.T @ (A.T @ misfit) / (np.linalg.norm(misfit) or 1)
+    return gradient
 
 
 check_dps = Answers(
     name="dps_gradient",
     task="return the gradient, by x_t, of the norm of the misfit on the known pixels",
     solution=_dps,
-    cases={
-        "a perfect fit": (np.zeros(2), np.eye(2), np.eye(2), np.zeros(2), _FIRST),
-        "one unit": _ONE_UNIT,
-    },
+    cases={"a perfect fit": (np.zeros(2), np.eye(2), np.eye(2), np.zeros(2), _FIRST), "one unit": _ONE_UNIT},
     random=_network,
     traits={"no known pixel, so a perfect fit": lambda x_t, A, B, image, known: not known.any()},
     mistakes={
-        "this is the gradient of the square; of its root, the norm stands below the line": _dps_of_square,
-        "the gradient goes through the network: f'(x_t) is missing": _dps_beside_the_network,
+        "this is the gradient of the square; of its root, the norm stands below the line": _dps_by(root=False),
+        "the gradient goes through the network: f'(x_t) is missing": _dps_by(through=False),
         "only known pixels have a misfit: where known is False, put 0": lambda *case: _dps(*_with(case, 4, True)),
-        "tanh has a slope, 1 - tanh², at each hidden unit": _dps_without_slope,
+        "tanh has a slope, 1 - tanh², at each hidden unit": _dps_by(np.ones_like),
         "return the gradient itself, uphill; the sampler subtracts it": lambda *case: -_dps(*case),
     },
     equivalent={"number off by one: 1": "where the norm is 0 the gradient is 0, whatever divides it"},
@@ -173,23 +175,15 @@ def _nearest(log_p: Array, alpha: Array) -> Array:
     return p / p.sum()
 
 
-def _arithmetic(log_p: Array, alpha: Array) -> Array:
+def _normalised(p: Array) -> Array:
     with np.errstate(all="ignore"):
-        p = np.asarray(alpha) @ np.exp(log_p)
-        return p / p.sum()
-
-
-def _unshifted(log_p: Array, alpha: Array) -> Array:
-    with np.errstate(all="ignore"):
-        p = np.prod([np.exp(row) ** weight for weight, row in zip(alpha, log_p) if weight > 0], 0)
         return p / p.sum()
 
 
 def _zero_times_infinity(log_p: Array, alpha: Array) -> Array:
     with np.errstate(all="ignore"):
         total = np.asarray(alpha) @ log_p
-        p = np.exp(total - total.max())
-        return p / p.sum()
+        return _normalised(np.exp(total - total.max()))
 
 
 def _random_opinions(rng: np.random.Generator, size: int) -> tuple:
@@ -198,7 +192,7 @@ def _random_opinions(rng: np.random.Generator, size: int) -> tuple:
     P[:, 0] += 0.05
     with np.errstate(divide="ignore"):
         log_p = np.log(P / P.sum(1, keepdims=True))
-    return np.maximum(log_p.round(3), -np.inf) - float(rng.choice([0, 3000])), simplex(rng, size + 1)
+    return np.maximum(log_p.round(8), -np.inf) - float(rng.choice([*[0] * 9, 3000])), simplex(rng, size + 1)
 
 
 check_nearest = Answers(
@@ -217,9 +211,13 @@ check_nearest = Answers(
         "logarithms below -1000": lambda log_p, alpha: log_p.max() < -1000,
     },
     mistakes={
-        "this is the arithmetic mean: it minimises the divergences *from* the opinions, and has no veto": _arithmetic,
-        "exp(-3000) is 0 to a computer: take the largest sum out first": _unshifted,
-        "0 times -inf is no number: leave out whoever has weight 0": _zero_times_infinity,
+        "this is the arithmetic mean: it minimises the divergences *from* the opinions, and has no veto": (
+            lambda log_p, alpha: _normalised(alpha @ np.exp(log_p))
+        ),
+        "exp(-3000) is 0 to a computer: take the largest sum out first": lambda log_p, alpha: _normalised(
+            np.prod([np.exp(row) ** a for a, row in zip(alpha, log_p) if a > 0], 0)
+        ),
+        "zero times -inf is no number: leave out whoever has weight 0": _zero_times_infinity,
         "the weights are exponents; without them every opinion counts in full": lambda log_p, alpha: _nearest(
             log_p, (alpha > 0) * 1.0
         ),
@@ -244,30 +242,27 @@ def _tiramisu(x_t: Array, image: Array, known: Array, alpha_bar: Array, alpha: f
 
 
 def _faulty(
-    x_t: Array, image: Array, known: Array, alpha_bar: Array, alpha: float, fraction: float, *, fault: str
-) -> Array:
-    """The sampler with one fault."""
-    T = len(alpha_bar)
-    for i, a in enumerate(alpha_bar):
-        x_0, variance = network_of_line(x_t, a)
-        noise = (x_t - np.sqrt(a) * x_0) / np.sqrt(1 - a)
-        if (T - 1 - i if fault == "late" else i) < fraction * T:
-            mean, other = circuit_of_line(x_t, a, image, known)
-            if fault == "weights":
-                variance, other = np.ones_like(x_t), np.ones_like(x_t)
-            ours, theirs = alpha / variance, (1 - alpha) / other
-            x_0 = np.where(known, image, (ours * x_0 + theirs * mean) / (ours + theirs))
-            if fault == "consistent":
+    guided: Callable = lambda i, f, T: i < f * T,
+    precision: Callable = np.reciprocal,
+    paste: bool = True,
+    consistent: bool = False,
+) -> Callable:
+    """The sampler, faulty in the steps that it guides, in what weighs the means, in its end or in its noise."""
+
+    def sampler(x_t: Array, image: Array, known: Array, alpha_bar: Array, alpha: float, fraction: float) -> Array:
+        for i, (a, following) in enumerate(zip(alpha_bar, [*alpha_bar[1:], 1.0])):
+            x_0, variance = network_of_line(x_t, a)
+            noise = (x_t - np.sqrt(a) * x_0) / np.sqrt(1 - a)
+            if guided(i, fraction, len(alpha_bar)):
+                mean, other = circuit_of_line(x_t, a, image, known)
+                ours, theirs = alpha * precision(variance), (1 - alpha) * precision(other)
+                x_0 = np.where(known, image, (ours * x_0 + theirs * mean) / (ours + theirs))
+            if consistent:
                 noise = (x_t - np.sqrt(a) * x_0) / np.sqrt(1 - a)
-        following = alpha_bar[i + 1] if i + 1 < T else 1.0
-        x_t = np.sqrt(following) * x_0 + np.sqrt(1 - following) * noise
-    return x_t if fault == "unpasted" else np.where(known, image, x_t)
+            x_t = np.sqrt(following) * x_0 + np.sqrt(1 - following) * noise
+        return np.where(known, image, x_t) if paste else x_t
 
-
-def _random_run(rng: np.random.Generator, size: int) -> tuple:
-    D, T = size + 1, size + 1
-    models = normal(rng, D), normal(rng, D), _mask(rng, D), _levels(rng, T)
-    return *models, float(rng.choice([0.5, 0.8])), float(rng.choice([0.0, 0.2, 0.5, 1.0]))
+    return sampler
 
 
 check_tiramisu = Answers(
@@ -275,23 +270,31 @@ check_tiramisu = Answers(
     task="return the repaired line: network and circuit mixed in the first steps, DDIM's step, known pixels kept",
     solution=_tiramisu,
     cases={"no guided step": (*_PAIR, np.array([0.1, 0.6]), 0.8, 0.0)},
-    random=_random_run,
+    random=lambda rng, size: (
+        *(*_line(rng, size + 1), _levels(rng, size + 1)),
+        *(float(rng.choice([0.5, 0.8])), float(rng.choice([0.0, 0.2, 0.5, 1.0]))),
+    ),
     traits={
         "no known pixel": lambda x_t, image, known, *_: not known.any(),
         "some guided steps and some without": lambda *case: 0 < case[-1] < 1,
         "guided steps": lambda *case: case[-1] > 0,
     },
     mistakes={
-        "guide the first steps, where noise is heavy; these are the last": lambda *case: _faulty(*case, fault="late"),
-        "the published step keeps the network's own noise; yours is recomputed from the steered x_0": (
-            lambda *case: _faulty(*case, fault="consistent")
+        "guide the first steps, where noise is heavy; these are the last": _faulty(lambda i, f, T: T - 1 - i < f * T),
+        "step i is guided where i < fraction · T, counted from 0; yours guides one more": _faulty(
+            lambda i, f, T: i <= f * T
         ),
-        "who is surer has more say: α weighs precisions": lambda *case: _faulty(*case, fault="weights"),
+        "fraction · T need not be whole: step i is guided where i < fraction · T, without rounding": _faulty(
+            lambda i, f, T: i < int(f * T)
+        ),
+        "the published step keeps the network's own noise; yours is recomputed from the steered x_0": _faulty(
+            consistent=True
+        ),
+        "who is surer has more say: α weighs precisions": _faulty(precision=np.ones_like),
+        "these are variances; a precision is one over a variance": _faulty(precision=lambda variance: variance),
         "α is the network's weight, 1 - α the circuit's: they are swapped": (
             lambda *case: _tiramisu(*_with(case, 4, 1 - case[4]))
         ),
-        "the result has the known pixels exactly as given: paste them at the end": (
-            lambda *case: _faulty(*case, fault="unpasted")
-        ),
+        "the result has the known pixels exactly as given: paste them at the end": _faulty(paste=False),
     },
 )

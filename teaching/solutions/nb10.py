@@ -85,6 +85,9 @@ check_gradients = Answers(
     traits={"features of more than one number": lambda x, E, *_: len(E) > 1},
     mistakes={
         "the codebook hears nothing of the reconstruction: sg stands around e_z - h": _codes_hear_the_picture,
+        "the derivative of a square has a factor 2, in each of the three": lambda *case: tuple(
+            part / 2 for part in _gradients(*case)
+        ),
         "straight through: the encoder gets the gradient of the reconstruction as if h had not been rounded": (
             _staircase
         ),
@@ -120,16 +123,8 @@ def _ruled_by_the_wrong_share(h: Array, e: Array, kappa: Array, tau: float, spre
     return _softmax(_lengths(h, e) / spread, kappa, 0.01 + kappa * (tau - 0.01))
 
 
-def _undivided(h: Array, e: Array, kappa: Array, tau: float, spread: float) -> Array:
-    return np.where(kappa[:, None] > 0, -_lengths(h, e) / spread / (tau + kappa * (0.01 - tau))[:, None], 0.0)
-
-
 def _unscaled(h: Array, e: Array, kappa: Array, tau: float, spread: float) -> Array:
     return _softmax(_lengths(h, e) * np.sqrt(h.shape[1]) / spread, kappa, tau + kappa * (0.01 - tau))
-
-
-def _everywhere(h: Array, e: Array, kappa: Array, tau: float, spread: float) -> Array:
-    return _softmax(_lengths(h, e) / spread, kappa + 1e-300, tau + kappa * (0.01 - tau))
 
 
 def _underflowing(h: Array, e: Array, kappa: Array, tau: float, spread: float) -> Array:
@@ -166,9 +161,19 @@ check_evidence = Answers(
     },
     mistakes={
         "κ = 1 is wholly known, and gets 0.01: the two ends are swapped": _ruled_by_the_wrong_share,
-        "each row is a distribution: subtract the logarithm of its sum": _undivided,
+        "the known share κ decides the temperature: τ + κ (0.01 - τ), patch by patch": (
+            lambda h, e, kappa, tau, spread: _softmax(_lengths(h, e) / spread, kappa, tau)
+        ),
+        "a distance is a length, not its square": lambda h, e, kappa, tau, spread: _softmax(
+            (_lengths(h, e) / spread) ** 2, kappa, tau + kappa * (0.01 - tau)
+        ),
+        "each row is a distribution: subtract the logarithm of its sum": lambda h, e, kappa, tau, spread: np.where(
+            kappa[:, None] > 0, -_lengths(h, e) / spread / (tau + kappa * (0.01 - tau))[:, None], 0.0
+        ),
         "a length grows with the number D of features: divide by sqrt(D)": _unscaled,
-        "of a patch with κ = 0 nothing is known: its row is 0": _everywhere,
+        "of a patch with κ = 0 nothing is known: its row is 0": lambda h, e, kappa, tau, spread: _softmax(
+            _lengths(h, e) / spread, kappa + 1e-300, tau + kappa * (0.01 - tau)
+        ),
         "exp(-5000) is 0 to a computer: stay with logarithms, and take the largest out": _underflowing,
     },
 )
@@ -187,10 +192,11 @@ def _best_temperature(d: Array, codes: Array, prior: Array, taus: Sequence[float
     return min(taus, key=bits)
 
 
-def _own(d: Array, codes: Array, prior: Array, tau: float, divide: bool = True) -> Array:
+def _own(d: Array, codes: Array, prior: Array, tau: float, divide: bool = True, shift: bool = True) -> Array:
     """The probability of each true code."""
-    p = prior * np.exp(-(d - d.min(-1, keepdims=True)) / tau)
-    p = p / p.sum(-1, keepdims=True) if divide else p
+    with np.errstate(all="ignore"):
+        p = prior * np.exp(-(d - d.min(-1, keepdims=True) * shift) / tau)
+        p = p / p.sum(-1, keepdims=True) if divide else p
     return np.maximum(np.take_along_axis(p, codes[..., None], -1), 1e-12)
 
 
@@ -202,9 +208,13 @@ def _most_often_right(d: Array, codes: Array, prior: Array, taus: Sequence[float
 
 def _random_validation(rng: np.random.Generator, size: int) -> tuple:
     """True codes drawn from the posterior at one of the temperatures."""
-    N, J, C = 12, size, size + 2
-    d, prior, taus = rng.gamma(2.0, size=(N, J, C)).round(2), simplex(rng, C), [0.2, 0.5, 1.0, 2.0, 5.0]
-    p = (prior + 0.01) * np.exp(-d / rng.choice(taus))
+    N, J, C = [(12, 1, 3), (10, 1, 4), (6, 2, 3), (13, 1, 3)][size - 1]  # no more than a message shows
+    d, prior, taus = (
+        (rng.gamma(2.0, size=(N, J, C)) + rng.choice([0, 0, 3000])).round(2),
+        simplex(rng, C),
+        [0.2, 0.5, 1.0, 2.0, 5.0],
+    )
+    p = (prior + 0.01) * np.exp((d.min() - d) / rng.choice(taus))
     codes = (p.cumsum(-1) < rng.random((N, J, 1)) * p.sum(-1, keepdims=True)).sum(-1)
     return d, codes, prior, rng.permutation(taus).tolist()
 
@@ -237,6 +247,17 @@ check_temperature = Answers(
         "the posterior has to add up to 1, or a hot one always looks better": lambda d, codes, prior, taus: min(
             taus, key=lambda tau: -np.log(_own(d, codes, prior, tau, divide=False)).mean()
         ),
+        "return the τ itself, not its place in the list": lambda d, codes, prior, taus: list(taus).index(
+            _best_temperature(d, codes, prior, taus)
+        ),
+        "the fewest bits are asked for; yours are the most": lambda d, codes, prior, taus: max(
+            taus, key=lambda tau: -np.log(_own(d, codes, prior, tau)).mean()
+        ),
+        "exp(-20000) is 0 to a computer, and 0 / 0 no number: take each patch's least distance out first": (
+            lambda d, codes, prior, taus: taus[
+                int(np.argmin([-np.log(_own(d, codes, prior, tau, shift=False)).mean() for tau in taus]))
+            ]
+        ),
         "the posterior has the prior in it": lambda d, codes, prior, taus: min(
             taus, key=lambda tau: -np.log(_own(d, codes, np.ones_like(prior), tau)).mean()
         ),
@@ -265,6 +286,9 @@ check_made_up = Answers(
     mistakes={
         "cells are not equally likely: weigh each by the product of its two marginals": lambda joint: float(
             (joint == 0).mean()
+        ),
+        "only the pairs that the joint table never makes; yours is how far the two tables are apart": (
+            lambda joint: np.abs(np.outer(joint.sum(1), joint.sum(0)) - joint).sum() / 2
         ),
         "this is how often independent draws make a pair that is possible; the rest is asked for": lambda joint: (
             1 - _made_up(joint)

@@ -50,6 +50,12 @@ check_fused = Answers(
         "a share is a mean of weights, not a power: 1 - κ + κ V q": lambda q, kappa: _logged(
             (q.shape[-1] * q) ** kappa[..., None]
         ).sum(0),
+        "each reference has its own weights, 1 - κ + κ V q, and they multiply; yours share the patch out": (
+            lambda q, kappa: _logged(np.maximum(0, 1 + (kappa[..., None] * (q.shape[-1] * q - 1)).sum(0)))
+        ),
+        "weights need not add up to 1: where nothing is asked each of them is 1": lambda q, kappa: (
+            _fused(q, kappa) - np.log(np.exp(_fused(q, kappa)).sum(1, keepdims=True))
+        ),
         "demands at once multiply: add their logarithms, not their weights": lambda q, kappa: _logged(
             (1 - kappa[..., None] + kappa[..., None] * q.shape[-1] * q).mean(0)
         ),
@@ -137,6 +143,9 @@ check_power = Answers(
         ),
         "the paper's temperature is 1 / power; the power is asked for": lambda q, coherence: 1 / _power(q, coherence),
         "the share of freedom that is taken is c squared": lambda q, coherence: _power(q, np.sqrt(coherence)),
+        "entropy and log V in the same units, nats": lambda q, coherence: _power(
+            q, np.sqrt(max(0.0, 1 - (1 - coherence**2) / np.log(2)))
+        ),
         "coherence is what is taken, 1 - c² is what is left": lambda q, coherence: _power(q, np.sqrt(1 - coherence**2)),
     },
     equivalent={

@@ -1,6 +1,6 @@
-"""Draws a small circuit, the regions of a larger one, and a tree over the pixels that it joins.
+"""Draws a small circuit, and a tree over the pixels that it joins.
 
-Circuits and regions stand in rows, the root on top. Layout after Sugiyama, Tagawa, Toda 1981: an item's row is its
+Nodes stand in rows, the root on top. Layout after Sugiyama, Tagawa, Toda 1981: an item's row is its
 longest distance from the root, a long edge gets a waypoint per row, and each row is sorted by the mean position of its
 neighbours until it settles.
 """
@@ -18,7 +18,6 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Circle, Rectangle
 
 from ..circuits.nodes import Input, Node, NodeGraph, Sum, children
-from ..circuits.regions import RegionGraph
 from ..errors import TiramisuError
 from ..lab.palette import BLUE, FLOW, INK, INPUT, ORANGE, PRODUCT, SUM, new_figure
 from .figures import draw_picture
@@ -26,8 +25,6 @@ from .figures import draw_picture
 Point = tuple[float, float]
 Edge = tuple[Any, int]  # parent and the place of the child among its children
 SWEEPS = 12
-BOX_WIDTH, BOX_HEIGHT = 0.9, 0.44  # of a region
-CHARACTERS = 11  # of a region's variables
 NAME_WIDTH = 10  # characters of a line of a node's name
 WEIGHT_DROP = 0.34  # how far below its sum a weight stands on its edge
 
@@ -58,7 +55,7 @@ def draw_circuit(
         tables: write f_n(v) below each input, besides drawing it.
     """
     place, routes = layout(circuit, spacing=1.4 if names else 1.0)
-    figure, axes = _canvas(routes, 1.0, place)
+    figure, axes = _canvas(routes, place)
     for (n, k), route in routes.items():
         _draw_edge(axes, n, k, route, None if flows is None else float(flows[n][k]))
     for n, (x, y) in place.items():
@@ -68,41 +65,13 @@ def draw_circuit(
             below = "\n".join([_table_text(n)] * tables + [name])
             axes.text(x, y - 0.2, below, ha="center", va="top", fontsize=8.5)
         else:
-            _draw_sign(axes, isinstance(n, Sum), x, y, 1.0)
+            _draw_sign(axes, isinstance(n, Sum), x, y)
             if name:
                 axes.text(x - 0.24, y, name, ha="right", va="center", fontsize=8.5, bbox=_behind())
         if values is not None:
             at = (x + 0.33, y + 0.17) if isinstance(n, Input) else (x + 0.2, y + 0.14)
             style = {"fontsize": 9.5, "weight": "bold", "color": BLUE, "zorder": 5}
             axes.text(*at, f"{values[n]:.3g}", bbox=_behind(alpha=0.85), **style)
-    return figure
-
-
-def draw_regions(graph: RegionGraph, *, scale: float = 1.0) -> Figure:
-    """A region graph as a drawing: a box per region with its variables and its K units, a square with × per partition.
-
-    Args:
-        graph: up to some forty regions remain readable.
-        scale: size of the drawing.
-    """
-    below: dict[Any, Sequence[Any]] = {}
-    for r, region in enumerate(graph.regions):
-        partitions = {(r, p): children for p, children in enumerate(region.partitions)}
-        below |= partitions | {r: list(partitions)}
-    place, routes = _layered(below)
-    figure, axes = _canvas(routes, scale, place)
-    for route in routes.values():
-        axes.plot(*zip(*route), color=INK, linewidth=scale, alpha=0.55, zorder=1)
-    for item, (x, y) in place.items():
-        if isinstance(item, tuple):
-            _draw_sign(axes, False, x, y, scale)
-            continue
-        region = graph.regions[item]
-        corner = (x - BOX_WIDTH / 2, y - BOX_HEIGHT / 2)
-        colour = INPUT if region.is_input else SUM
-        axes.add_patch(Rectangle(corner, BOX_WIDTH, BOX_HEIGHT, facecolor=colour, edgecolor=INK, zorder=3))
-        text = f"{scope_text(region.scope)}\nK = {region.num_units}"
-        axes.text(x, y, text, fontsize=7 * scale, ha="center", va="center", zorder=4)
     return figure
 
 
@@ -131,18 +100,6 @@ def draw_tree(parents: Sequence[int], picture: Any) -> Figure:
 def layout(circuit: NodeGraph, spacing: float = 1.0) -> tuple[dict[Node, Point], dict[Edge, list[Point]]]:
     """Where each node stands, and the points each edge passes through, parent first."""
     return _layered({n: children(n) for n in circuit.nodes}, spacing)
-
-
-def scope_text(scope: Sequence[int]) -> str:
-    """The variables with runs joined, X0–2, 5; what does not fit is counted, X0, 2, … (9)."""
-    starts = [v for v in scope if v - 1 not in scope]
-    ends = [v for v in scope if v + 1 not in scope]
-    runs = [f"{a}" if a == b else f"{a}–{b}" for a, b in zip(starts, ends)]
-    text = "X" + ", ".join(runs)
-    while len(text) > CHARACTERS and len(runs) > 1:
-        runs.pop()
-        text = f"X{', '.join(runs)}, … ({len(scope)})"
-    return text
 
 
 def _layered(
@@ -197,10 +154,10 @@ def _settled(rows: list[list[Any]], near: Mapping[Any, list]) -> dict[Any, float
     return x
 
 
-def _canvas(routes: Mapping[Edge, list[Point]], scale: float, place: Mapping[Any, Point]) -> tuple[Figure, Any]:
+def _canvas(routes: Mapping[Edge, list[Point]], place: Mapping[Any, Point]) -> tuple[Figure, Any]:
     """A figure and axes that all points fit into, an inch a unit."""
     xs, ys = zip(*(point for route in routes.values() for point in route), *place.values())
-    figure, axes = new_figure(scale * (max(xs) - min(xs) + 1.1), scale * (max(ys) - min(ys) + 1.1))
+    figure, axes = new_figure(max(xs) - min(xs) + 1.1, max(ys) - min(ys) + 1.1)
     axes.set(xlim=(min(xs) - 0.55, max(xs) + 0.55), ylim=(min(ys) - 0.65, max(ys) + 0.45), aspect="equal")
     axes.axis("off")
     return figure, axes
@@ -225,11 +182,11 @@ def _curve(route: Sequence[Point]) -> np.ndarray:
     return points[0]
 
 
-def _draw_sign(axes: Any, is_sum: bool, x: float, y: float, scale: float) -> None:
+def _draw_sign(axes: Any, is_sum: bool, x: float, y: float) -> None:
     patch: Any = Circle((x, y), 0.17) if is_sum else Rectangle((x - 0.15, y - 0.15), 0.3, 0.3)
     patch.set(facecolor=SUM if is_sum else PRODUCT, edgecolor=INK, zorder=3)
     axes.add_patch(patch)
-    axes.text(x, y - 0.01, "+" if is_sum else "×", ha="center", va="center", fontsize=13 * scale, zorder=4)
+    axes.text(x, y - 0.01, "+" if is_sum else "×", ha="center", va="center", fontsize=13, zorder=4)
 
 
 def _draw_input(axes: Any, n: Input, x: float, y: float) -> None:

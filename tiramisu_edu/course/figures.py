@@ -15,7 +15,8 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
+from matplotlib.patches import PathPatch
+from matplotlib.path import Path
 
 from ..errors import TiramisuError
 from ..lab.palette import HIDDEN, INK, new_figure, series_hatch, series_style
@@ -168,7 +169,8 @@ def heat_maps(
     size: float = 2.2,
 ) -> Figure:
     """Tables side by side on one colour scale; the numbers are written out up to 64 entries a table."""
-    figure, row = new_figure(size * len(tables) + 0.6, size + 0.4, 1, len(tables), squeeze=False)
+    flattest = max(len(table) / len(table[0]) for table in tables)
+    figure, row = new_figure(size * len(tables) + 0.6, size * min(flattest, 1.0) + 0.4, 1, len(tables), squeeze=False)
     low, high = value_range
     for axes, table, title in zip(row[0], tables, titles):
         table = np.asarray(table, dtype=float)
@@ -204,7 +206,8 @@ def interval_curves(
         axes.errorbar(x, middle, drawn, label=label, capsize=3, elinewidth=1, **series_style(k))
     axes.set(xlabel=xlabel, ylabel=ylabel)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False, fontsize=8)
+    if len(curves) > 1:
+        axes.legend(frameon=False, fontsize=8)
     return figure
 
 
@@ -242,7 +245,9 @@ def _pixels(image: Any, value_range: tuple[float, float]) -> np.ndarray:
 
 
 def _hatch(axes: Any, hidden: np.ndarray) -> None:
-    """Cover the hidden pixels (H, W) with a hatching."""
-    for y, x in zip(*np.nonzero(hidden)):
-        corner = (x - 0.5, y - 0.5)
-        axes.add_patch(Rectangle(corner, 1, 1, facecolor="white", edgecolor=HIDDEN, hatch="////", linewidth=0.5))
+    """Cover the hidden pixels (H, W) with one hatching that runs across their borders."""
+    corners = np.array([(0, 0), (1, 0), (1, 1), (0, 1), (0, 0)]) - 0.5
+    squares = [Path(corners + yx[::-1], closed=True) for yx in np.argwhere(hidden)]
+    if squares:
+        area = Path.make_compound_path(*squares)
+        axes.add_patch(PathPatch(area, facecolor="white", edgecolor=HIDDEN, hatch="////", linewidth=0))
