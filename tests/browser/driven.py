@@ -13,7 +13,7 @@ QUIET = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.Py
 DOCS = Path(__file__).parents[2] / "docs"
 HEAD = '<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
 WIDTHS = (1440, 390)
-SECONDS = 60
+SECONDS = 120
 
 
 @contextmanager

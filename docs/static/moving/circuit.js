@@ -6,7 +6,8 @@ Moving.scenes.circuit = (root, { circuit }) => {
   const nodes = circuit.nodes, N = nodes.length;
   const seen = [-1, -1, -1, -1, -1, 1]; // -1 hidden, 0 dark, 1 bright
   const says = ["hidden", "dark", "bright"];
-  const stops = ["nothing yet", ...nodes.map((_, k) => `up ${k + 1} of ${N}`), ...nodes.map((_, k) => `down ${k + 1} of ${N}`)];
+  const all = (way) => nodes.map((_, k) => `${way} ${k + 1} of ${N}`);
+  const stops = ["nothing yet", ...all("up"), ...all("down")];
 
   const picture = Moving.picture("the picture: click", 3, (i) => {
     seen[i] = seen[i] === 1 ? -1 : seen[i] + 1;
@@ -71,14 +72,17 @@ Moving.scenes.circuit = (root, { circuit }) => {
       const [x, y] = at(k), own = down ? step === 2 * N - k : step === k + 1;
       const known = down ? (2 * N - step <= k ? found.bk[k] : found.fw[k]) : step > k ? found.fw[k] : null;
       const place = svg("g", { transform: `translate(${x} ${y})`, role: "presentation" }, svg("title", {}, n.name));
+      const dark = n.kind === "input" && n.p[1] < 0.5, box = (fill, w, h) =>
+        svg("rect", { x: -w / 2, y: -h / 2, width: w, height: h, fill, stroke: "#000" });
       if (n.kind === "sum") place.append(svg("circle", { r: 11, fill: "var(--orange)", stroke: "#000" }));
-      else if (n.kind === "product") place.append(svg("rect", { x: -10, y: -10, width: 20, height: 20, fill: "var(--sky)", stroke: "#000" }));
-      else place.append(svg("rect", { x: -11, y: -9, width: 22, height: 18, fill: n.p[1] > 0.5 ? "#fff" : "#333", stroke: "#000" }));
+      else place.append(n.kind === "product" ? box("var(--sky)", 20, 20) : box(dark ? "#333" : "#fff", 22, 18));
       const letter = n.kind === "sum" ? "+" : n.kind === "product" ? "×" : n.variable;
-      place.append(svg("text", { y: 4.5, class: "sign", fill: n.kind === "input" && n.p[1] < 0.5 ? "#fff" : "#000" }, letter));
+      place.append(svg("text", { y: 4.5, class: "sign", fill: dark ? "#fff" : "#000" }, letter));
       if (own && step < 2 * N) place.append(svg("circle", { r: 18, class: "ring" }));
       signs.append(place);
-      if (known !== null) numbers.append(svg("text", { x: x + 13, y: y + (n.kind === "input" ? 20 : -10), class: down && 2 * N - step <= k ? "number is-bk" : "number" }, show(known)));
+      const beside = { x: x + 13, y: y + (n.kind === "input" ? 20 : -10), class: "number" };
+      if (down && 2 * N - step <= k) beside.class += " is-bk";
+      if (known !== null) numbers.append(svg("text", beside, show(known)));
     });
     page.append(edges, signs, numbers);
     drawing.replaceChildren(page);

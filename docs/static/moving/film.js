@@ -12,12 +12,14 @@ Moving.scenes.film = (root, { film }) => {
     mask = k;
     update();
   });
-  const slider = Moving.slider("step, from noise to picture", film[0].signal.map((a, k) => `${k + 1} of ${steps}, ᾱ = ${share(a)}`), 3, () => update());
-  const frame = (title, small) => {
+  const stops = film[0].signal.map((a, k) => `${k + 1} of ${steps}, ᾱ = ${share(a)}`);
+  const slider = Moving.slider("step, from noise to picture", stops, 3, () => update());
+  const frame = (title) => {
     const picture = html("div", { class: "moving-face", role: "img" }), note = html("span", { class: "moving-note" });
-    return { picture, note, box: html("figure", { class: small ? "moving-picture is-small" : "moving-picture" }, html("figcaption", {}, title), picture, note) };
+    const box = html("figure", { class: "moving-picture" }, html("figcaption", {}, title), picture, note);
+    return { picture, note, box };
   };
-  const shown = names.map((name) => frame(rows[name])), sides = ["given", "truth"].map((title) => frame(title, true));
+  const shown = names.map((name) => frame(rows[name])), sides = ["given", "truth"].map(frame);
   const sentence = Moving.sentence();
   root.append(choice, html("div", { class: "moving-row" }, slider, Moving.play(slider, 700)),
     html("div", { class: "moving-frames" }, ...shown.map((one) => one.box)), sentence,
