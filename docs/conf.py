@@ -36,6 +36,7 @@ html_title = "Tiramisu: inpainting by tractable steering"
 html_theme = "furo"
 html_static_path = ["static", str(files("ziamath") / "fonts" / "STIXTwoMath-Regular.ttf")]
 html_css_files = ["site.css"]
+html_js_files = ["predictions.js"]  # keeps the guesses of the notebooks
 html_math_renderer = "mathml"  # the page needs no network to show a formula
 exclude_patterns = ["generated", "benchmarks", "results"]  # included by other pages
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode"]

@@ -95,6 +95,26 @@ def test_a_slider_moves_its_picture_and_sentence():
     assert "application/vnd.jupyter.widget-view+json" in bundle
 
 
+def test_a_slider_carries_its_frames_and_shows_the_one_it_starts_with():
+    def widget():
+        return slider_picture([0.5, "a < b", 3], position, "θ < 1", "a < b")
+
+    def position(value):
+        return figures.new_figure(1, 1)[0], f"a line at height {value}", f"{value}."
+
+    page = widget()._repr_mimebundle_()["text/html"]
+    frames = re.findall(r'<figure data-value="([^"]+)"( hidden)?><img alt="([^"]+)".*?<figcaption>([^<]+)<', page)
+    assert frames == [
+        (label, hidden, f"a line at height {label}", f"{label}.")
+        for label, hidden in (("0.5", " hidden"), ("a &lt; b", ""), ("3", " hidden"))
+    ]
+    assert 'max="2" value="1" aria-valuetext="a &lt; b"' in page and "θ &lt; 1" in page
+    again = widget()
+    assert page == again._repr_mimebundle_()["text/html"]
+    again.move_to(3)
+    assert len(again.frames) == 3 and 'alt="a line at height 3"' in again.picture.value
+
+
 def test_a_filmstrip_has_one_figure_with_alt_text_per_position(monkeypatch):
     shown = []
     monkeypatch.setattr("IPython.display.display", lambda html: shown.append(html.data))

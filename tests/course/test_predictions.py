@@ -47,7 +47,11 @@ def test_a_page_without_a_kernel_has_radio_buttons_and_a_folded_answer(shown):
     assert page["text/html"].count('type="radio"') == 2 and "Which &lt;way&gt;?" in page["text/html"]
     assert page["text/plain"] == "Predict. Which <way>? (up / down)"
     asked.reveal("down", "It fell.")
-    assert shown[0]._repr_mimebundle_()["text/html"].startswith("<details><summary>Which &lt;way&gt;? What happened")
+    found = shown[0]._repr_mimebundle_()["text/html"]
+    assert "<summary>Which &lt;way&gt;? What happened</summary><div><b>down.</b> It fell.</div>" in found
+    assert 'data-answer="down"' in found and 'value="down"' in page["text/html"]
+    same = 'data-question="Which &lt;way&gt;?"'  # by which the site's script finds what belongs together
+    assert same in found and same in page["text/html"]
     assert "0x" not in str(page["text/html"]) + str(page["text/plain"])
 
 

@@ -1,7 +1,8 @@
 """Predict, then run: a question with choices that keeps the guess, and tells what happened after the experiment.
 
 In Jupyter the guess is a row of radio buttons, and `reveal` compares it with what was found, whichever comes first. A
-page without a kernel shows radio buttons to think with, and the answer folded.
+page without a kernel shows radio buttons, and the answer folded; the site's script (docs/static/predictions.js) keeps
+the guess there and counts too.
 
     where = predict("Where is the curve lowest?", ["no step is guided", "a fifth", "all"])
     where.reveal("a fifth", "The distance falls until a fifth of the steps is guided.")
@@ -70,7 +71,9 @@ class Prediction(ipywidgets.VBox):
         if answer not in self.choices:
             raise TiramisuError(f"'{answer}' is none of the choices of '{self.question}': {', '.join(self.choices)}")
         self.answer, self.found = answer, f"<b>{html.escape(answer)}.</b> {html.escape(why)}"
-        told = Told(f"<details><summary>{html.escape(self.question)} What happened</summary>{self.found}</details>")
+        named = f'{self._named("prediction-found")} data-answer="{html.escape(answer)}"'
+        summary = f"<summary>{html.escape(self.question)} What happened</summary>"
+        told = Told(f"<details {named}>{summary}<div>{self.found}</div></details>")
         self.told.append(told)
         self._update()
         display(told)
@@ -82,14 +85,19 @@ class Prediction(ipywidgets.VBox):
         for told in TALLIES:
             told.value = _tally()
 
+    def _named(self, kind: str) -> str:
+        """The attributes by which a page finds what belongs to one question."""
+        return f'class="{kind}" data-question="{html.escape(self.question)}"'
+
     def _repr_mimebundle_(self, **options: Any) -> dict[str, Any]:
-        """What pages without widgets show instead: radio buttons that keep nothing."""
-        name = f"predict{list(ASKED).index(self.question)}"
+        """What pages without widgets show instead: radio buttons."""
+        name = f'type="radio" name="predict{list(ASKED).index(self.question)}"'
         labels = "".join(
-            f'<label style="display:block"><input type="radio" name="{name}"> {html.escape(choice)}</label>'
-            for choice in self.choices
+            f'<label style="display:block"><input {name} value="{choice}"> {choice}</label>'
+            for choice in map(html.escape, self.choices)
         )
-        page = f"<fieldset><legend><b>Predict.</b> {html.escape(self.question)}</legend>{labels}</fieldset>"
+        legend = f"<legend><b>Predict.</b> {html.escape(self.question)}</legend>"
+        page = f"<fieldset {self._named('prediction')}>{legend}{labels}</fieldset>"
         text = f"Predict. {self.question} ({' / '.join(self.choices)})"
         return super()._repr_mimebundle_(**options) | {"text/plain": text, "text/html": page}
 
@@ -106,7 +114,8 @@ def predicted() -> None:
     """Show how many of the predictions came true, now and after every further guess."""
     from IPython.display import display
 
-    TALLIES.append(Told(f"{len(ASKED)} predictions; a running notebook counts how many of yours came true."))
+    static = f"{len(ASKED)} predictions; a running notebook counts how many of yours came true."
+    TALLIES.append(Told(f'<p class="predicted">{static}</p>'))
     TALLIES[-1].value = _tally()
     display(TALLIES[-1])
 
