@@ -1,7 +1,6 @@
 """The control that every practitioner would train: a denoiser that sees the known pixels and the mask.
 
-python -m studies.conditioned --worlds digits --minutes 8
-python -m studies.conditioned --worlds rooms --minutes 15 --steps 4,12 --images 16
+python -m studies.conditioned --worlds digits --minutes 18
 
 It is the shipped UNet with C + 1 more input channels, the known pixels (0 where hidden) and the mask; their weights
 begin at 0. It starts from the shipped denoiser and is trained further, by the recipe of that denoiser, on the masks of
