@@ -29,11 +29,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from tiramisu_edu.diffusion.pretrained import Clip
 from tiramisu_edu.lab.zoo import load
 from tiramisu_edu.masks import mask
 
-STEPS, ROWS, SHAPE = 12, 4, (1, 8, 8)
+STEPS, SHAPE = 12, (1, 8, 8)
 TOP = STEPS - 1
 SOURCES = {  # sampler -> repository and commit
     "replacement": "CoPaint 0b728b02c2c09e123ca376cc04cc8e59a15e8e34",
@@ -42,25 +41,19 @@ SOURCES = {  # sampler -> repository and commit
     "ddnm": "DDNM 00b58eac7843a4c99114fd8fa42da7aa2b6808af",
     "dps": "diffusion-posterior-sampling effbde7325b22ce8dc3e2c06c160c021e743a12d",
     "resampling": "twisted_diffusion_sampler 5b6af53a6588c1bdd83d8604a8352fefdcad7d69",
-    "tds": "twisted_diffusion_sampler 5b6af53a6588c1bdd83d8604a8352fefdcad7d69",
     "copaint": "CoPaint 0b728b02c2c09e123ca376cc04cc8e59a15e8e34",
-    "copaint-tt": "CoPaint 0b728b02c2c09e123ca376cc04cc8e59a15e8e34",
-    "daps": "DAPS 098df6b7643c23f0de21064124f383c3945348a6",
-    "ding": "ding 5216899358fa5dab90e3e9498ea0be2bedc5c3d0",
 }
-UNUSED = ("cv2", "torchdiffeq", "blobfile", "numba", "motionblur", "motionblur.motionblur", "fm.wrappers.sd3")
-UNUSED += ("util.resizer", "util.fastmri_utils", "util.img_utils", "lpips")
+UNUSED = ("cv2", "util.img_utils")
 
 
 class Run:
     """One digit and its network, called by the authors' code with (x, index); what it was called with is noted."""
 
-    def __init__(self, clip: bool = True) -> None:
+    def __init__(self) -> None:
         world = load("digits")
         self.image, self.known = world.images("test")[0][:1].double(), mask("left", 8, 8)[None]
         self.y, self.gaps = self.image * self.known, (~self.known).flatten().nonzero()[:, 0]
         self.denoiser = world.denoiser.double()
-        self.denoiser.clip = Clip() if clip else Clip(float("inf"))
         self.schedule = self.denoiser.schedule.respace(STEPS)
         ab = self.schedule.alpha_bar.numpy()
         self.signal, self.spread = np.sqrt(ab), np.sqrt(1 - ab)
@@ -182,19 +175,6 @@ def copaint(run: Run, folder: Path) -> None:
         copaint_loop(run, "O_DDIMSampler", descent(), run.draw())
 
 
-def copaint_tt(run: Run, folder: Path) -> None:
-    x_T = run.draw()
-    travel = {"use_timetravel": True, "jump_length": 10, "jump_n_sample": 2}
-    conf = descent(**{"ddim.schedule_params": travel, "ddim.schedule_params.use_timetravel": True})
-    with official(folder, lambda x: run.draw() if climbing() else torch.zeros_like(x)):
-        copaint_loop(run, "O_DDIMSampler", conf, x_T)
-
-
-def climbing() -> bool:
-    """Whether noise is drawn for a step back in time."""
-    return sys._getframe(3).f_code.co_name == "_undo"
-
-
 def repaint(run: Run, folder: Path) -> None:
     """Their first step does not overwrite the known pixels: they begin from the image that ours has after it."""
     x_T, first = run.draw(), run.draw()
@@ -302,85 +282,6 @@ def resampling(run: Run, folder: Path) -> None:
     particles(run, folder, "smcdiff", [*order, None], _sample_forward=lambda x0: path)
 
 
-def tds(run: Run, folder: Path) -> None:
-    particles(run, folder, "tds", [*(run.draw(ROWS) for _ in range(STEPS)), None])
-
-
-def daps(run: Run, folder: Path) -> None:
-    """Their chain is one Langevin step that ends at y, without noise: the limit of no measurement noise and no time."""
-    sigma = torch.from_numpy(run.spread / run.signal)
-    x_T, fresh = run.draw(), []
-    for _ in range(STEPS):
-        run.draw()  # of a chain that adds nothing
-        fresh += [None, run.draw()]
-
-    class Model(nn.Module):
-        def score(self, x: Tensor, sigma: Tensor) -> Tensor:
-            i = int((sigma_of - sigma).abs().argmin())
-            return -run.predict(run.signal[i] * x, i).epsilon / sigma
-
-    sigma_of, model = sigma, Model()
-    model.weight = nn.Parameter(torch.zeros(1))
-
-    def euler(f: Any, x: Tensor, times: Tensor, **_: Any) -> Tensor:
-        for now, later in pairwise(times):
-            x = x + (later - now) * f(now, x)
-        return x[None].expand(len(times), *x.shape)
-
-    with official(folder, fresh):
-        sys.modules["torchdiffeq"].odeint = euler  # type: ignore[attr-defined]
-        schedulers, sampler = importlib.import_module("cores.scheduler"), importlib.import_module("sampler")
-
-        class Levels(schedulers.EDMScheduler):  # type: ignore[name-defined,misc]
-            """The levels of our schedule: all of them, or two DDIM steps from one of them."""
-
-            def get_discrete_time_steps(self, count: int) -> Tensor:
-                top = int((sigma - self.sigma_max).abs().argmin())
-                k = STEPS if count > 3 else min(2, top + 1)
-                indices = [round((top + 1) * (1 - n / k)) - 1 for n in range(k)]
-                return torch.tensor([*(float(sigma[i]) for i in indices), 0.0])
-
-            def discretize(self, time_steps: Tensor) -> None:
-                self.sigma_steps = time_steps
-
-        schedulers.register_diffusion_scheduler("levels")(Levels)
-        levels = {"name": "levels", "sigma_max": float(sigma[-1])}
-        chain = {"num_steps": 1, "lr": 0.5, "tau": 1.0, "lr_min_ratio": 1.0}
-        method = sampler.DAPS({**levels, "num_steps": STEPS}, {"name": "levels", "num_steps": 2}, chain)
-        measured = SimpleNamespace(
-            gradient=lambda x, y, return_loss: (2 * (x * run.known - y), torch.zeros(1)),
-        )
-        original = sampler.DiffusionPFODE.sample
-        with patch.object(sampler.DiffusionPFODE, "sample", lambda ode, x: shaped(original, ode, x)):
-            method.sample(model, x_T / run.signal[TOP], measured, run.y)
-
-
-def shaped(sample: Callable[..., Tensor], ode: Any, x: Tensor) -> Tensor:
-    """Their solver with as many times as the levels have."""
-    return sample(ode, x, num_steps=len(ode.scheduler.get_discrete_time_steps(3)))
-
-
-def ding(run: Run, folder: Path) -> None:
-    """Measurement noise of 1e-12 stands for none."""
-    x_T, order = run.draw(), []
-    for i in range(TOP, -1, -1):
-        order += [run.draw(), run.draw()] if i > 0 else [run.draw()]
-    with official(folder / "src", [x_T, *order]):
-        fm, method = importlib.import_module("fm.wrappers.base"), importlib.import_module("fm.samplers.exact_algo")
-
-        class Model(fm.NetCFM):  # type: ignore[name-defined,misc]
-            def pred_x0(self, x: Tensor, t: Tensor) -> Tensor:
-                return run.predict(x, int(t) - 1).x_0
-
-            def pred_velocity(self, x: Tensor, t: Tensor) -> Tensor:
-                return (run.predict(x, int(t) - 1).epsilon - x) / self.alphas[t]
-
-        alphas, sigmas = (torch.tensor([first, *level]) for first, level in ((1.0, run.signal), (0.0, run.spread)))
-        model = Model(alphas, sigmas, STEPS + 1, torch.float64, "cpu")
-        problem = SimpleNamespace(H_func=SimpleNamespace(mask_3d=run.known, is_latent=True), obs=run.y, obs_std=1e-12)
-        method.ding(model, problem, x_T, STEPS + 1, "square")
-
-
 ADAPTERS: dict[str, Callable[[Run, Path], None]] = {
     "replacement": replacement,
     "repaint": repaint,
@@ -388,11 +289,7 @@ ADAPTERS: dict[str, Callable[[Run, Path], None]] = {
     "ddnm": ddnm,
     "dps": dps,
     "resampling": resampling,
-    "tds": tds,
     "copaint": copaint,
-    "copaint-tt": copaint_tt,
-    "daps": daps,
-    "ding": ding,
 }
 
 
@@ -405,7 +302,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     kept: dict[str, Any] = dict(np.load(options.out)) if options.out.is_file() else {}
     for name in options.samplers.split(","):
-        run = Run(clip=name not in ("tds", "daps"))
+        run = Run()
         ADAPTERS[name](run, options.folder / SOURCES[name].split()[0])
         kept[f"{name}.noise"] = torch.cat([z.detach().flatten() for z in run.noise]).numpy()
         kept[f"{name}.x"] = torch.stack([x for x, _ in run.seen]).numpy()
