@@ -32,7 +32,7 @@ from torch import Tensor, nn
 from tiramisu_edu.lab.zoo import load
 from tiramisu_edu.masks import mask
 
-STEPS, SHAPE = 12, (1, 8, 8)
+STEPS, ROWS, SHAPE = 12, 4, (1, 8, 8)
 TOP = STEPS - 1
 SOURCES = {  # sampler -> repository and commit
     "replacement": "CoPaint 0b728b02c2c09e123ca376cc04cc8e59a15e8e34",
@@ -43,7 +43,7 @@ SOURCES = {  # sampler -> repository and commit
     "resampling": "twisted_diffusion_sampler 5b6af53a6588c1bdd83d8604a8352fefdcad7d69",
     "copaint": "CoPaint 0b728b02c2c09e123ca376cc04cc8e59a15e8e34",
 }
-UNUSED = ("cv2", "util.img_utils")
+UNUSED = ("cv2", "blobfile", "numba", "util.img_utils")
 
 
 class Run:
@@ -240,34 +240,22 @@ def particles(run: Run, folder: Path, kind: str, order: list[Tensor | None], **m
     """A filter of the TDS repository that never resamples."""
     with official(folder, order):
         sys.path.insert(0, str(folder / "image_exp"))
-        smc, gd, ops, pf = (
-            importlib.import_module(name)
-            for name in (
-                "image_diffusion.feynman_kac_image_ddpm",
-                "image_diffusion.smc_diffusion",
-                "image_diffusion.operators",
-                "smc_utils.feynman_kac_pf",
-            )
-        )
+        smc = importlib.import_module("image_diffusion.feynman_kac_image_ddpm")
+        gd = importlib.import_module("image_diffusion.smc_diffusion")
+        pf = importlib.import_module("smc_utils.feynman_kac_pf")
         kinds = {"model_mean_type": gd.ModelMeanType.EPSILON, "model_var_type": gd.ModelVarType.LEARNED_RANGE}
         base = {"particle_base_shape": SHAPE, "use_timesteps": range(STEPS), "betas": run.betas, "loss_type": None}
         sampler = smc.get_smc_ddpm(kind, **base, **kinds)
         own = {"mask": run.known[0], "measurement": run.y[0], "task": "inpainting", "t_truncate": 0}
-        for name, value in (own | {"use_mean_pred": True, "tausq_": 0.12} | more).items():
+        for name, value in (own | more).items():
             setattr(sampler, name, value)
-        operator = ops.InpaintingOperator("cpu")
-        recon = ops.ConditioningMethod.recon_prob
-        y = run.image[run.known]
-        sampler.recon_prob_fn = lambda xt, x0_hat: recon(
-            SimpleNamespace(operator=operator), xt, x0_hat, y, mask=run.known[0]
-        )
-        network, chosen = run.network(), {"pred_xstart_var_type": 6}
+        network = run.network()
 
         def moved(**given: Any) -> Any:
-            return sampler.M(model=network, device="cpu", **given, **chosen)
+            return sampler.M(model=network, device="cpu", **given)
 
         def weighed(**given: Any) -> Any:
-            return sampler.G(model=network, **given, **chosen)
+            return sampler.G(model=network, **given)
 
         pf.smc_FK(moved, weighed, "systematic", STEPS, ROWS, 0)
 
@@ -282,15 +270,8 @@ def resampling(run: Run, folder: Path) -> None:
     particles(run, folder, "smcdiff", [*order, None], _sample_forward=lambda x0: path)
 
 
-ADAPTERS: dict[str, Callable[[Run, Path], None]] = {
-    "replacement": replacement,
-    "repaint": repaint,
-    "ddrm": ddrm,
-    "ddnm": ddnm,
-    "dps": dps,
-    "resampling": resampling,
-    "copaint": copaint,
-}
+_ALL = (replacement, repaint, ddrm, ddnm, dps, resampling, copaint)
+ADAPTERS: dict[str, Callable[[Run, Path], None]] = {adapter.__name__: adapter for adapter in _ALL}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -24,6 +24,8 @@ OPTIONS = {  # as in the run of the authors' code
     "ddrm": {"eta": 0.85, "eta_b": 1.0},
     "ddnm": {"eta": 0.85, "clip": False},
     "dps": {"zeta": 8.0},
+    "resampling": {"particles": 4, "resample_below": 0.0},
+    "copaint": {"backtrack": 0.8, "carry": False},
 }
 # The authors' codes take betas, which lose digits of ᾱ_T = 2e-9; the gradient of dps, of length 8, magnifies that.
 TOLERANCE = {"dps": 1e-5}
@@ -56,7 +58,7 @@ def test_the_network_sees_what_the_authors_code_showed_it(monkeypatch, task, nam
     seen.clear()
     SAMPLERS[name](denoiser, schedule, image, known, generator=generator, **OPTIONS[name])
     x, index = OFFICIAL[f"{name}.x"], OFFICIAL[f"{name}.index"]
-    assert 0 <= len(seen) - len(x) <= 1
+    assert 0 <= len(seen) - len(x) <= (3 if name == "copaint" else 1)  # they leave out the last step
     assert [int(t[0]) for _, t in seen[: len(x)]] == schedule.timesteps[index].tolist()
     found = torch.stack([x for x, _ in seen[: len(x)]])
     assert found.dtype == torch.float64
