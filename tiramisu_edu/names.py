@@ -8,7 +8,10 @@ WORLDS = ("digits", "clothes", "faces", "rooms")
 FOLDER = "folder:"  # "folder:PATH": pictures of your own
 WEAK = "-weak"  # "faces-weak": faces, with the denoiser that was trained for a tenth as long
 
-SAMPLERS = ("ddim", "ddpm", "replacement", "repaint", "ddrm", "ddnm", "dps", "resampling", "copaint", "copaint-tt")
+SAMPLERS = (
+    *("ddim", "ddpm", "replacement", "repaint", "ddrm", "ddnm", "dps", "resampling", "copaint", "copaint-tt"),
+    *("daps", "diffpir", "ding", "tds"),
+)
 GUIDES = (
     *("none", "mixture", "difference", "difference-calibrated", "precision", "learned", "latent", "latent-published"),
     *("mixture-consistent", "difference-consistent", "difference-raw"),

@@ -12,14 +12,16 @@ from tiramisu_edu.diffusion.schedule import Schedule
 
 T, PARTICLES = 6, 3
 ALL = pytest.mark.parametrize("name", sorted(SAMPLERS))
-ANCESTRAL = ("ddpm", "repaint", "resampling")
+WITHOUT_ETA = ("ddpm", "repaint", "resampling", "daps", "diffpir", "ding", "tds")
 EVERY_ETA = pytest.mark.parametrize(
-    ("name", "eta"), [(name, eta) for name in SAMPLERS for eta in ((1.0,) if name in ANCESTRAL else (0.0, 0.7))]
+    ("name", "eta"), [(name, eta) for name in SAMPLERS for eta in ((1.0,) if name in WITHOUT_ETA else (0.0, 0.7))]
 )
 QUICK = {
     "repaint": {"jump_length": 2, "repeats": 2},
     "copaint-tt": {"jump_length": 2, "repeats": 2},
     "resampling": {"particles": PARTICLES},
+    "tds": {"particles": PARTICLES},
+    "daps": {"ode_steps": 2},
 }
 
 

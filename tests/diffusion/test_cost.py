@@ -16,7 +16,8 @@ N = T + J * (REPEATS - 1) * (LENGTH + 1)
 GENTLE = {"gradient_steps": G, "rate": 1e-6}  # no trial is rejected
 
 JUMPS = {"jump_length": LENGTH, "repeats": REPEATS}
-OPTIONS = {"repaint": JUMPS, "resampling": {"particles": P}, "copaint": GENTLE, "copaint-tt": GENTLE | JUMPS}
+OPTIONS = {"repaint": JUMPS, "resampling": {"particles": P}, "tds": {"particles": P}}
+OPTIONS |= {"copaint": GENTLE, "copaint-tt": GENTLE | JUMPS, "daps": {"ode_steps": 2}}
 DOCUMENTED = {
     "ddim": (T, 0),
     "ddpm": (T, 0),
@@ -28,6 +29,10 @@ DOCUMENTED = {
     "resampling": (T * P, 0),
     "copaint": (T * (1 + G), T * G),
     "copaint-tt": (N * (1 + G), N * G),
+    "daps": (2 * T - 1, 0),
+    "diffpir": (T, 0),
+    "ding": (2 * T - 1, 0),
+    "tds": (T * P, T * P),
 }
 
 

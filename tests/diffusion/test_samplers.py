@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from tests.diffusion.conftest import ALL, ANCESTRAL, EVERY_ETA, QUICK, Pairs, T, seeded
+from tests.diffusion.conftest import ALL, EVERY_ETA, QUICK, WITHOUT_ETA, Pairs, T, seeded
 from tiramisu_edu.diffusion.denoiser import Denoiser
 from tiramisu_edu.diffusion.noise import standard_normal
 from tiramisu_edu.diffusion.samplers import SAMPLERS, ddim, get_sampler
@@ -96,9 +96,9 @@ def test_dps_without_a_pull_is_ddpm(sample, known, name, changes):
     assert torch.allclose(out, expected, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", ANCESTRAL)
-def test_ancestral_samplers_have_one_eta(sample, name):
-    with pytest.raises(TiramisuError, match=f"{name} takes ancestral steps, eta = 1, not 0"):
+@pytest.mark.parametrize("name", WITHOUT_ETA)
+def test_samplers_without_eta_take_one(sample, name):
+    with pytest.raises(TiramisuError, match=f"{name} has one kind of noise, called eta = 1, not 0"):
         sample(name, eta=0.0)
 
 

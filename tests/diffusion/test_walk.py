@@ -99,7 +99,9 @@ def test_its_own_signature(name):
     """Help and completion show the arguments of the call, not those of the loop."""
     names = list(inspect.signature(SAMPLERS[name]).parameters)
     assert names[:4] == ["denoiser", "schedule", "image", "known"] and "x_T" in names and "walk" not in names
-    assert ("eta" in names) == (name not in ("ddpm", "repaint", "resampling")) and SAMPLERS[name].__doc__
+    assert ("eta" in names) == (
+        name not in ("ddpm", "repaint", "resampling", "daps", "diffpir", "ding", "tds")
+    ) and SAMPLERS[name].__doc__
 
 
 @ALL
@@ -129,7 +131,7 @@ def test_weights_made_in_inference_mode(smooth_denoiser, name):
     """They cannot be differentiated through: the samplers that need that say so, the others do not care."""
     with torch.inference_mode():
         denoiser = smooth_denoiser()
-    if name in ("dps", "copaint", "copaint-tt"):
+    if name in ("dps", "tds", "copaint", "copaint-tt"):
         with pytest.raises(TiramisuError, match="load the denoiser outside of it"):
             run(name, denoiser)
     else:

@@ -155,7 +155,7 @@ def test_inpaint_knows_the_filter_and_the_start(toy):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"sampler": "twisted", "eta": 0.0}, "twisted takes ancestral steps, eta = 1, not 0"),
+        ({"sampler": "twisted", "eta": 0.0}, "twisted has one kind of noise, called eta = 1, not 0"),
         ({"eta": 2}, r"replacement: eta must lie in \[0, 1\], not 2"),
         ({"num_inference_steps": 0}, "cannot take 0 steps of a schedule of 1000: choose 1 to 1000"),
         ({"num_inference_steps": 2.5}, "cannot take 2.5 steps"),

@@ -99,9 +99,10 @@ def copaint(walk: Walk, eta: Share = 0.0, *, descent: Descent) -> Tensor:
     takes 1 + 2 G F a step, because it computes an accepted trial again to differentiate it.
 
     Where the published code differs: it has `backtrack=0.8, carry=False`. The late rates of its schedule are far too
-    long at 12 steps, so that three trials of four are rejected. It tries until the loss falls; here an image stays
-    where it is after 1 + `MAX_BACKTRACKS` trials. It accepts or rejects the whole batch at once, so that images
-    influence each other. It leaves out the last step, and scores the result without compositing.
+    long at 12 steps, so that three trials of four are rejected. It tries until the loss falls, however often that is;
+    here an image stays where it is after 1 + `MAX_BACKTRACKS` trials, which with long rates is no rare case at index 0.
+    It accepts or rejects the whole batch at once, so that images influence each other. It leaves out the last step, and
+    scores the result without compositing.
 
     Source: Zhang et al., "Towards Coherent Image Inpainting Using Denoising Diffusion Implicit Models".
     """

@@ -6,7 +6,9 @@ defaults of options are the published values; what was tuned for a world is in d
 Network evaluations for one image, with T steps (F forward, B backward):
 
     ddim, ddpm, replacement, ddrm, ddnm     T F             resampling      T P F
+    diffpir, ding delayed                   T F             tds             T P (F + B)
     dps                                     T (F + B)       repaint         about T repeats F
+    ding                                    (2 T - 1) F     daps            about T k F
     copaint                                 T ((1 + G) F + G B), twice that for copaint-tt
 """
 
@@ -19,7 +21,8 @@ from torch import Tensor
 from ..errors import unknown_name
 from .copaint import copaint, copaint_tt
 from .denoiser import Prediction
-from .particles import resampling
+from .particles import resampling, tds
+from .rivals import daps, diffpir, ding
 from .schedule import jump_schedule
 from .walk import Amount, Count, Sampler, Share, Walk, sampler
 
@@ -184,7 +187,7 @@ def unclipped(walk: Walk, x_t: Tensor, prediction: Prediction, i: int) -> Predic
 
 
 @sampler
-def ddnm(walk: Walk, eta: Share = 0.85, published_factor: bool = False) -> Tensor:
+def ddnm(walk: Walk, eta: Share = 0.85, published_factor: bool = False, clip: bool = True) -> Tensor:
     """Inpaint by correcting the clean prediction in the range of the mask and leaving its null space alone.
 
         x_T ~ N(0, I);   for t = T … 1:
@@ -199,18 +202,20 @@ def ddnm(walk: Walk, eta: Share = 0.85, published_factor: bool = False) -> Tenso
             does. Without measurement noise the factor should be 1; it falls to 0.37 at step 20 of 250, so that late
             steps get far less noise than the network expects, and pictures come out too smooth: with the exact
             denoiser of N(0.1, 0.2²), 250 steps draw with the deviation 0.013 (0.17 without the factor, see `ddrm`).
+        clip: clean predictions are held in [-1, 1]. The authors' code does not hold them.
 
     Cost: T F (F forward, B backward evaluations of the network for one image).
 
-    Where published code differs: the authors' takes 100 steps, does not clip x_0 and can travel back in time (off by
-    default); see also `published_factor`.
+    Where published code differs: the authors' takes 100 steps and can travel back in time (off by default), with the
+    x_0 from before the correction; see also `clip` and `published_factor`.
 
     Source: Wang, Yu, Zhang, "Zero-Shot Image Restoration Using Denoising Diffusion Null-Space Model", algorithm 1, with
     the noise of its official code.
     """
     x_t = walk.start()
     for i in walk.indices:
-        x_0, epsilon = walk.guided(x_t, i)
+        prediction = walk.predict(x_t, i)
+        x_0, epsilon = walk.guided(x_t, i, prediction if clip else unclipped(walk, x_t, prediction, i))
         corrected = torch.where(walk.known, walk.image, x_0)
         noise = math.sqrt(1 - eta**2) * epsilon + eta * walk.noise()
         signal, spread = walk.schedule.levels_after(i)
@@ -265,7 +270,8 @@ def misfit_gradient(walk: Walk, x_t: Tensor, i: int) -> tuple[Prediction, Tensor
     return Prediction(prediction.x_0.detach(), prediction.epsilon.detach()), gradient
 
 
-_ALL = (ddim, ddpm, replacement, repaint, ddrm, ddnm, dps, resampling, copaint, copaint_tt)
+_OLDER = (ddim, ddpm, replacement, repaint, ddrm, ddnm, dps, resampling, copaint, copaint_tt)
+_ALL = (*_OLDER, daps, diffpir, ding, tds)
 SAMPLERS: dict[str, Sampler] = {sample.__name__.replace("_", "-"): sample for sample in _ALL}  # type: ignore[attr-defined]
 
 

@@ -276,10 +276,10 @@ def _checked(sampler: str, known: Mapping[str, inspect.Parameter], options: dict
     """The options, each one known and within the bounds of its type.
 
     An ancestral step draws x_{t-1} from q(x_{t-1} | x_t, x_0), which has the noise of eta = 1: a sampler without the
-    option takes this eta and no other.
+    option takes this eta and no other, also one whose noise is of a kind of its own.
     """
     if "eta" not in known and (eta := options.pop("eta", 1)) != 1:
-        raise TiramisuError(f"{sampler} takes ancestral steps, eta = 1, not {eta}: leave eta out, or use ddim")
+        raise TiramisuError(f"{sampler} has one kind of noise, called eta = 1, not {eta}: leave eta out, or use ddim")
     for name, value in options.items():
         if name not in known:
             raise TiramisuError(f"{sampler} has no option {name!r}: expected {', '.join(known) or 'none'}")

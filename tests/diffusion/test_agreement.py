@@ -1,0 +1,65 @@
+"""Each sampler gives its network what the authors' own code gave it: the same noise, the same images, to rounding.
+
+The file is made by `python -m studies.agreement`, which runs the authors' code; none of it is here. One digit under the
+mask "left", 12 steps, the shipped denoiser, float64. Published code of the CoPaint repository stops one step earlier.
+"""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from tiramisu_edu.diffusion import walk
+from tiramisu_edu.diffusion.samplers import SAMPLERS
+from tiramisu_edu.lab.zoo import load
+from tiramisu_edu.masks import mask
+
+STEPS, OFFICIAL = 12, np.load(Path(__file__).with_name("agreement.npz"))
+SOURCES = json.loads(str(OFFICIAL["sources"]))
+OPTIONS = {  # as in the run of the authors' code
+    "replacement": {"eta": 0.95},
+    "repaint": {"jump_length": 3, "repeats": 2},
+    "ddrm": {"eta": 0.85, "eta_b": 1.0},
+    "ddnm": {"eta": 0.85, "clip": False},
+    "dps": {"zeta": 8.0},
+    "resampling": {"particles": 4, "resample_below": 0.0},
+    "copaint": {"backtrack": 0.8, "carry": False},
+}
+# The authors' codes take betas, which lose digits of ᾱ_T = 2e-9; the gradient of dps, of length 8, magnifies that.
+TOLERANCE = {"dps": 1e-5}
+
+
+@pytest.fixture(scope="module")
+def task():
+    """A digit, its mask, and the denoiser, which notes what it is given."""
+    world = load("digits")
+    denoiser, seen = world.denoiser.double(), []
+    denoiser.network.register_forward_pre_hook(lambda _, given: seen.append((given[0].detach().clone(), given[1])))
+    return denoiser, world.images("test")[0][:1].double(), mask("left", 8, 8)[None], seen
+
+
+def given_noise(monkeypatch, values):
+    """Samplers draw these numbers, in turn."""
+    left = iter(torch.from_numpy(values))
+
+    def next_noise(like, generator):
+        return torch.stack([next(left) for _ in range(like.numel())]).view(like.shape).to(like)
+
+    monkeypatch.setattr(walk, "standard_normal", next_noise)
+
+
+@pytest.mark.parametrize("name", sorted(SOURCES))
+def test_the_network_sees_what_the_authors_code_showed_it(monkeypatch, task, name):
+    denoiser, image, known, seen = task
+    schedule, generator = denoiser.schedule.respace(STEPS), torch.Generator().manual_seed(0)
+    given_noise(monkeypatch, OFFICIAL[f"{name}.noise"])
+    seen.clear()
+    SAMPLERS[name](denoiser, schedule, image, known, generator=generator, **OPTIONS[name])
+    x, index = OFFICIAL[f"{name}.x"], OFFICIAL[f"{name}.index"]
+    assert 0 <= len(seen) - len(x) <= (3 if name == "copaint" else 1)  # they leave out the last step
+    assert [int(t[0]) for _, t in seen[: len(x)]] == schedule.timesteps[index].tolist()
+    found = torch.stack([x for x, _ in seen[: len(x)]])
+    assert found.dtype == torch.float64
+    assert float((found - torch.from_numpy(x)).abs().max()) < TOLERANCE.get(name, 1e-7)
