@@ -196,7 +196,7 @@ def _read(table: symtable.SymbolTable) -> set[str]:
     symbols = table.get_symbols()
     if table.get_type() == "module":
         found = {s.get_name() for s in symbols if s.is_referenced()}
-        own = {s.get_name() for s in symbols if s.is_assigned()}
+        own = {s.get_name() for s in symbols if s.is_assigned() or s.is_imported()}
         return found.union(*map(_read, table.get_children())) - own
     return {s.get_name() for s in symbols if s.is_global()}.union(*map(_read, table.get_children()))
 

@@ -163,6 +163,7 @@ HONEST: dict[str, list[Change]] = {
         add("%timeit -n 1 -r 1 circuit.likelihood([1, 1, 1])\n!ls", "p_bright"),
         add("1 / 0", "smooth"),
         add("check_smooth?", "smooth"),
+        add("while True:\n    pass", "compiled"),
     ],
     "partial": [_partial],
     "Zoë Ångström 王小明": [put("p_bright", NAMES)],

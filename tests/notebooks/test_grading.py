@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import csv
 import io
+import json
 import re
 import time
 from pathlib import Path
@@ -12,6 +13,7 @@ from pathlib import Path
 import nbformat
 import numpy as np
 import pytest
+from IPython.core.interactiveshell import InteractiveShell
 
 from teaching import grading, sandbox
 from teaching.grading import main, submissions
@@ -32,11 +34,16 @@ NAMES = ["forward", "p_bright", "smooth", "compiled"]
 
 @pytest.fixture(scope="module")
 def graded(tmp_path_factory):
-    """Exit code, what was printed, and the rows of the CSV file by student, for one run over all of them."""
+    """Exit code, what was printed, and the rows of the CSV file by student, for one run over all of them.
+
+    Of the course's cells only those run that answers need, for the others draw.
+    """
+    needed = [(source, check) for k, (source, check) in enumerate(grading._cells(LESSON)) if check or k < 6]
     folder = tmp_path_factory.mktemp("class")
     write(folder / "handed_in")
     (folder / "handed_in" / "=1+1.ipynb").write_text("<html>")
-    with contextlib.redirect_stdout(io.StringIO()) as printed:
+    with contextlib.redirect_stdout(io.StringIO()) as printed, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(grading, "_cells", lambda lesson: needed)
         options = ["--csv", str(folder / "grades.csv"), "--seed", "7", "--seconds", "2", "--workers", "2"]
         code = main([str(HAND), str(folder / "handed_in"), *options])
     with (folder / "grades.csv").open(encoding="utf-8-sig", newline="") as file:
@@ -208,7 +215,19 @@ def test_values_come_back_as_they_are():
 
 
 def test_a_notebook_that_cannot_be_graded_is_named(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(grading, "_cells", lambda lesson: [("1 / 0", "")])
+    script = tmp_path / "sandbox.py"
+    script.write_text("raise SystemExit('FileError: the course stops at: 1 / 0')")
+    monkeypatch.setattr(sandbox, "__file__", str(script))
     nbformat.write(solved(), tmp_path / "x.ipynb")
     assert main([str(HAND), str(tmp_path / "x.ipynb"), "--seed", "7"]) == 2
-    assert re.search(r"02_a_circuit.*could not be graded.*ZeroDivisionError.*at: 1 / 0", capsys.readouterr().err)
+    said = capsys.readouterr().err
+    assert re.search(r"02_a_circuit.*could not be graded: FileError: the course stops at: 1 / 0", said)
+
+
+def test_the_course_own_error_ends_the_run(tmp_path, monkeypatch):
+    request = tmp_path / "request.json"
+    asked = {"number": 2, "cells": [["", ""], ["1 / 0", ""]], "exercises": {}, "submissions": []}
+    request.write_text(json.dumps(asked))
+    with pytest.raises(FileError, match=r"the course's own notebook stops with ZeroDivisionError.* at: 1 / 0"):
+        sandbox.run(request, io.StringIO())
+    InteractiveShell.clear_instance()

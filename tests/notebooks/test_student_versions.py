@@ -9,17 +9,20 @@ from __future__ import annotations
 
 import ast
 import os
+import tempfile
 from pathlib import Path
 
 import nbclient
 import nbformat
 import pytest
+import torch
 
 from teaching.handed_in import names_read
 from teaching.lesson import notebook_paths, read_lesson
 from teaching.notebooks import BEGIN, END, REASONING, student
 from tiramisu_edu.course.exercises import progress
 from tiramisu_edu.errors import FileError
+from tiramisu_edu.lab.worlds.stored import Stored
 
 PATHS = notebook_paths(Path(__file__).parents[2] / "notebooks")
 SHORT = 15  # seconds at toy scale, as the header says
@@ -107,3 +110,20 @@ def test_a_newcomer_meets_no_traceback(path, tmp_path):
 def test_progress_of_a_notebook_without_exercises():
     with pytest.raises(FileError, match="notebook 99 has no exercises"):
         progress(99)
+
+
+def test_a_student_installs_no_solutions():
+    """The wheel holds the package and its data; what grades stays in the checkout."""
+    tomllib = pytest.importorskip("tomllib")
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text(encoding="utf-8"))
+    wheel = project["tool"]["hatch"]["build"]["targets"]["wheel"]
+    assert wheel == {"packages": ["tiramisu_edu"], "force-include": {"data": "tiramisu_edu/data"}}
+
+
+def test_a_folder_that_can_only_be_read_is_enough_for_reading_pictures(tmp_path, monkeypatch):
+    """A teacher's pictures and models on a server, shared by a class: the working file goes elsewhere."""
+    asked = []
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    monkeypatch.setattr(tempfile, "TemporaryFile", lambda dir, real=tempfile.TemporaryFile: asked.append(dir) or real())
+    assert len(Stored.write([torch.zeros(1, 3, 4, 4)] * 2, 2, tmp_path)) == 2
+    assert asked == [None]
