@@ -1,258 +1,207 @@
-"""Where a class stands. A teacher runs
+"""Grades for a class. A teacher runs
 
-    python -m teaching.grading notebooks/02_a_circuit_by_hand.ipynb handed_in/*.ipynb
+    python -m teaching.grading notebooks/02_a_circuit_by_hand.ipynb handed_in --csv grades.csv
 
-which puts the answers of each handed-in notebook, and nothing else of it, into the course's own notebook, and prints
-who solved what. So an edited check, a deleted cell or a stored output counts for nothing.
+on the course's own notebook and a folder of submissions, or the files, and gets points for each exercise.
 
-Each notebook runs in a process of its own, with limits of time and memory. That process returns what each answer gives
-on the cases of its exercise, as plain values. The verdict is made here, from these values alone.
+The answers are run in the course's own notebook, in `teaching.sandbox`: so an edited check, a deleted cell or a stored
+output counts for nothing. They are tried on cases that no student has seen, from a seed that is drawn anew. What they
+give comes back as plain values, and is compared with the solutions here, in a process where no student's code runs.
 """
 
 from __future__ import annotations
 
 import argparse
-import ast
-import contextlib
+import csv
 import json
 import os
-import re
-import signal
+import secrets
 import subprocess
 import sys
 import tempfile
-import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
-import nbformat
-import numpy as np
-from IPython.core.inputtransformer2 import TransformerManager
-from IPython.core.interactiveshell import InteractiveShell
+from tqdm import tqdm
 
-from tiramisu_edu.course.checks import time_limit
-from tiramisu_edu.course.compare import Failure, as_array
-from tiramisu_edu.course.exercises import exercises_of
-from tiramisu_edu.errors import FileError
+from tiramisu_edu.course.checks import Exercise
+from tiramisu_edu.errors import FileError, TiramisuError
 
+from . import sandbox, solutions
+from .handed_in import HandedIn, read_handed_in
 from .lesson import Lesson, read_lesson
-from .notebooks import BEGIN, student_source
-
-CELL_SECONDS = 120  # an answer that runs longer is stopped and counts as unsolved
-TOTAL_SECONDS = 900  # a notebook that runs longer is killed
-MEMORY_GIB, FILE_MIB = 8, 256
-# What no answer needs: the insides of a check, and ways around them.
-CHECKER = {"expected", "mistakes", "reports", "verdict", "modules", "__class__", "__dict__", "__globals__"}
-AROUND = {"Exercise", "all_exercises", "exec", "eval", "get_ipython", "__builtins__", "__import__"}
+from .notebooks import BEGIN
+from .verdict import Found, Grade, found, graded, hidden_exercises
 
 
-class Grade(NamedTuple):
-    """A handed-in notebook.
+class Limits(NamedTuple):
+    """What an exercise of a submission may take: seconds of CPU time, GiB of memory; and how many run at a time."""
 
-    Attributes:
-        solved: name of each exercise -> is it solved.
-        said: name -> the first line that its check said.
-        failure: why not all of it was run; empty where it was.
-        flag: what of the checker an answer reaches for; nothing counts then.
-    """
-
-    path: Path
-    solved: dict[str, bool]
-    said: dict[str, str]
-    failure: str = ""
-    flag: str = ""
+    seconds: float = 30
+    memory: float = 4
+    workers: int = 1
 
 
-def grade(lesson: Lesson, handed_in: Path) -> Grade:
-    """Run a student's answers in the course's own notebook, and compare what they give with the solutions.
+USUAL = Limits()
+
+
+def grade(lesson: Lesson, paths: Sequence[Path], seed: int, limits: Limits = USUAL) -> list[Grade]:
+    """Grade submissions for one notebook.
 
     Args:
-        lesson: the notebook, with its solutions; these are replaced by the answers.
-        handed_in: the student's notebook; a cell belongs to the exercise whose heading it follows.
+        lesson: the notebook, with its solutions.
+        paths: the submissions.
+        seed: of the hidden cases; not 0, which makes those that students have.
+
+    Raises:
+        TiramisuError: the course's own notebook does not run, or this system cannot fork.
     """
-    exercises = {task.check: lesson.exercises[task.check] for task in lesson.tasks}
-    returned: dict[str, Any] = {}
-    failure = flag = ""
+    if not hasattr(os, "fork"):
+        raise TiramisuError("grading needs a system that can fork a process: use Linux, macOS or WSL")
+    handed_in: list[HandedIn | FileError] = [_read(lesson, path) for path in paths]
+    exercises = hidden_exercises(lesson, seed)
+    readable = [each for each in handed_in if isinstance(each, HandedIn)]
+    given = iter(_run(lesson, readable, exercises, limits))
+    nothing = {exercise.name: False for exercise in exercises.values()}
+    return [
+        graded(lesson, each, exercises, next(given))
+        if isinstance(each, HandedIn)
+        else Grade(path, path.stem, nothing, dict.fromkeys(nothing, 0), {}, failure=str(each))
+        for path, each in zip(paths, handed_in)
+    ]
+
+
+def _read(lesson: Lesson, path: Path) -> HandedIn | FileError:
     try:
-        answers = _answers(lesson, handed_in)
-        flag = ", ".join(sorted(set().union(*map(_reaches_for, answers.values()))))
-        if not flag:
-            returned, failure = _in_own_process(lesson, answers)
+        return read_handed_in(lesson, path)
     except FileError as error:
-        failure = str(error)
-    reports = {e.name: e.verdict(returned.get(check, {})) for check, e in exercises.items()}
-    said = {name: report.message.split("\n")[0] for name, report in reports.items()}
-    return Grade(handed_in, {name: report.passed for name, report in reports.items()}, said, failure, flag)
+        return error
 
 
-def _in_own_process(lesson: Lesson, answers: dict[int, str]) -> tuple[dict[str, Any], str]:
-    """Name of each check -> label of the case -> value; and why the process ended early, if it did."""
+def _run(
+    lesson: Lesson, handed_in: Sequence[HandedIn], exercises: Mapping[str, Exercise], limits: Limits
+) -> list[dict[str, Found]]:
+    """For each submission, check -> what came back; from a process that runs the notebook and all answers."""
+    asked = {
+        "number": lesson.number,
+        "cells": list(_cells(lesson)),
+        "exercises": {c: {"cases": dict(e.cases), "arguments": list(e.arguments)} for c, e in exercises.items()},
+        "submissions": [{"cells": each.cells, "answers": _plain_answers(each)} for each in handed_in],
+        **limits._asdict(),
+    }
+    given: list[dict[str, Found]] = [{} for _ in handed_in]
     with tempfile.TemporaryDirectory() as folder:
-        request, result = Path(folder, "request.json"), Path(folder, "result.json")
-        asked = {"number": lesson.number, "cells": list(_cells(lesson, answers)), "seconds": CELL_SECONDS}
-        request.write_text(json.dumps(asked))
-        result.touch()
-        command = [sys.executable, "-m", "teaching.grading", "--run", str(request), str(result)]
-        settings = {"MPLBACKEND": "agg", "IPYTHONDIR": folder, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-        more: dict[str, Any] = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.DEVNULL)
-        more |= {"cwd": lesson.path.parent, "env": os.environ | settings, "start_new_session": True}
-        failure = _ended(subprocess.Popen(command, **more))
-        found: dict[str, Any] = {}
-        try:
-            for check, values in map(json.loads, result.read_text(encoding="utf-8").splitlines()):
-                found.setdefault(check, dict(_decoded(values)))
-        except Exception:  # whatever a hostile process has written
-            failure = failure or "its process returned what is no value"
-    return found, failure or ("" if "end" in found else "its process ended before the notebook did")
+        request, errors = Path(folder, "request.json"), Path(folder, "errors.txt")
+        request.write_text(json.dumps(solutions.plain(asked)), encoding="utf-8")
+        with errors.open("w") as file, _process(lesson, request, file) as child:
+            bar = tqdm(
+                child.stdout, "graded", sum(len(each.answers) for each in handed_in), unit=" answers", disable=None
+            )
+            for line in bar:
+                who, check, *ended = json.loads(line)
+                given[who][check] = found(*ended)
+        if child.returncode:
+            said = errors.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-1:]
+            raise TiramisuError(f"{lesson.path} could not be graded: {' '.join(said)}")
+    return given
 
 
-def _ended(child: subprocess.Popen) -> str:
-    """Wait for the process, and kill it and all that it has started; why it ended early, if it did."""
-    try:
-        code = child.wait(TOTAL_SECONDS)
-        return f"its process ended with code {code}" if code else ""
-    except subprocess.TimeoutExpired:
-        return f"stopped after {TOTAL_SECONDS:g} s"
-    finally:
-        with contextlib.suppress(OSError):
-            os.killpg(child.pid, signal.SIGKILL) if hasattr(os, "killpg") else child.kill()
-        child.wait()
+def _process(lesson: Lesson, request: Path, errors: Any) -> subprocess.Popen:
+    path = os.pathsep.join(filter(None, sys.path))
+    settings = {"MPLBACKEND": "agg", "IPYTHONDIR": str(request.parent), "PYTHONPATH": path}
+    settings |= {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}  # neither threads nor a GPU outlive a fork
+    return subprocess.Popen(
+        [sys.executable, sandbox.__file__, str(request)],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=errors,
+        cwd=lesson.path.parent,
+        env=os.environ | settings,
+        text=True,
+    )
 
 
-def _cells(lesson: Lesson, answers: dict[int, str]) -> Iterator[tuple[str, str, str]]:
-    """Source of each code cell, and for an exercise its check and the name of the answer; empty stubs where none is."""
+def _cells(lesson: Lesson) -> Iterator[tuple[str, str]]:
+    """Source of each code cell up to the last exercise, or the check of an exercise in its place."""
     tasks = iter(lesson.tasks)
-    for cell in lesson.notebook.cells:
-        if cell.cell_type == "code" and BEGIN in cell.source:
-            task = next(tasks)
-            name = re.search(rf"^{task.check}\((\w+)\)", cell.source, re.MULTILINE)
-            yield answers.get(task.number, student_source(cell.source)), task.check, name[1] if name else ""
-        elif cell.cell_type == "code":
-            yield cell.source, "", ""
+    code = [cell.source for cell in lesson.notebook.cells if cell.cell_type == "code"]
+    last = max(k for k, source in enumerate(code) if BEGIN in source)
+    for source in code[: last + 1]:
+        yield ("", next(tasks).check) if BEGIN in source else (source, "")
 
 
-def _run(request: Path, result: Path) -> None:
-    """The student's process: run the cells, and write what each answer gives as soon as it is known."""
-    if sys.platform == "linux":
-        import resource
-
-        resource.setrlimit(resource.RLIMIT_DATA, (MEMORY_GIB << 30,) * 2)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (FILE_MIB << 20,) * 2)
-    asked = json.loads(request.read_text())
-    exercises, shell = exercises_of(asked["number"]), InteractiveShell.instance()
-    with result.open("a", encoding="utf-8") as file:
-        for source, check, name in asked["cells"]:
-            values: Any = _encoded({})
-            if check:
-                shell.user_ns.pop(name, None)
-            try:
-                with time_limit(asked["seconds"]):
-                    shell.run_cell(source)
-                    if check:
-                        values = _encoded(exercises[check].results(shell.user_ns.get(name, ...)))
-            except Exception:  # the answer counts as none; `--run`, called by hand, shows why
-                traceback.print_exc()
-            if check:
-                print(json.dumps([check, values]), file=file, flush=True)
-        print(json.dumps(["end", _encoded({})]), file=file, flush=True)
+def _plain_answers(each: HandedIn) -> dict[str, list]:
+    return {check: list(answer) for check, answer in each.answers.items()}
 
 
-def _reaches_for(source: str) -> set[str]:
-    """Names of the checker that an answer uses otherwise than by calling its check."""
-    try:
-        tree = ast.parse(TransformerManager().transform_cell(source))
-    except SyntaxError:
-        return set()
-    called = {id(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
-    found = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Constant) and isinstance(node.value, str):
-            found |= set(re.findall(r"^check_\w+$|tiramisu_edu\.course|course/exercises|teaching[./]", node.value))
-        elif isinstance(node, (ast.Import, ast.ImportFrom)):
-            found |= set(re.findall(r"tiramisu_edu(?:\.| import )course|\bteaching\b", ast.unparse(node)))
-        elif isinstance(node, ast.Attribute) and (node.attr in CHECKER or node.attr.startswith("check_")):
-            found.add(node.attr)
-        elif isinstance(node, ast.Name) and (node.id in AROUND or node.id.startswith("check_")):
-            found |= set() if node.id.startswith("check_") and id(node) in called else {node.id}
+def write_csv(file: IO[str], grades: Sequence[Grade], seed: int) -> None:
+    """A row for each submission, a column for each exercise, as spreadsheets and grade books read it."""
+    writer = csv.writer(file)
+    writer.writerow(["student", "points", *grades[0].points, "seconds", "flags", "remarks", "why not", "file", "seed"])
+    for each in grades:
+        texts = map("; ".join, (each.flags, each.remarks, [*each.told.values(), *[each.failure] * bool(each.failure)]))
+        numbers = [sum(each.points.values()), *each.points.values(), f"{each.seconds:.2f}"]
+        writer.writerow([_text(each.student), *numbers, *map(_text, texts), _text(str(each.path)), seed])
+
+
+def _text(value: str) -> str:
+    """Text that no spreadsheet takes for a formula."""
+    return f"'{value}" if value.startswith(("=", "+", "-", "@")) else value
+
+
+def table(lesson: Lesson, grades: Sequence[Grade]) -> str:
+    """The grades as a Markdown table, for a terminal, too."""
+    most = {name: task.difficulty for name, task in zip(grades[0].points, lesson.tasks)}
+    rows = [["student", f"of {sum(most.values())}", *(f"{name} ({of})" for name, of in most.items()), "CPU s", "flags"]]
+    for each in grades:
+        what = [*(f"**{flag}**" for flag in each.flags), *each.remarks, each.failure]
+        points = map(str, (sum(each.points.values()), *each.points.values()))
+        rows.append([each.student, *points, f"{each.seconds:.1f}", "; ".join(filter(None, what))])
+    widths = [max(len(row[k]) for row in rows) for k in range(len(rows[0]))]
+    rows.insert(1, ["-" * width for width in widths])
+    return "\n".join("| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths)) + " |" for row in rows)
+
+
+def submissions(paths: Sequence[Path]) -> list[Path]:
+    """The files, and the notebooks in the folders among them."""
+    found = []
+    for path in paths:
+        inside = sorted(path.rglob("*.ipynb")) if path.is_dir() else [path]
+        found += [file for file in inside if ".ipynb_checkpoints" not in file.parts]
+    if not found:
+        raise FileError(f"no notebook in {', '.join(map(str, paths))}")
     return found
 
 
-def _encoded(value: Any) -> Any:
-    """A result as JSON: a number, text, truth value or None as it is, all else as [kind, content]."""
-    if isinstance(value, Failure):
-        return ["failure", value.error]
-    if value is ...:
-        return ["ellipsis", None]
-    if isinstance(value, Mapping):
-        return ["map", [[_encoded(key), _encoded(each)] for key, each in value.items()]]
-    if value is None or type(value) in (bool, int, float, str):
-        return value
-    if isinstance(value, np.bool_):
-        return bool(value)
-    array = None if isinstance(value, (list, tuple)) and not len(value) else as_array(value)
-    if array is not None:
-        return ["array", [str(array.dtype), list(array.shape), array.ravel().tolist()]]
-    if isinstance(value, (list, tuple, set, frozenset)):
-        return [type(value).__name__, [_encoded(each) for each in value]]
-    return ["failure", f"a value of the type {type(value).__name__}"]
-
-
-def _decoded(value: Any) -> Any:
-    """The inverse of `_encoded`."""
-    if not isinstance(value, list):
-        return value
-    kind, content = value
-    if kind == "map":
-        return {_decoded(key): _decoded(each) for key, each in content}
-    if kind == "array":
-        dtype, shape, numbers = content
-        return np.array(numbers, dtype=dtype).reshape(shape)
-    if kind in ("list", "tuple", "set", "frozenset"):
-        return {"list": list, "tuple": tuple, "set": set, "frozenset": frozenset}[kind](map(_decoded, content))
-    return ... if kind == "ellipsis" else Failure(str(content))
-
-
-def _answers(lesson: Lesson, handed_in: Path) -> dict[int, str]:
-    """Number of the exercise -> the code below its heading, up to the call of its check."""
-    try:
-        cells = nbformat.read(handed_in, as_version=4).cells
-    except Exception as error:
-        raise FileError(f"{handed_in} is no notebook ({error}): ask for the .ipynb file itself") from error
-    checks = {task.number: task.check for task in lesson.tasks}
-    answers: dict[int, str] = {}
-    number = 0
-    for cell in cells:
-        if cell.cell_type == "markdown":
-            heading = re.search(r"^### Exercise (\d+)", cell.source, re.MULTILINE)
-            number = int(heading[1]) if heading else 0
-        elif number in checks:
-            answers[number] = f"{answers[number]}\n\n{cell.source}" if number in answers else cell.source
-            number = 0 if f"{checks[number]}(" in cell.source else number
-    return answers
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Print a line per handed-in notebook and, below it, what is missing. Exit code 1 if any could not be run whole."""
-    parser = argparse.ArgumentParser(prog="python -m teaching.grading")
-    parser.add_argument("--run", action="store_true", help=argparse.SUPPRESS)  # the student's process: request, result
+    """Print a table and write it as CSV. Exit code 1 if a submission could not be read, 2 if none could be graded."""
+    parser = argparse.ArgumentParser(prog="python -m teaching.grading", description=__doc__.split("\n")[0])
     parser.add_argument("notebook", type=Path, help="the course's own notebook, with its solutions")
-    parser.add_argument("handed_in", type=Path, nargs="+", help="students' notebooks")
+    parser.add_argument("handed_in", type=Path, nargs="+", help="students' notebooks, or folders of them")
+    parser.add_argument("--csv", type=Path, help="file for the grades")
+    parser.add_argument("--seed", type=int, help="of the hidden cases; drawn and printed by default")
+    parser.add_argument("--seconds", type=float, default=USUAL.seconds, help="CPU time of an answer (%(default)g)")
+    parser.add_argument("--memory", type=float, default=USUAL.memory, help="GiB for an answer (%(default)g)")
+    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="answers at a time (%(default)d)")
     options = parser.parse_args(arguments)
-    if options.run:
-        _run(options.notebook, options.handed_in[0])
-        return 0
-    lesson, failed = read_lesson(options.notebook), 0
-    for path in options.handed_in:
-        found = grade(lesson, path)
-        failed += bool(found.failure)
-        why = f"; flagged: an answer uses {found.flag}" if found.flag else ""
-        why += f"; not run whole: {found.failure}" if found.failure else ""
-        print(f"{path}: {sum(found.solved.values())} of {len(found.solved)}{why}", flush=True)
-        for name, solved in found.solved.items():
-            if not solved and not found.flag:
-                print(f"    {found.said[name]}")
-    return 1 if failed else 0
+    seed = secrets.randbelow(2**31) + 1 if options.seed is None else options.seed
+    limits = Limits(options.seconds, options.memory, options.workers)
+    try:
+        lesson = read_lesson(options.notebook)
+        grades = grade(lesson, submissions(options.handed_in), seed, limits)
+    except TiramisuError as error:
+        print(f"{parser.prog}: {error}", file=sys.stderr)
+        return 2
+    print(table(lesson, grades))
+    print(f"\n{len(grades)} submissions, hidden cases of seed {seed} (the same seed gives the same grades)\n")
+    for each in grades:
+        print(*(f"{each.student}: {why}" for why in each.told.values()), sep="\n", end="\n" if each.told else "")
+    if options.csv:
+        with options.csv.open("w", encoding="utf-8-sig", newline="") as file:
+            write_csv(file, grades, seed)
+        print(f"\n{options.csv}")
+    return 1 if any(each.failure for each in grades) else 0
 
 
 if __name__ == "__main__":

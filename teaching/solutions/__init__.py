@@ -71,22 +71,33 @@ class Answers:
         written |= {f"random {k + 1}": text for k, text in enumerate(texts)}
         return {label: json.loads(text, object_hook=restored) for label, text in written.items()}
 
-    def exercise(self, seed: int = 0) -> Exercise:
-        """With what the answers give; another seed makes other random cases, for a grader."""
+    def compared(self, seed: int) -> Exercise:
+        """With what the solution gives on cases of this seed, and nothing that explains a wrong answer."""
         cases = self.all_cases(seed)
         empty = Exercise(
-            self.name, self.task, {}, {}, cases=cases, view=self.view, tolerance=self.tolerance, slack=self.slack
+            self.name,
+            self.task,
+            {},
+            {},
+            arguments=list(inspect.signature(self.solution).parameters) if cases else [],
+            cases=cases,
+            view=self.view,
+            tolerance=self.tolerance,
+            slack=self.slack,
         )
-        expected = empty.results(self.solution)
-        wrong = {hint: empty.results(answer) for hint, answer in self.mistakes.items()}
+        return replace(empty, expected=empty.results(self.solution))
+
+    def exercise(self, seed: int = 0) -> Exercise:
+        """With what all the answers give; seed 0 makes the cases that students have."""
+        right = self.compared(seed)
+        cases, expected = right.cases, right.expected
+        wrong = {hint: right.results(answer) for hint, answer in self.mistakes.items()}
         differing = {}
         for hint, theirs in wrong.items():
             off = [c for c, r in theirs.items() if not same(r, expected[c], self.tolerance, self.slack)]
             differing[hint] = {c: theirs[c] for c in [*off[:2], *off[2:][2 - MISTAKE_CASES :]]}
         made = replace(
-            empty,
-            arguments=list(inspect.signature(self.solution).parameters) if cases else [],
-            expected=expected,
+            right,
             mistakes=differing,
             traits={c: found for c, a in cases.items() if (found := [t for t, has in self.traits.items() if has(*a)])},
         )

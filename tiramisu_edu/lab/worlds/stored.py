@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -32,12 +33,12 @@ class Stored:
         Args:
             pictures: one after the other, at least one.
             most: how many there may be.
-            folder: whose disk is used; the system's own for such files where there is no folder.
+            folder: whose disk is used; the system's own for such files where nothing can be written there.
         """
         count, levels = 0, torch.empty(0)
         for picture in pictures:
             if count == 0:
-                with tempfile.TemporaryFile(dir=folder if folder.is_dir() else None) as file:
+                with tempfile.TemporaryFile(dir=folder if os.access(folder, os.W_OK) else None) as file:
                     shape = (most, *picture.shape[1:])
                     levels = torch.from_numpy(np.memmap(file, dtype=np.uint8, mode="w+", shape=shape))
             levels[count] = ((picture[0] + 1) * 127.5).round().to(torch.uint8)

@@ -1,0 +1,233 @@
+"""Submissions that cheat get nothing by it, odd and honest ones what they are worth, and the page says the same."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import io
+import json
+import re
+import time
+from pathlib import Path
+
+import nbformat
+import numpy as np
+import pytest
+from IPython.core.interactiveshell import InteractiveShell
+
+from teaching import grading, sandbox
+from teaching.grading import main, submissions
+from teaching.handed_in import read_handed_in
+from teaching.lesson import read_lesson
+from teaching.notebooks import student
+from teaching.odd_submissions import CHEATS, HAND, HONEST, answer, solved, write
+from teaching.sandbox import decoded, encoded
+from teaching.verdict import hidden_exercises
+from tiramisu_edu.course.compare import Failure
+from tiramisu_edu.course.exercises import exercises_of
+from tiramisu_edu.errors import FileError, TiramisuError
+
+PAGE = Path(__file__).parents[2] / "docs" / "grading.md"
+LESSON = read_lesson(HAND)
+NAMES = ["forward", "p_bright", "smooth", "compiled"]
+
+
+@pytest.fixture(scope="module")
+def graded(tmp_path_factory):
+    """Exit code, what was printed, and the rows of the CSV file by student, for one run over all of them.
+
+    Of the course's cells only those run that answers need, for the others draw.
+    """
+    needed = [(source, check) for k, (source, check) in enumerate(grading._cells(LESSON)) if check or k < 6]
+    folder = tmp_path_factory.mktemp("class")
+    write(folder / "handed_in")
+    (folder / "handed_in" / "=1+1.ipynb").write_text("<html>")
+    with contextlib.redirect_stdout(io.StringIO()) as printed, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(grading, "_cells", lambda lesson: needed)
+        options = ["--csv", str(folder / "grades.csv"), "--seed", "7", "--seconds", "2", "--workers", "2"]
+        code = main([str(HAND), str(folder / "handed_in"), *options])
+    with (folder / "grades.csv").open(encoding="utf-8-sig", newline="") as file:
+        return code, printed.getvalue(), {row["student"]: row for row in csv.DictReader(file)}
+
+
+@pytest.mark.parametrize("name", HONEST)
+def test_odd_and_honest(graded, name):
+    row = graded[2][name]
+    assert [int(row[each]) for each in NAMES] == ([3, 0, 0, 0] if name == "partial" else [3, 2, 4, 5])
+    assert row["flags"] == ""
+
+
+NOTHING = {
+    "imported solutions": "imports the solutions",
+    "recorded values": "opens exercises/nb02.json",
+    "table of results": "forward knows the cases that students have, and no others",
+    "patched checker": "changes tiramisu_edu.course.checks.difference",
+}
+SOMETHING = {
+    "copied values": ([3, 0, 4, 5], "copied: p_bright", ""),
+    "stale outputs": ([0, 2, 0, 0], "", "not executed: p_bright; stale output: forward, smooth, compiled"),
+    "missing cells": ([3, 2, 0, 0], "", "no cell: smooth, compiled"),
+    "endless loop": ([3, 2, 0, 5], "", "stale output: smooth"),
+    "memory and exit": ([3, 2, 0, 0], "", "stale output: smooth, compiled"),
+}
+
+
+@pytest.mark.parametrize("name", CHEATS)
+def test_cheating_costs_what_it_was_to_gain(graded, name):
+    row = graded[2][name]
+    points, flag, remark = SOMETHING.get(name) or ([0, 0, 0, 0], NOTHING[name], "")
+    assert [int(row[each]) for each in NAMES] == points
+    assert int(row["points"]) == sum(points)
+    assert row["flags"] == flag and remark in row["remarks"]
+
+
+def test_what_ended_a_process_is_said(graded):
+    why = {name: row["why not"] for name, row in graded[2].items()}
+    assert why["endless loop"] == "smooth: stopped: does a loop never end?"
+    assert "MemoryError" in why["memory and exit"] and "ended before it was done" in why["memory and exit"]
+    assert "p_bright: a number is typed in" in why["copied values"]
+    assert "smooth: not yet; your code raised AttributeError" in why["partial"]
+
+
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")  # Python 3.12 on forks
+def test_an_answer_that_only_waits_is_stopped_too(monkeypatch):
+    monkeypatch.setattr(sandbox, "WALL", 0.2)
+    limits = {"workers": 2, "seconds": 1, "memory": 4}
+    jobs = [sandbox.Job(who, [0], ["sleep"], "...") for who in range(3)]
+    ends = list(sandbox.in_processes(jobs, lambda job: time.sleep(60 * job.who), limits))
+    assert [(job.who, ended.why) for job, ended in ends] == [
+        (0, ""),
+        *((k, "stopped: does a loop never end?") for k in (1, 2)),
+    ]
+
+
+def test_what_is_no_notebook_is_named_and_no_formula_for_a_spreadsheet(graded):
+    code, printed, rows = graded
+    assert code == 1 and "hidden cases of seed 7" in printed
+    assert "=1+1.ipynb is no notebook" in rows["'=1+1"]["why not"]
+    assert rows["'=1+1"]["points"] == "0"
+
+
+def test_the_page_shows_what_the_grader_prints(graded):
+    """All but the times."""
+
+    def rows(text):
+        found = [
+            [cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines() if line.startswith("| ")
+        ]
+        return [row[:6] + row[7:] for row in found if row[0] != "=1+1" and not row[0].startswith("-")]
+
+    page = PAGE.read_text(encoding="utf-8")
+    assert rows(page[page.index("| student ") :]) == rows(graded[1])
+
+
+def test_hidden_cases_are_others_than_the_students():
+    with pytest.raises(TiramisuError, match="choose another"):
+        hidden_exercises(LESSON, 0)
+    recorded, hidden = exercises_of(2)["check_forward"], hidden_exercises(LESSON, 7)["check_forward"]
+    seen = {repr(recorded.expected[case]) for case in recorded.cases}
+    new = {repr(hidden.expected[case]) for case in hidden.cases if case.startswith("random ")}
+    assert len(new) > 10 and len(new & seen) < 3
+
+
+def test_names_come_from_the_file_or_from_its_folder(tmp_path):
+    (tmp_path / "Åsa").mkdir()
+    (tmp_path / "Åsa" / ".ipynb_checkpoints").mkdir()
+    for path in (HAND.name, f".ipynb_checkpoints/{HAND.name}", "béla.ipynb"):
+        nbformat.write(solved(), tmp_path / "Åsa" / path)
+    found = submissions([tmp_path])
+    assert [read_handed_in(LESSON, path).student for path in found] == ["Åsa", "béla"]
+    with pytest.raises(FileError, match="no notebook in"):
+        submissions([tmp_path / "Åsa" / "none"] if (tmp_path / "Åsa" / "none").mkdir() is None else [])
+
+
+def handed_in(tmp_path, source, name="p_bright"):
+    notebook = solved()
+    answer(notebook, name).source = source
+    nbformat.write(notebook, tmp_path / "x.ipynb")
+    return read_handed_in(LESSON, tmp_path / "x.ipynb")
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "p_bright = check_p_bright.expected['']",
+        "check = check_p_bright",
+        "p_bright = globals()['check_p_bright']",
+        "check_p_bright.report = lambda answer: None",
+        "def check_p_bright(answer): print('p_bright: correct')",
+        "from tiramisu_edu.course.exercises import exercises_of",
+        "import tiramisu_edu.course.exercises as e\ne.record_path(2)",
+        "import teaching.solutions",
+    ],
+)
+def test_what_no_answer_needs_is_seen_without_running_it(tmp_path, source):
+    assert handed_in(tmp_path, source).cheats
+
+
+@pytest.mark.parametrize("number", ["0.7582089552238806", "float('0.7') + 5.82089552e-2", "math.exp(-0.2767963)"])
+def test_a_number_that_is_typed_in_is_copied(tmp_path, number):
+    assert handed_in(tmp_path, f"import math\n\ncheck_p_bright({number})").copied == ["check_p_bright"]
+    assert handed_in(tmp_path, f"p_bright = {number}\n\ncheck_p_bright(p_bright)").copied == ["check_p_bright"]
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import math\n\ncheck_p_bright(math.exp(0.5) / circuit.likelihood([1, 1, 1]))",
+        "p_bright = 0.504 / 0.6\nprint(check_p_bright)\nhelp(check_p_bright)\ncheck_p_bright.cases",
+        "p_bright = round(circuit.likelihood([1, 1, 1]), 7) + 0.1234567\n%timeit 1\ncheck_p_bright?",
+        "from tiramisu_edu.course.exercises.nb02 import check_p_bright, three_pixels\np_bright = three_pixels()",
+    ],
+)
+def test_honest_ways_are_not_suspected(tmp_path, source):
+    found = handed_in(tmp_path, source)
+    assert not found.cheats and not found.copied
+
+
+def test_a_students_version_with_nothing_done_has_no_remarks(tmp_path):
+    found = read_handed_in(LESSON, student(HAND, tmp_path))
+    assert list(found.answers) == ["check_" + name for name in NAMES]
+    assert not found.cheats and not found.copied and not any(found.remarks.values())
+
+
+VALUES = [
+    1,
+    0.5,
+    float("inf"),
+    "a",
+    None,
+    True,
+    ...,
+    Failure("none"),
+    {(1, 2): [1.0, 2.0], "b": {3}},
+    [],
+    ("a", (1, "b")),
+]
+
+
+def test_values_come_back_as_they_are():
+    assert decoded(encoded(VALUES[:-3])) == VALUES[:-3]
+    assert decoded(encoded(VALUES[-1])) == VALUES[-1]
+    array = decoded(encoded({"x": np.eye(2, dtype=np.float32)}))["x"]
+    assert array.dtype == np.float32 and (array == np.eye(2)).all()
+    assert decoded(encoded(object())) == Failure("a value of the type object")
+
+
+def test_a_notebook_that_cannot_be_graded_is_named(tmp_path, monkeypatch, capsys):
+    script = tmp_path / "sandbox.py"
+    script.write_text("raise SystemExit('FileError: the course stops at: 1 / 0')")
+    monkeypatch.setattr(sandbox, "__file__", str(script))
+    nbformat.write(solved(), tmp_path / "x.ipynb")
+    assert main([str(HAND), str(tmp_path / "x.ipynb"), "--seed", "7"]) == 2
+    said = capsys.readouterr().err
+    assert re.search(r"02_a_circuit.*could not be graded: FileError: the course stops at: 1 / 0", said)
+
+
+def test_the_course_own_error_ends_the_run(tmp_path, monkeypatch):
+    request = tmp_path / "request.json"
+    asked = {"number": 2, "cells": [["", ""], ["1 / 0", ""]], "exercises": {}, "submissions": []}
+    request.write_text(json.dumps(asked))
+    with pytest.raises(FileError, match=r"the course's own notebook stops with ZeroDivisionError.* at: 1 / 0"):
+        sandbox.run(request, io.StringIO())
+    InteractiveShell.clear_instance()
