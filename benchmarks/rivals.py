@@ -1,7 +1,11 @@
-"""Ours beside other libraries on one and the same circuit, each query in alternation in one process."""
+"""Ours beside other libraries on one and the same circuit, each query in alternation in one process.
+
+python -m benchmarks.rivals --peers dynamax --latents 64,128
+"""
 
 from __future__ import annotations
 
+import argparse
 import copy
 import math
 from collections.abc import Sequence
@@ -13,7 +17,8 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from benchmarks.peers import ON_CUDA, Peer, Problem, available_peers, make_problem, ours
-from tiramisu_edu.lab.bench import Row, alternate
+from tiramisu_edu.lab.bench import Row, alternate, rows_table
+from tiramisu_edu.lab.common import machine_facts
 
 GOALS = {"safe": 30.0, "cirkit": 10.0, "spflow": 30.0, "simple-einet": 30.0, "dynamax": 1.0, "pyjuice": 2.0}
 HIGHER = {("pyjuice", "marginals"): 10.0}
@@ -31,6 +36,7 @@ def measure_peers(
     budget: float,
     device: torch.device = CPU,
     progress: bool = True,
+    names: Sequence[str] = tuple(GOALS),
 ) -> list[Row]:
     """Every installed peer, on every structure it can express: its time over ours, per query both know.
 
@@ -86,3 +92,21 @@ def error(query: str, result: Any, expected: dict[str, Tensor]) -> float:
     if query in ("e_step", "em_step"):
         return float((found.sum() - expected["log_likelihood"].sum()).abs()) / len(expected["log_likelihood"])
     return float((found - expected["log_likelihood"]).abs().max())
+
+
+def main() -> None:
+    """Print the table of some peers, 256 categories and 64 rows, on one thread of the processor."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--peers", default=",".join(GOALS), help="names, with commas")
+    parser.add_argument("--latents", default="64,128", help="units per region, with commas")
+    parser.add_argument("--budget", type=float, default=20.0, help="seconds for each query")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    latents, names = [int(K) for K in options.latents.split(",")], options.peers.split(",")
+    rows = measure_peers(latents, num_categories=256, batch=64, budget=options.budget, names=names)
+    print(f"{machine_facts(CPU)}; C = 256, B = 64, float32; least ms of the processor (median)\n")
+    print(rows_table("The peer's time over ours (larger is better)", rows).markdown())
+
+
+if __name__ == "__main__":
+    main()

@@ -24,9 +24,8 @@ def checked_values(x: Tensor, num_variables: int, num_categories: int, name: str
     if x.dtype.is_floating_point or x.dtype == torch.bool or x.dtype.is_complex:
         raise EvidenceError(f"{name} must hold integer categories (torch.long), not {x.dtype}")
     x = x.long()
-    wrong = (x < -1) | (x >= num_categories)
-    if wrong.any():
-        row, variable = wrong.nonzero()[0].tolist()
+    if x.numel() and not -1 <= x.amin() <= x.amax() < num_categories:
+        row, variable = ((x < -1) | (x >= num_categories)).nonzero()[0].tolist()
         raise EvidenceError(
             f"{name}[{row}, {variable}] = {int(x[row, variable])} is not a category: "
             f"use 0 … {num_categories - 1}, or -1 for a missing value"

@@ -92,13 +92,13 @@ class InputStep:
 
     def look_up(self, columns: Parameters, values: Tensor) -> None:
         """u = f_k(x_i), 1 where x_i is missing, for tables (regions, C, K) and values (D, B)."""
-        table, values = columns[self.level.parameter], values[self.variables]
+        table, values = columns[self.level.parameter], values[self.run or self.variables]
         _, C, K = table.shape
-        self.table_rows = (self.parameter_rows[:, None] * C + values.clamp_min(0)).flatten()
+        self.is_missing = (values < 0).flatten() if values.numel() and values.amin() < 0 else None
+        values = values if self.is_missing is None else values.clamp_min(0)
+        self.table_rows = torch.add(values, self.parameter_rows[:, None], alpha=C).flatten()
         by_row = self.units.view(-1, K)
         torch.index_select(table.reshape(-1, K), 0, self.table_rows, out=by_row)
-        is_missing = (values < 0).flatten()
-        self.is_missing = is_missing if is_missing.any() else None
         if self.is_missing is not None:
             by_row[self.is_missing] = 1.0
 

@@ -56,7 +56,7 @@ def draw(odds: Tensor, sample: Tensor, *, owners: Sequence[torch.Generator | Non
         sample: (n,), which sample of the evidence each belongs to.
         owners: generators, each of `share` samples that follow one another; what it draws does not depend on others.
     """
-    sums = odds.cumsum(-1)
+    sums = odds.cumsum_(-1)
     total = sums[:, -1:]
     uniform = torch.empty_like(total)
     owner = sample // share
