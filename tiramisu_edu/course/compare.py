@@ -97,6 +97,8 @@ def show_value(value: Any, digits: int = 6) -> str:
     try:
         if isinstance(value, Node | NodeGraph):
             return _circuit_text(value if isinstance(value, NodeGraph) else NodeGraph(value))
+        if isinstance(value, np.random.Generator):
+            return "a generator"
         if (numbers := as_array(value)) is not None and numbers.ndim:
             return np.array2string(numbers, precision=4, separator=", ", threshold=40)
         text = f"{value:.{digits}g}" if isinstance(value, float | np.floating) else repr(value)
@@ -151,7 +153,7 @@ def rule_between(ours: Sequence[Any], expected: Sequence[Any]) -> str | None:
     except Exception:
         return None
     with np.errstate(all="ignore"):
-        if np.isnan(a).any():
+        if np.isnan(pairs[0][0]).any():  # in the case that is shown
             return "there is nan in it: somewhere 0 is divided by 0, 0 meets a logarithm, or infinity is subtracted"
         for sentence, rule in RULES.items():
             if np.allclose(a, rule(b), rtol=1e-5, atol=1e-9):
