@@ -176,7 +176,9 @@ def _promised_with(F: Sequence[np.ndarray], theta: Sequence[np.ndarray], fault: 
         seen = new > 0
         scale = 1.0 if fault == "shares" else counts.sum()
         front, below = (old, new) if fault == "reversed" else (new, old)
-        total += scale * float((front[seen] * np.log(front[seen] / below[seen])).sum())
+        used = seen | (fault == "reversed")
+        with np.errstate(divide="ignore"):
+            total += scale * float((front[used] * np.log(front[used] / below[used])).sum())
     return total
 
 

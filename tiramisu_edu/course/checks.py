@@ -35,7 +35,7 @@ from pygments.formatters import HtmlFormatter
 from pygments.lexers import PythonLexer
 
 from ..errors import TiramisuError
-from .compare import Difference, Failure, as_array, difference, rule_between, same, show_apart, show_value
+from .compare import NAN, Difference, Failure, as_array, difference, rule_between, same, show_apart, show_value
 
 CHECK_SECONDS = 10  # an answer that takes longer for all cases together is stopped
 HINT_SHARE = 0.8  # of the failing cases on which an answer gives what a listed wrong one gives, to get its hint
@@ -189,9 +189,12 @@ class Exercise:
 
     def _alike(self, theirs: Mapping[str, Any], results: Mapping[str, Any]) -> float:
         """The share of the cases that a known wrong answer gets wrong in which the results are the same as its."""
-        tolerance = max(self.tolerance, 1e-5)
-        pairs = [(results[case], theirs[case]) for case in theirs]
-        return sum(_same_error(*pair) or same(*pair, tolerance, self.slack) for pair in pairs) / max(len(pairs), 1)
+        alike = [  # without cases in which only the student's answer raises, unless these are the most
+            same(results[c], value, max(self.tolerance, 1e-5), self.slack)
+            for c, value in theirs.items()
+            if isinstance(value, Failure) or not isinstance(results[c], Failure)
+        ]
+        return sum(alike) / len(alike) if 2 * len(alike) > len(theirs) else 0.0
 
     def _shared_trait(self, wrong: Mapping[str, Any]) -> str | None:
         """What all failing cases have and no other has; or what all failing ones have, and some do not."""
@@ -276,11 +279,6 @@ def _describe(error: BaseException) -> str:
     return f"your code raised {type(error).__name__}: {said}" + ("" if isinstance(error, TiramisuError) else line)
 
 
-def _same_error(a: Any, b: Any) -> bool:
-    """Whether two answers raise the same error, in whatever line."""
-    return isinstance(a, Failure) and isinstance(b, Failure) and a.error.split(" at “")[0] == b.error.split(" at “")[0]
-
-
 def _form_hint(ours: Any, expected: Any, found: Difference) -> str | None:
     """What is wrong with the form of a result: none at all, another type, another shape, an entry too few."""
     if isinstance(ours, Failure):
@@ -294,6 +292,8 @@ def _form_hint(ours: Any, expected: Any, found: Difference) -> str | None:
         return f"compare the entries: {', '.join(map(str, found.place))} is in one of the two only"
     if x is None and y is not None and isinstance(ours, list | tuple) and all(as_array(e) is not None for e in ours):
         return f"its parts have the shapes {', '.join(str(np.shape(e)) for e in ours)}, expected {y.shape[1:]} for each"
+    if isinstance(found.ours, float) and np.isnan(found.ours):
+        return NAN
     if (x is None) != (y is None):
         return f"the answer is a {type(ours).__name__}, expected a {type(expected).__name__}"
     return None
