@@ -72,6 +72,24 @@ def weights(rng: np.random.Generator, of: ReferenceCircuit) -> list[np.ndarray]:
     ]
 
 
+def distribution(p: np.ndarray, zeros: bool = True) -> bool:
+    """Whether the rows of p are distributions; `zeros` says whether a probability may be 0."""
+    return bool((p >= 0).all() and (zeros or (p > 0).all()) and np.allclose(p.sum(-1), 1, atol=1e-6) and p.size)
+
+
+def picture_fits(of: ReferenceCircuit, x: list[int]) -> bool:
+    """Whether x is a picture of the circuit, possible under it, with −1 for what is hidden."""
+    inside = len(x) == of.num_variables and all(-1 <= v < c for v, c in zip(x, of.num_categories))
+    return inside and of.likelihood(x) > 0
+
+
+def weights_fit(of: ReferenceCircuit, w: list[np.ndarray]) -> bool:
+    """Whether w is evidence for the circuit, and possible under it."""
+    inside = len(w) == of.num_variables and all(len(row) == c and min(row) >= 0 for row, c in zip(w, of.num_categories))
+    with np.errstate(divide="ignore"):
+        return inside and bool(np.isfinite(of.forward([np.log(row) for row in w])[of.root]))
+
+
 def shared(of: ReferenceCircuit, *_: object) -> bool:
     """Whether a node has several parents."""
     counts: dict[Node, int] = {}

@@ -47,7 +47,8 @@ SENTENCES = {
     "condition": "it looks as if a condition were the wrong way round",
     "always": "it looks as if one of two branches were always taken",
     "off by one": "it looks as if an index, an axis or a number were off by one",
-    "left out": "it looks as if a function were left out: a root, a logarithm, an exponential, an axis",
+    "option left out": "it looks as if an option were left out, such as the axis of a sum or keepdims",
+    "left out": "it looks as if a function were left out: a root, a logarithm, an exponential",
     " for ": "it looks as if a sum, a mean, a maximum or a product stood in place of another one",
 }
 
@@ -93,7 +94,7 @@ def slips(solution: Callable, exercise: Exercise) -> dict[str, list[dict[str, An
     """Sentence -> what the changes that it fits give, in the smallest and the two largest cases that they get wrong."""
     found: dict[str, list[dict[str, Any]]] = {}
     for change in changes(solution):
-        results = _quietly(lambda: exercise.results(change.answer))  # noqa: B023
+        results = quietly(lambda: exercise.results(change.answer))  # noqa: B023
         wrong = [
             case
             for case, expected in exercise.expected.items()
@@ -107,7 +108,7 @@ def slips(solution: Callable, exercise: Exercise) -> dict[str, list[dict[str, An
     return found
 
 
-def _quietly(call: Callable[[], Any]) -> Any:
+def quietly(call: Callable[[], Any]) -> Any:
     """The call, stopped early, and without the warnings of broken arithmetic."""
     limit, checks.CHECK_SECONDS = checks.CHECK_SECONDS, SECONDS
     try:
@@ -123,7 +124,7 @@ def score(solution: Callable, exercise: Exercise, equivalent: Container[str]) ->
     survivors = []
     for change in changes(solution):
         name = f"{change.what}: {change.line}"
-        report = _quietly(lambda: exercise.report(change.answer))  # noqa: B023
+        report = quietly(lambda: exercise.report(change.answer))  # noqa: B023
         if report.passed and name in equivalent:
             continue
         tried, refused = tried + 1, refused + (not report.passed)

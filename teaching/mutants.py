@@ -51,10 +51,10 @@ def try_mistakes(number: int) -> list[Trial]:
 
 @functools.cache
 def _mistakes_in_source(number: int) -> dict[str, dict[str, str]]:
-    """check -> hint -> the expression that stands for the wrong answer, read from the module of the answers."""
-    source = Path(solutions.__file__).with_name(f"nb{number:02d}.py").read_text(encoding="utf-8")
+    """check -> hint -> the expression that stands for the wrong answer, read from the modules of the answers."""
+    files = [Path(solutions.__file__).with_name(f"{name}.py") for name in (f"nb{number:02d}", "loops")]
     found: dict[str, dict[str, str]] = {}
-    for statement in ast.parse(source).body:
+    for statement in (statement for file in files for statement in ast.parse(file.read_text(encoding="utf-8")).body):
         if isinstance(statement, ast.Assign) and isinstance(statement.value, ast.Call):
             for keyword in statement.value.keywords:
                 if keyword.arg == "mistakes" and isinstance(keyword.value, ast.Dict):

@@ -13,6 +13,7 @@ import json
 import pkgutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,8 @@ from tiramisu_edu.course.checks import Exercise, as_it_is
 from tiramisu_edu.course.compare import Failure, same
 from tiramisu_edu.course.exercises import restored
 
-from ..generic import slips
+from ..generic import changes, quietly, slips
+from ..shrink import shrink
 
 RANDOM_CASES = 20
 MISTAKE_CASES = 6  # of those that a listed wrong answer gets wrong, as many are recorded
@@ -45,6 +47,8 @@ class Answers:
         random: makes further cases; None for exercises whose answer is a value.
         random_cases: how many; fewer where an answer takes long.
         traits: what may be special about a case, in words -> whether its arguments have it.
+        fair: whether arguments are such as the task speaks of; with it, cases are shrunk to the smallest ones on which
+            wrong answers fail.
         equivalent: survivors among the generic wrong answers (see `teaching.generic`) -> why they are right.
     """
 
@@ -56,6 +60,7 @@ class Answers:
     random: Random | None = None
     random_cases: int = RANDOM_CASES
     traits: Mapping[str, Callable[..., bool]] = field(default_factory=dict)
+    fair: Callable[..., bool] | None = None
     view: Callable[[Any], Any] = as_it_is
     tolerance: float = 1e-6
     slack: float = 1e-9
@@ -66,30 +71,62 @@ class Answers:
         rng, made = np.random.default_rng(seed), []
         for k in range(self.random_cases if self.random else 0):
             made.append(self.random(rng, 1 + k * SIZES // self.random_cases))  # type: ignore[misc]
-        texts = sorted({json.dumps(plain(arguments)) for arguments in made}, key=lambda text: (len(text), text))
-        written = {label: json.dumps(plain(arguments)) for label, arguments in self.cases.items()}
+        texts = sorted({_text(arguments) for arguments in made}, key=lambda text: (len(text), text))
+        written = {label: _text(arguments) for label, arguments in self.cases.items()}
         written |= {f"random {k + 1}": text for k, text in enumerate(texts)}
         return {label: json.loads(text, object_hook=restored) for label, text in written.items()}
 
-    def compared(self, seed: int) -> Exercise:
-        """With what the solution gives on cases of this seed, and nothing that explains a wrong answer."""
-        cases = self.all_cases(seed)
-        empty = Exercise(
-            self.name,
-            self.task,
-            {},
-            {},
-            arguments=list(inspect.signature(self.solution).parameters) if cases else [],
-            cases=cases,
-            view=self.view,
-            tolerance=self.tolerance,
-            slack=self.slack,
-        )
+    def shrunken(self) -> dict[str, tuple]:
+        """Small cases such that each known wrong answer, listed or generic, fails on one that cannot be made smaller.
+
+        An answer that already fails on a small case found for another one needs no case of its own.
+        """
+        if self.fair is None:
+            return {}
+        pool, small = list(self.all_cases().values()), list[tuple]()
+        for answer in [*self.mistakes.values(), *(change.answer for change in changes(self.solution))]:
+            failing = sorted(filter(partial(self._fails, answer), [*small, *pool]), key=_size)
+            if failing and all(failing[0] is not known for known in small):
+                small.append(_as_recorded(shrink(failing[0], partial(self._fails, answer), _size)))
+        known = set(map(_text, pool))
+        new = sorted((arguments for arguments in small if _text(arguments) not in known), key=_size)
+        return {f"small {k + 1}": arguments for k, arguments in enumerate(new)}
+
+    def _fails(self, answer: Any, arguments: tuple) -> bool:
+        """Whether the wrong answer gives a clearly different value in this case, and the case is a fair one."""
+        try:
+            given = _as_recorded(arguments)
+            if self.fair is None or not self.fair(*given):
+                return False
+            empty = self._empty({"": given})
+        except Exception:  # a circuit that is none, rows that no longer fit: no case
+            return False
+        ours, right = (quietly(lambda each=each: empty.results(each)).get("") for each in (answer, self.solution))
+        if any(isinstance(each, Failure | None) for each in (ours, right)) or "NaN" in _text((right,)):
+            return False
+        return not same(ours, right, self.tolerance, 2 * self.slack)
+
+    def _empty(self, cases: Mapping[str, tuple]) -> Exercise:
+        arguments = list(inspect.signature(self.solution).parameters) if cases else []
+        kept = {"view": self.view, "tolerance": self.tolerance, "slack": self.slack}
+        return Exercise(self.name, self.task, {}, {}, arguments=arguments, cases=cases, **kept)
+
+    def compared(self, seed: int, small: Mapping[str, tuple] | None = None) -> Exercise:
+        """With what the solution gives on cases of this seed, and nothing that explains a wrong answer.
+
+        Args:
+            seed: of the random cases.
+            small: shrunken cases that stand beside them; from small to large they are in order with the others.
+        """
+        cases = self.all_cases(seed) | dict(small or {})
+        if small:
+            cases = dict(sorted(cases.items(), key=lambda case: _size(case[1])))
+        empty = self._empty(cases)
         return replace(empty, expected=empty.results(self.solution))
 
-    def exercise(self, seed: int = 0) -> Exercise:
-        """With what all the answers give; seed 0 makes the cases that students have."""
-        right = self.compared(seed)
+    def exercise(self, seed: int = 0, small: Mapping[str, tuple] | None = None) -> Exercise:
+        """With what all the answers give; seed 0 makes the cases that students have. Args: as `compared`."""
+        right = self.compared(seed, small)
         cases, expected = right.cases, right.expected
         wrong = {hint: right.results(answer) for hint, answer in self.mistakes.items()}
         differing = {}
@@ -105,9 +142,24 @@ class Answers:
 
     def record(self) -> dict[str, Any]:
         """Plain values for JSON."""
-        made = self.exercise()
+        made = self.exercise(small=self.shrunken())
         fields = ("task", "arguments", "expected", "mistakes", "traits", "slips", "tolerance", "slack")
         return plain({name: getattr(made, name) for name in (*fields, "cases")})
+
+
+def _text(arguments: tuple) -> str:
+    return json.dumps(plain(arguments))
+
+
+def _size(arguments: tuple) -> tuple[int, str]:
+    """How much there is to read in a case; of two that are as long, the one with the smaller digits is the smaller."""
+    text = _text(arguments)
+    return len(text), text
+
+
+def _as_recorded(arguments: tuple) -> tuple:
+    """The arguments as students get them: numbers with ten digits, nodes named after their places."""
+    return json.loads(_text(arguments), object_hook=restored)
 
 
 def answers_of(number: int) -> dict[str, Answers]:

@@ -1,4 +1,4 @@
-"""`python -m teaching.solutions` records the exercises of every notebook for the package."""
+"""Record the exercises for the package: `python -m teaching.solutions`, or `python -m teaching.solutions 3 5`."""
 
 import argparse
 
@@ -6,7 +6,8 @@ from tiramisu_edu.course.exercises import record_path
 
 from . import numbers, recorded
 
-argparse.ArgumentParser(prog="python -m teaching.solutions", description=__doc__).parse_args()
-for number in numbers():
+parser = argparse.ArgumentParser(prog="python -m teaching.solutions", description=__doc__)
+parser.add_argument("notebooks", type=int, nargs="*", choices=numbers(), help="all of them when none is named")
+for number in parser.parse_args().notebooks or numbers():
     record_path(number).write_text(recorded(number), encoding="utf-8")
     print(record_path(number))

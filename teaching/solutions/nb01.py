@@ -8,7 +8,7 @@ import numpy as np
 
 from tiramisu_edu.course.checks import shares
 
-from ..chance import normal, simplex
+from ..chance import distribution, normal, simplex
 from . import Answers
 
 Task = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
@@ -27,6 +27,18 @@ def _world(rng: np.random.Generator, size: int) -> Task:
     pictures = np.unique(rng.integers(C, size=(4 * size + 2, D)), axis=0)
     p = simplex(rng, len(pictures))
     return pictures, p, pictures[rng.choice(len(p), p=p)], rng.random(D) < 0.5
+
+
+def _is_world(pictures: np.ndarray, p: np.ndarray, picture: np.ndarray, known: np.ndarray) -> bool:
+    """Pictures that differ, a distribution over them, and a damaged picture that is possible."""
+    fits = pictures.ndim == 2 and pictures.shape == (len(p), len(known)) == (len(p), len(picture))
+    return (
+        fits
+        and known.dtype == bool
+        and len(np.unique(pictures, axis=0)) == len(p)
+        and distribution(p)
+        and p[(pictures == picture)[:, known].all(1)].sum() > 0
+    )
 
 
 _TRAITS = {
@@ -55,7 +67,7 @@ def _wrongly(
     if fault == "others":
         agrees = ~agrees | ~known.any()
     q = np.where(agrees, 1.0 if fault == "even" else p, 0.0)
-    return q if fault == "sum" else q / q.sum()
+    return q if fault == "sum" else q / max(q.sum(), 1e-9)
 
 
 check_condition = Answers(
@@ -65,6 +77,7 @@ check_condition = Answers(
     cases=_SEEN | {"both pixels are seen": (_STRIPS, _P, np.array([0, 1]), np.array([True, True]))},
     random=_world,
     traits=_TRAITS,
+    fair=_is_world,
     mistakes={
         "what is left of p no longer adds up to one: divide by its sum": partial(_wrongly, fault="sum"),
         "the pictures that agree are not equally probable: keep their p": partial(_wrongly, fault="even"),
@@ -107,6 +120,7 @@ check_draws = Answers(
     cases={label: _with_draws(task, 0) for label, task in _SEEN.items()},
     random=lambda rng, size: _with_draws(_world(rng, size), int(rng.integers(1000))),
     traits={label: lambda *a, has=has: has(*a[:4]) for label, has in _TRAITS.items()},
+    fair=lambda *task: task[4] == _DRAWS and _is_world(*task[:4]),
     view=shares,
     slack=0.08,
     mistakes={
@@ -161,6 +175,7 @@ check_open = Answers(
     cases=_SEEN,
     random=_world,
     traits=_TRAITS,
+    fair=_is_world,
     mistakes={
         "the values of the uncovered pixel are not equally frequent: weigh the bits by their odds": partial(
             _left, fault="even"
@@ -211,6 +226,9 @@ check_denoised = Answers(
         "mostly signal": (np.array([0.1, -0.9]), 0.9, 2.0 * _STRIPS - 1, _P),
     },
     random=_noisy_case,
+    fair=lambda x_t, alpha_bar, pictures, p: (
+        0 < alpha_bar < 1 and _is_world(pictures, p, pictures[0], np.zeros(len(x_t), dtype=bool))
+    ),
     mistakes={
         "x_t is a noisy copy of sqrt(ᾱ) x, not of x: shrink the pictures first": lambda x_t, alpha_bar, pictures, p: (
             _mean(p * np.exp(-((x_t - pictures) ** 2).sum(1) / (2 * (1 - alpha_bar))), pictures)
@@ -252,6 +270,7 @@ check_pasted = Answers(
     cases=_SEEN,
     random=_world,
     traits=_TRAITS,
+    fair=_is_world,
     mistakes={
         "this is the exact conditional: pasting does not ask which pictures agree before it draws": _condition,
         "the known pixels are pasted in, so pictures that disagree with them never come out": _by_hidden,

@@ -17,7 +17,7 @@ from tiramisu_edu.course.exercises.nb02 import three_pixels
 from tiramisu_edu.course.exercises.nb03 import missed
 from tiramisu_edu.course.skyline import skyline_circuit
 
-from ..chance import CIRCUIT_TRAITS, circuit, picture, stacked, weights, wide
+from ..chance import CIRCUIT_TRAITS, circuit, picture, picture_fits, stacked, weights, weights_fit, wide
 from . import Answers
 
 # 1: a conditional.
@@ -50,6 +50,7 @@ check_conditional = Answers(
     },
     random=_hidden_case,
     traits={"another hidden pixel": lambda circuit, i, x: x.count(-1) > 1} | CIRCUIT_TRAITS,
+    fair=lambda circuit, i, x: picture_fits(circuit, x) and x[i] == -1,
     mistakes={
         "these are joint probabilities p(v, known): divide by p(known)": lambda circuit, i, x: (
             _conditional(circuit, i, x) * circuit.likelihood(x)
@@ -149,6 +150,7 @@ check_draws = Answers(
     random=_drawn_case,
     random_cases=8,
     traits=CIRCUIT_TRAITS,
+    fair=lambda circuit, w, n, rng: n == _DRAWS and weights_fit(circuit, w),
     view=shares,
     slack=0.11,
     mistakes={
@@ -210,6 +212,7 @@ check_count_bright = Answers(
         "the circuit of the strip": (three_pixels().root,),
     },
     random=lambda rng, size: (circuit(rng, size, values=2).root,),
+    fair=lambda n: set(ReferenceCircuit(n).num_categories) == {2},
     mistakes={
         "3 bright pixels can be 1 and 2, or 0 and 3: a product adds over all ways to share them out": partial(
             _count_with, fault="multiply"

@@ -18,7 +18,7 @@ from tiramisu_edu.course.exercises.nb02 import three_pixels
 from tiramisu_edu.course.exercises.nb04 import by_name
 from tiramisu_edu.course.skyline import skyline_circuit
 
-from ..chance import CIRCUIT_TRAITS, circuit, picture, weights
+from ..chance import CIRCUIT_TRAITS, circuit, distribution, picture, weights, weights_fit
 from . import Answers
 
 # 1: the pass down.
@@ -75,6 +75,7 @@ check_backward = Answers(
     },
     random=_evidence,
     traits=CIRCUIT_TRAITS,
+    fair=weights_fit,
     view=by_name,
     mistakes={
         "a node gathers from all its parents: add to bk_c, do not overwrite it": partial(
@@ -138,6 +139,12 @@ def _left_out(w, inputs):
     return total / total.sum()
 
 
+def _are_gathered(w: np.ndarray, inputs: Gathered) -> bool:
+    """Inputs of one pixel: tables, flows that add up to 1, values that belong to them."""
+    fits = all(len(f) == len(w) and distribution(f) and fw > 0 and abs(f @ w - fw) < 1e-6 for _, f, fw in inputs)
+    return fits and min(w) >= 0 and abs(sum(bk for bk, _, _ in inputs) - 1) < 1e-6
+
+
 _TRAITS = {"more than two inputs over the pixel": lambda w, inputs: len(inputs) > 2}
 
 check_marginal = Answers(
@@ -147,6 +154,7 @@ check_marginal = Answers(
     cases=_PIXELS,
     random=_some_pixel,
     traits=_TRAITS,
+    fair=_are_gathered,
     mistakes={
         "an input counts for as much as flows into it: bk_n is missing": lambda w, inputs: _added(
             inputs, w, flow=False
@@ -165,6 +173,7 @@ check_left_out = Answers(
     cases=_PIXELS,
     random=_some_pixel,
     traits=_TRAITS,
+    fair=_are_gathered,
     mistakes={
         "this is the marginal of exercise 2: without w the pixel's own evidence stays out": lambda w, inputs: _added(
             inputs, w
@@ -219,6 +228,7 @@ check_pair = Answers(
     },
     random=_two,
     traits=CIRCUIT_TRAITS,
+    fair=lambda circuit, w, i, j: i != j and min(i, j) >= 0 and weights_fit(circuit, w),
     mistakes={
         "two pixels are not independent: their marginals do not tell their joint": partial(
             _pair_with, fault="independent"

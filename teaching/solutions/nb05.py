@@ -1,4 +1,7 @@
-"""Notebook 5: solutions, and wrong answers seen in class, each under the sentence that would help."""
+"""Notebook 5: solutions, and wrong answers seen in class, each under the sentence that would help.
+
+Exercises 3 and 6, on a mixture of classes, are in `loops`.
+"""
 
 from __future__ import annotations
 
@@ -14,8 +17,10 @@ from tiramisu_edu.course.exercises.nb02 import three_pixels
 from tiramisu_edu.course.exercises.nb04 import by_name
 from tiramisu_edu.course.skyline import skyline_circuit
 
-from ..chance import CIRCUIT_TRAITS, circuit, picture, simplex
+from ..chance import CIRCUIT_TRAITS, circuit, distribution, picture, picture_fits, simplex
 from . import Answers
+from .loops import check_batches as check_batches
+from .loops import check_bug as check_bug
 
 # 1: expected counts.
 
@@ -45,6 +50,13 @@ check_counts = Answers(
         "a picture seldom seen": (np.array([0.5, 0.5]), np.array([[0.9, 0.1], [1e-6, 3e-6]])),
     },
     random=_values,
+    fair=lambda theta, fw: (
+        distribution(theta)
+        and fw.ndim == 2
+        and fw.shape[1] == len(theta)
+        and len(fw) > 0
+        and bool(((theta * fw).sum(1) > 0).all() and (fw >= 0).all())
+    ),
     mistakes={
         "every picture counts as one, also an improbable one: divide by its own fw_n before adding": lambda theta, fw: (
             (theta * fw).sum(0) / (theta * fw).sum() * len(fw)
@@ -54,6 +66,9 @@ check_counts = Answers(
         )[(theta * fw).argmax(1)].sum(0),
         "a child that is chosen more often explains more: θ_c is missing": lambda theta, fw: _shares(
             np.ones_like(theta), fw
+        ).sum(0),
+        "the sum over the children belongs to each picture: it is a column (N, 1), see keepdims": lambda theta, fw: (
+            theta * fw / (theta * fw).sum(1)
         ).sum(0),
         "this is the mean over the pictures; a count is their sum": lambda theta, fw: _shares(theta, fw).mean(0),
     },
@@ -87,10 +102,22 @@ def _em_with(
         return _em_step(circuit, rows, 1.0)
     if fault == "last":
         return _em_step(circuit, rows[-1:], eta)
+    if fault == "pictures":
+        return _per_picture(circuit, rows, eta)
     if fault == "sums":
         return {n: value for n, value in _em_step(circuit, rows, eta).items() if not isinstance(n, Input)}
     steps = [_em_step(circuit, [x], eta) for x in rows]  # the mean of the shares of single pictures
     return {n: np.mean([step[n] for step in steps], 0) for n in steps[0]}
+
+
+def _per_picture(circuit: ReferenceCircuit, rows: Sequence[Sequence[int]], eta: float) -> dict[Node, np.ndarray]:
+    """The step with counts divided by the number of pictures."""
+    new = {}
+    for n in (n for n in circuit.nodes if not isinstance(n, Product)):
+        theta = np.array(n.probabilities if isinstance(n, Input) else n.weights)
+        F = sum(circuit.expected_counts(circuit.evidence(x))[0].get(n, 0 * theta) for x in rows)
+        new[n] = (1 - eta) * theta + eta * F / len(rows) if np.sum(F) > 0 else theta
+    return new
 
 
 def _data(rng: np.random.Generator, size: int) -> tuple[ReferenceCircuit, list[list[int]], float]:
@@ -111,69 +138,20 @@ check_em_step = Answers(
     random=_data,
     random_cases=16,
     traits=CIRCUIT_TRAITS | {"a step of less than 1": lambda circuit, rows, eta: eta < 1},
+    fair=lambda circuit, rows, eta: 0 < eta <= 1 and bool(rows) and all(picture_fits(circuit, x) for x in rows),
     view=by_name,
     mistakes={
         "η is the part of the new: at η = 0 nothing changes": partial(_em_with, fault="eta"),
         "this goes all the way to the new parameters; η says how far": partial(_em_with, fault="full"),
         "counts of all pictures are added before they are divided": partial(_em_with, fault="each"),
+        "few pictures may reach a node: divide its counts by their own sum, not by the number of pictures": partial(
+            _em_with, fault="pictures"
+        ),
         "this counts one picture only; add the counts of all": partial(_em_with, fault="last"),
         "inputs have parameters, too: their tables count values": partial(_em_with, fault="sums"),
     },
     equivalent={
         "max for sum: np.sum(F[n])": "in the condition: counts have a positive sum where they have a positive maximum",
-    },
-)
-
-
-# 3: a planted bug.
-
-
-def _mixture_step(theta, f, rows):
-    joint = theta * np.prod(np.where(rows[:, None, :] == 1, f, 1 - f), axis=2)
-    r = joint / joint.sum(axis=1, keepdims=True)
-    return r.mean(axis=0), r.T @ rows / r.sum(axis=0)[:, None]
-
-
-def _planted(theta, f, rows):
-    joint = theta * np.prod(np.where(rows[:, None, :] == 1, f, 1 - f), axis=2)
-    r = joint / joint.sum(axis=0, keepdims=True)
-    theta = r.sum(axis=0) / r.sum()
-    return theta, r.T @ rows / r.sum(axis=0)[:, None]
-
-
-def _hard(theta, f, rows):
-    joint = theta * np.prod(np.where(rows[:, None, :] == 1, f, 1 - f), axis=2)
-    r = np.eye(len(theta))[joint.argmax(1)]
-    return r.mean(axis=0), r.T @ rows / np.maximum(r.sum(axis=0), 1e-9)[:, None]
-
-
-def _whole(theta, f, rows):
-    joint = theta * np.prod(np.where(rows[:, None, :] == 1, f, 1 - f), axis=2)
-    r = joint / joint.sum(axis=1, keepdims=True)
-    return r.mean(axis=0), r.T @ rows / len(rows)
-
-
-def _mixture(rng: np.random.Generator, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    K, D = int(rng.integers(2, 2 + size)), size + 1
-    f = (0.1 + 0.8 * rng.random((K, D))).round(2)
-    return simplex(rng, K, zeros=False), f, rng.integers(2, size=(3 + size, D))
-
-
-check_bug = Answers(
-    name="mixture_step",
-    task="return the new weights and the new table of p(bright), after one step of EM",
-    solution=_mixture_step,
-    cases={
-        "two classes": (np.array([0.6, 0.4]), np.array([[0.9, 0.8], [0.2, 0.1]]), np.array([[1, 1], [0, 0], [1, 0]])),
-    },
-    random=_mixture,
-    mistakes={
-        "this is the planted step: whose shares add up to one, those of a class or those of a photograph?": _planted,
-        "this gives each photograph to one class; EM shares it out": _hard,
-        "p(bright) of a class is a share among its own photographs: divide by their expected number": _whole,
-    },
-    equivalent={
-        "operands swapped: 1 - f": "every class gets the same sign for a photograph, and it cancels in the quotient",
     },
 )
 
@@ -197,9 +175,10 @@ def _promised_with(F: Sequence[np.ndarray], theta: Sequence[np.ndarray], fault: 
         new = counts / counts.sum()
         seen = new > 0
         scale = 1.0 if fault == "shares" else counts.sum()
-        total += scale * float((new[seen] * np.log(new[seen] / old[seen])).sum())
-        if fault == "reversed":
-            total += 2 * float((old[seen] * np.log(old[seen] / new[seen])).sum())
+        front, below = (old, new) if fault == "reversed" else (new, old)
+        used = seen | (fault == "reversed")
+        with np.errstate(divide="ignore"):
+            total += scale * float((front[used] * np.log(front[used] / below[used])).sum())
     return total
 
 
@@ -220,6 +199,10 @@ check_promised = Answers(
     },
     random=_counts,
     traits={"a count of 0": lambda F, theta: any((counts == 0).any() for counts in F)},
+    fair=lambda F, theta: (
+        len(F) == len(theta) > 0
+        and all(len(c) == len(t) and min(c) >= 0 < sum(c) and distribution(t, zeros=False) for c, t in zip(F, theta))
+    ),
     mistakes={
         "a node that many pictures pass counts more: weigh its divergence by its counts": partial(
             _promised_with, fault="shares"
@@ -244,6 +227,13 @@ def _information(pair):
     return (pair[seen] * np.log(pair[seen] / independent[seen])).sum()
 
 
+def _against(pair: np.ndarray, other: np.ndarray) -> float:
+    """The mean logarithm of p(u, v) over something else."""
+    with np.errstate(all="ignore"):
+        terms = pair * np.log(pair / other)
+    return float(terms[pair > 0].sum())
+
+
 def _without_care(pair: np.ndarray) -> float:
     with np.errstate(divide="ignore", invalid="ignore"):
         return float((pair * np.log(pair / np.outer(pair.sum(1), pair.sum(0)))).sum())
@@ -260,6 +250,7 @@ check_information = Answers(
     },
     random=lambda rng, size: (simplex(rng, (size + 1) * 3).reshape(size + 1, 3),),
     traits={"an empty cell": lambda pair: bool((pair == 0).any())},
+    fair=lambda pair: pair.ndim == 2 and min(pair.shape) > 1 and distribution(pair.ravel()),
     mistakes={
         "0 · log 0 counts as 0, and NumPy makes it NaN: leave the empty cells out": _without_care,
         "this is the entropy of the pair: compare with p(u) p(v), what independence would give": lambda pair: float(
@@ -267,6 +258,9 @@ check_information = Answers(
         ),
         "every cell is weighted by how often it happens: p(u, v) in front of the logarithm": lambda pair: float(
             np.log(pair[pair > 0] / np.outer(pair.sum(1), pair.sum(0))[pair > 0]).sum()
+        ),
+        "p(u) p(v) is a table, a row for each u and a column for each v: see np.outer": lambda pair: _against(
+            pair, pair.sum(1) * pair.sum(0)
         ),
         "the ratio is upside down: information is never negative": lambda pair: -_information(pair),
     },

@@ -10,7 +10,7 @@ import numpy as np
 from tiramisu_edu.course.checks import normalised
 from tiramisu_edu.course.exercises.nb06 import from_largest
 
-from ..chance import normal, simplex
+from ..chance import distribution, normal, simplex
 from . import Answers
 
 # 1: several readings.
@@ -45,6 +45,9 @@ check_weights = Answers(
         "a reading that failed": lambda y, sigma, levels: bool(np.isnan(y).any()),
         "more than one reading": lambda y, sigma, levels: len(y) > 1,
     },
+    fair=lambda y, sigma, levels: (
+        len(y) == len(sigma) > 0 and min(sigma) > 0 and len(levels) > 1 and bool((np.diff(levels) > 0).all())
+    ),
     view=from_largest,
     mistakes={
         "readings are not equally good: each has its own σ": lambda y, sigma, levels: _log_weights(
@@ -106,6 +109,7 @@ check_clipped = Answers(
         "a reading at the ceiling": lambda y, levels, sigma: y >= 1,
         "a reading at the floor": lambda y, levels, sigma: y <= -1,
     },
+    fair=lambda y, levels, sigma: sigma > 0 and abs(y) <= 1 and len(levels) > 1 and bool((np.diff(levels) > 0).all()),
     view=normalised,
     mistakes={
         "a reading of 1 stands for everything at or above 1: the probability of all that, not the density at 1": (
@@ -139,6 +143,7 @@ check_temper = Answers(
         "a value excluded": (np.array([0.0, 0.4, 0.6]), 2.0),
     },
     random=lambda rng, size: (simplex(rng, size + 1), round(float(rng.uniform(0.2, 4)), 2)),
+    fair=lambda q, tau: distribution(q) and tau > 0,
     mistakes={
         "a high temperature forgives: the exponent is 1/τ, not τ": lambda q, tau: _temper(q, 1 / tau),
         "divide by the sum over v": lambda q, tau: q ** (1 / tau),
@@ -188,6 +193,7 @@ check_sum = Answers(
         "all excluded": (np.array([[-np.inf, -np.inf], [-1.0, -2.0]]),),
     },
     random=_tiny,
+    fair=lambda a: a.ndim == 2 and min(a.shape) > 0,
     traits={
         "an excluded value": lambda a: bool(np.isinf(a).any()),
         "a row that is excluded whole": lambda a: bool(np.isinf(a).all(-1).any()),
@@ -259,6 +265,14 @@ check_marginals = Answers(
         "weights of e^-3000": (np.log([0.4, 0.6]), np.array([[0, 1], [1, 0]]), np.array([[-3e3, -3002], [-3e3, -3e3]])),
     },
     random=_listed,
+    fair=lambda log_p, pictures, log_w: (
+        distribution(np.exp(log_p).round(3))
+        and pictures.ndim == log_w.ndim == 2
+        and pictures.shape == (len(log_p), len(log_w))
+        and len(np.unique(pictures, axis=0)) == len(pictures)
+        and pictures.min() >= 0
+        and pictures.max() < log_w.shape[1]
+    ),
     traits={
         "weights whose product is 0 to a computer": lambda log_p, pictures, log_w: bool((log_w < -700).any()),
         "three values": lambda log_p, pictures, log_w: log_w.shape[1] > 2,

@@ -27,7 +27,8 @@ def test_the_solution_passes(name):
 
 @pytest.mark.parametrize("name", EXERCISES)
 def test_what_is_recorded_is_what_the_answers_give(name):
-    found, stored = ANSWERS[name].exercise(), EXERCISES[name]
+    stored = EXERCISES[name]
+    found = ANSWERS[name].exercise(small={c: a for c, a in stored.cases.items() if c.startswith("small")})
     assert (found.name, found.task, found.arguments) == (stored.name, stored.task, stored.arguments)
     assert (found.tolerance, found.slack) == (stored.tolerance, stored.slack)
     assert list(found.cases) == list(stored.cases)

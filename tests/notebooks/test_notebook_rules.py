@@ -6,7 +6,7 @@ What a notebook has to look like to pass:
 - a header cell with a title, what the reader will be able to do, what is needed first, the minutes to read
   and the seconds to run: "**Reading** 25 minutes. **Running** 15 seconds.";
 - the first code cell has the word TIRAMISU_SCALE (and calls ``course.scale.scale``);
-- at least one "Predict", one slider and one filmstrip, and assertions;
+- at least one `predict(...)`, one slider and one filmstrip, and assertions;
 - 3 to 6 exercises. Each has a Markdown cell "### Exercise 1 · title", with "difficulty 2 of 5 · 4 minutes · apply",
   and a code cell with BEGIN and END SOLUTION and a call of its check, which runs on the imports of the first
   cell alone when the solution is cut out; no later cell depends on an answer;
@@ -93,8 +93,8 @@ def test_one_slider_with_its_filmstrip(code):
     assert any(re.search(r"\.move_to\(|\.slider\.value =", c.source) and "assert" in c.source for c in code)
 
 
-def test_readers_predict_before_they_run(prose):
-    assert any("**Predict" in text for text in prose)
+def test_readers_predict_before_they_run(code):
+    assert any("= predict(" in cell.source for cell in code)
 
 
 def test_exercises(path, code):

@@ -35,10 +35,11 @@ from pygments.formatters import HtmlFormatter
 from pygments.lexers import PythonLexer
 
 from ..errors import TiramisuError
-from .compare import Difference, Failure, as_array, difference, rule_between, same, show_apart, show_value
+from .compare import NAN, Difference, Failure, as_array, difference, rule_between, same, show_apart, show_value
 
 CHECK_SECONDS = 10  # an answer that takes longer for all cases together is stopped
 HINT_SHARE = 0.8  # of the failing cases on which an answer gives what a listed wrong one gives, to get its hint
+TELLING = 3  # as many wrong cases say something by what they share
 GENERAL = "none of the usual ones; work the case by hand and compare each step"
 
 
@@ -171,15 +172,29 @@ class Exercise:
             return max(listed)[1]
         if told := _form_hint(results[case], self.expected[case], found):
             return told
-        numeric = {c: results[c] for c in wrong if not isinstance(results[c], Failure)}
-        rule = rule_between(list(numeric.values()), [self.expected[c] for c in numeric]) if self.cases else None
+        rule = self._rule(wrong, results) if self.cases else None
         slip = (s for s, all_theirs in self.slips.items() if any(self._alike(t, results) == 1 for t in all_theirs))
         return rule or next(slip, None) or self._shared_trait(wrong) or GENERAL
 
+    def _rule(self, wrong: Mapping[str, Difference], results: Mapping[str, Any]) -> str | None:
+        """What leads from the expected numbers to the given ones, all of them or those of the part that is off."""
+        numeric = [c for c in wrong if not isinstance(results[c], Failure)]
+        ours, expected = [results[c] for c in numeric], [self.expected[c] for c in numeric]
+        parts = {wrong[c].place[:1] for c in numeric}
+        rule = rule_between(ours, expected)
+        if rule or len(parts) != 1 or not all(isinstance(each, list | tuple) for each in expected):
+            return rule
+        (part,) = parts
+        return rule_between([each[part[0]] for each in ours], [each[part[0]] for each in expected]) if part else None
+
     def _alike(self, theirs: Mapping[str, Any], results: Mapping[str, Any]) -> float:
         """The share of the cases that a known wrong answer gets wrong in which the results are the same as its."""
-        tolerance = max(self.tolerance, 1e-5)
-        return sum(same(results[case], theirs[case], tolerance, self.slack) for case in theirs) / max(len(theirs), 1)
+        alike = [  # without cases in which only the student's answer raises, unless these are the most
+            same(results[c], value, max(self.tolerance, 1e-5), self.slack)
+            for c, value in theirs.items()
+            if isinstance(value, Failure) or not isinstance(results[c], Failure)
+        ]
+        return sum(alike) / len(alike) if 2 * len(alike) > len(theirs) else 0.0
 
     def _shared_trait(self, wrong: Mapping[str, Any]) -> str | None:
         """What all failing cases have and no other has; or what all failing ones have, and some do not."""
@@ -192,7 +207,7 @@ class Exercise:
         if exact:
             return f"right in every other case; wrong in all cases with {exact[0]}, and only there"
         wider = [trait for trait, cases in having.items() if set(wrong) < cases and len(cases) < len(self.cases)]
-        return f"all wrong cases are cases with {wider[0]}" if wider else None
+        return f"all wrong cases are cases with {wider[0]}" if wider and len(wrong) >= TELLING else None
 
 
 @contextlib.contextmanager
@@ -275,6 +290,10 @@ def _form_hint(ours: Any, expected: Any, found: Difference) -> str | None:
         return f"the shape is {x.shape}, expected {y.shape}"
     if isinstance(found.ours, Failure) or isinstance(found.expected, Failure):
         return f"compare the entries: {', '.join(map(str, found.place))} is in one of the two only"
+    if x is None and y is not None and isinstance(ours, list | tuple) and all(as_array(e) is not None for e in ours):
+        return f"its parts have the shapes {', '.join(str(np.shape(e)) for e in ours)}, expected {y.shape[1:]} for each"
+    if isinstance(found.ours, float) and np.isnan(found.ours):
+        return NAN
     if (x is None) != (y is None):
         return f"the answer is a {type(ours).__name__}, expected a {type(expected).__name__}"
     return None

@@ -51,7 +51,7 @@ def draw_circuit(
         circuit: up to some forty nodes remain readable.
         values: number written beside each node, for example fw_n.
         flows: F_{n,c} of each node's edges, in [0, 1], as the width of the edge.
-        names: write each node's name beside or below it.
+        names: write the name of each sum and product beside it; an input shows its variable.
         tables: write f_n(v) below each input, besides drawing it.
     """
     place, routes = layout(circuit, spacing=1.4 if names else 1.0)
@@ -59,14 +59,13 @@ def draw_circuit(
     for (n, k), route in routes.items():
         _draw_edge(axes, n, k, route, None if flows is None else float(flows[n][k]))
     for n, (x, y) in place.items():
-        name = textwrap.fill(n.name, NAME_WIDTH) if names else ""
         if isinstance(n, Input):
             _draw_input(axes, n, x, y)
-            below = "\n".join([_table_text(n)] * tables + [name])
-            axes.text(x, y - 0.2, below, ha="center", va="top", fontsize=8.5)
+            axes.text(x, y - 0.2, _table_text(n) if tables else "", ha="center", va="top", fontsize=8.5)
         else:
             _draw_sign(axes, isinstance(n, Sum), x, y)
-            if name:
+            if names and n.name:
+                name = textwrap.fill(n.name, NAME_WIDTH)
                 axes.text(x - 0.24, y, name, ha="right", va="center", fontsize=8.5, bbox=_behind())
         if values is not None:
             at = (x + 0.33, y + 0.17) if isinstance(n, Input) else (x + 0.2, y + 0.14)

@@ -1,4 +1,4 @@
-"""Exercises of notebook 5, learning by EM: counts, a step for any circuit, a planted bug, a promise, information."""
+"""Exercises of notebook 5, learning by EM: counts, a step for any circuit, a bug, a promise, information, batches."""
 
 from __future__ import annotations
 
@@ -12,3 +12,4 @@ check_em_step = exercise("em_step", view=by_name)
 check_bug = exercise("mixture_step")
 check_promised = exercise("promised")
 check_information = exercise("information")
+check_batches = exercise("in_batches")
