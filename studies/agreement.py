@@ -90,7 +90,7 @@ class Run:
         return Network(self)
 
 
-class Settings(dict):  # type: ignore[type-arg]
+class Settings(dict):
     """A configuration that answers as a dictionary, by attribute and by `pget`; what is not there is None."""
 
     def __missing__(self, name: str) -> Any:
@@ -119,11 +119,12 @@ def official(folder: Path, noise: Sequence[Tensor | None] | Callable[..., Tensor
         return randn_like(torch.empty(*shape))
 
     def to(x: Tensor, *where: Any, **more: Any) -> Tensor:
-        return move(x, *("cpu" if place == "cuda" else place for place in where), **more)
+        places: list[Any] = ["cpu" if place == "cuda" else place for place in where]
+        return move(x, *places, **more)
 
     move, before = Tensor.to, set(sys.modules)
     empty = {name: MagicMock() for name in UNUSED if name.split(".")[0] not in sys.modules}
-    changed = [patch.object(torch, "randn", randn), patch.object(torch, "randn_like", randn_like)]
+    changed: list[Any] = [patch.object(torch, "randn", randn), patch.object(torch, "randn_like", randn_like)]
     changed += [patch.object(Tensor, "float", Tensor.double), patch.object(Tensor, "to", to)]
     changed += [patch.dict(sys.modules, empty), patch.object(sys, "path", [str(folder), *sys.path])]
     with contextlib.ExitStack() as stack:

@@ -15,7 +15,7 @@ import argparse
 import io
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -88,7 +88,12 @@ def frames(world: World, cases: Cases, *, steps: int, seed: int) -> list[Image.I
         world: its circuit is a hidden tree over square patches.
         cases: one row of panels for each.
     """
-    task = {"sampler": "replacement", "guide": "difference", "num_inference_steps": steps, "record": True}
+    task: dict[str, Any] = {
+        "sampler": "replacement",
+        "guide": "difference",
+        "num_inference_steps": steps,
+        "record": True,
+    }
     run = inpaint(world, cases.images, cases.known, generator=generators_for(cases, seed), **task)
     image = torch.where(cases.known, cases.images, 0.0)
     edges = edges_of(world.circuit)
@@ -111,7 +116,7 @@ def frames(world: World, cases: Cases, *, steps: int, seed: int) -> list[Image.I
 def _frame(cases: Cases, moment: Moment, edges: Sequence[Edge], width: Tensor, title: str) -> Image.Image:
     """One picture; `width` (B, edges) is drawn from nothing at 0 to thick at 1 and above."""
     given = damaged(cases.images, cases.known)
-    columns = [moment.x_t, given, moment.circuit, moment.denoiser, moment.guided]
+    columns: list[Any] = [moment.x_t, given, moment.circuit, moment.denoiser, moment.guided]
     figure, rows = new_figure(7.6, 1.62 * len(given) + 0.32, len(given), len(columns), squeeze=False)
     side = round(max(max(edge.child, edge.parent) for edge in edges) ** 0.5 + 0.5)  # patches in a row
     patch = given.shape[-1] / side

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -83,7 +84,7 @@ def _without(value: Any, length: int, k: int) -> Any:
 
 
 def _is_distribution(value: np.ndarray) -> bool:
-    return value.dtype.kind == "f" and (value >= 0).all() and abs(value.sum() - 1) < 1e-6
+    return value.dtype.kind == "f" and bool((value >= 0).all()) and bool(abs(value.sum() - 1) < 1e-6)
 
 
 def _smaller_circuits(arguments: tuple, circuit: ReferenceCircuit | Node) -> Iterator[tuple]:
@@ -99,7 +100,7 @@ def _smaller_circuits(arguments: tuple, circuit: ReferenceCircuit | Node) -> Ite
                 yield tuple(made if a is circuit else others(a) for a in arguments)
 
     for i in range(D if D > 1 else 0):
-        yield from put(_rebuilt(root, _pixel_dropped(i)), lambda a, i=i: _other_without(a, D, i))
+        yield from put(_rebuilt(root, _pixel_dropped(i)), partial(_other_without, D=D, i=i))
     for n in nodes:
         for k in range(len(n.children) if isinstance(n, Sum) and len(n.children) > 1 else 0):
             yield from put(_rebuilt(root, _child_dropped(n, k)))

@@ -101,14 +101,14 @@ class Answers:
             empty = self._empty({"": given})
         except Exception:  # a circuit that is none, rows that no longer fit: no case
             return False
-        ours, right = (quietly(lambda each=each: empty.results(each)).get("") for each in (answer, self.solution))
+        ours, right = (quietly(partial(empty.results, each)).get("") for each in (answer, self.solution))
         if any(isinstance(each, Failure | None) for each in (ours, right)) or "NaN" in _text((right,)):
             return False
         return not same(ours, right, self.tolerance, 2 * self.slack)
 
     def _empty(self, cases: Mapping[str, tuple]) -> Exercise:
         arguments = list(inspect.signature(self.solution).parameters) if cases else []
-        kept = {"view": self.view, "tolerance": self.tolerance, "slack": self.slack}
+        kept: dict[str, Any] = {"view": self.view, "tolerance": self.tolerance, "slack": self.slack}
         return Exercise(self.name, self.task, {}, {}, arguments=arguments, cases=cases, **kept)
 
     def compared(self, seed: int, small: Mapping[str, tuple] | None = None) -> Exercise:

@@ -112,7 +112,7 @@ def _em_with(
 
 def _per_picture(circuit: ReferenceCircuit, rows: Sequence[Sequence[int]], eta: float) -> dict[Node, np.ndarray]:
     """The step with counts divided by the number of pictures."""
-    new = {}
+    new: dict[Node, np.ndarray] = {}
     for n in (n for n in circuit.nodes if not isinstance(n, Product)):
         theta = np.array(n.probabilities if isinstance(n, Input) else n.weights)
         F = sum(circuit.expected_counts(circuit.evidence(x))[0].get(n, 0 * theta) for x in rows)

@@ -55,7 +55,7 @@ def _copied(x_t: Array, image: Array, known: Array, a: float, z_known: Array) ->
 
 def _copied_at(level: Callable) -> Callable:
     """With the copy of the known part at another level, before the jump."""
-    return lambda *c: _back(_copied(*c[:3], level(c[3], c[4]), c[5]), c[1], c[2] & False, *c[3:])
+    return lambda *c: _back(_copied(c[0], c[1], c[2], level(c[3], c[4]), c[5]), c[1], c[2] & False, *c[3:])
 
 
 check_back = Answers(
@@ -67,7 +67,7 @@ check_back = Answers(
     traits={"a known pixel": lambda x_t, image, known, *_: known.any()},
     mistakes={
         "x_t already has noise: scale it by what is still missing, b / a, not by b": (
-            lambda *c: np.sqrt(c[4]) * _copied(*c[:4], c[5]) + np.sqrt(1 - c[4]) * c[6]
+            lambda *c: np.sqrt(c[4]) * _copied(c[0], c[1], c[2], c[3], c[5]) + np.sqrt(1 - c[4]) * c[6]
         ),
         "x_t is at level a, so its known part is a copy noised to level a; yours is clean": _copied_at(
             lambda a, b: 1.0
