@@ -94,7 +94,7 @@ def frames(world: World, cases: Cases, *, steps: int, seed: int) -> list[Image.I
         "num_inference_steps": steps,
         "record": True,
     }
-    run = inpaint(world, cases.images, cases.known, generator=generators_for(cases, seed), **task)
+    run = inpaint(world, cases.images, cases.known, generator=generators_for(cases, seed), record=True, **task)
     image = torch.where(cases.known, cases.images, 0.0)
     edges = edges_of(world.circuit)
 
