@@ -58,7 +58,7 @@ student: $(INSTALLED)
 	$(BIN)/python -m teaching.notebooks student $(NOTEBOOKS) out/student
 
 newcomer: $(INSTALLED)
-	TIRAMISU_NEWCOMER=all $(BIN)/python -m pytest tests/notebooks/test_student_versions.py
+	TIRAMISU_NEWCOMER=all OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist load tests/notebooks/test_student_versions.py
 
 report: $(INSTALLED)
 	$(BIN)/python -m teaching.report
