@@ -14,8 +14,9 @@ OWED = {
         "nb11.py:kernel",
     ],
 }
-# The library came from 6 934: files and lists moved to the lab, one backward pass on the tape.
-CEILING = {"code lines of the library": 6474, "code lines of the package": 13103}
+# The library came from 6 934: files and lists moved to the lab, one backward pass on the tape. It was at 6 474 before
+# four samplers of 2023 to 2026 came to stand beside the older ones (+88); the sliders' frames are in the package's rest.
+CEILING = {"code lines of the library": 6562, "code lines of the package": 13244}
 
 FOUND = {
     what: (reached, goal, places) for what, reached, goal, places in house.goals(house.read_house(), house.tests())

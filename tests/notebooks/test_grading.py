@@ -168,7 +168,9 @@ def test_what_no_answer_needs_is_seen_without_running_it(tmp_path, source):
 @pytest.mark.parametrize("number", ["0.7582089552238806", "float('0.7') + 5.82089552e-2", "math.exp(-0.2767963)"])
 def test_a_number_that_is_typed_in_is_copied(tmp_path, number):
     assert handed_in(tmp_path, f"import math\n\ncheck_p_bright({number})").copied == ["check_p_bright"]
-    assert handed_in(tmp_path, f"import math\n\np_bright = {number}\n\ncheck_p_bright(p_bright)").copied == ["check_p_bright"]
+    assert handed_in(tmp_path, f"import math\n\np_bright = {number}\n\ncheck_p_bright(p_bright)").copied == [
+        "check_p_bright"
+    ]
 
 
 @pytest.mark.parametrize(
