@@ -182,7 +182,7 @@ class Exercise:
         ours, expected = [results[c] for c in numeric], [self.expected[c] for c in numeric]
         parts = {wrong[c].place[:1] for c in numeric}
         rule = rule_between(ours, expected)
-        if rule or len(parts) != 1 or not all(isinstance(each, list | tuple) for each in expected):
+        if rule or len(parts) != 1 or not all(isinstance(each, list | tuple) for each in [*ours, *expected]):
             return rule
         (part,) = parts
         return rule_between([each[part[0]] for each in ours], [each[part[0]] for each in expected]) if part else None
