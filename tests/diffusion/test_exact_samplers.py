@@ -31,10 +31,21 @@ def test_an_exact_guide_with_consistent_noise_draws_from_the_conditional(name, e
     assert chi_square(draw(name, ExactDifference(True), steps=60, eta=eta)) < THRESHOLD
 
 
-@pytest.mark.parametrize("name", sorted(SAMPLERS.keys() - {"ddim", "ddpm", "repaint", "resampling", "tds"}))
+@pytest.mark.parametrize("name", sorted(SAMPLERS.keys() - {"ddim", "ddpm", "repaint", "resampling", "tds", "ding"}))
 def test_samplers_without_a_guide_do_not(name):
     """The hidden pixels are decided before the faint known one is seen: pictures that disagree with it come out."""
     assert chi_square(draw(name, number=500)) > THRESHOLD
+
+
+def test_weighing_by_the_network_draws_from_the_conditional():
+    """TDS without a guide, by its default number of particles."""
+    assert chi_square(draw("tds")) < THRESHOLD
+
+
+def test_the_networks_noise_on_known_pixels_is_near_the_conditional():
+    """DiNG: every picture agrees with the known pixel, and only many draws show that their shares are not quite right."""
+    images = draw("ding", number=2000)
+    assert chi_square(images) > THRESHOLD and (shares(images)[4:] == 0).all()
 
 
 def test_the_networks_own_noise_makes_draws_overconfident():
