@@ -43,7 +43,7 @@ def test_weighing_by_the_network_draws_from_the_conditional():
 
 
 def test_the_networks_noise_on_known_pixels_is_near_the_conditional():
-    """DiNG: every picture agrees with the known pixel, and only many draws show that their shares are not quite right."""
+    """DiNG: every picture agrees with the known pixel, and only many draws show that shares are a little off."""
     images = draw("ding", number=2000)
     assert chi_square(images) > THRESHOLD and (shares(images)[4:] == 0).all()
 
