@@ -88,12 +88,7 @@ def frames(world: World, cases: Cases, *, steps: int, seed: int) -> list[Image.I
         world: its circuit is a hidden tree over square patches.
         cases: one row of panels for each.
     """
-    task: dict[str, Any] = {
-        "sampler": "replacement",
-        "guide": "difference",
-        "num_inference_steps": steps,
-        "record": True,
-    }
+    task: dict[str, Any] = {"sampler": "replacement", "guide": "difference", "num_inference_steps": steps}
     run = inpaint(world, cases.images, cases.known, generator=generators_for(cases, seed), record=True, **task)
     image = torch.where(cases.known, cases.images, 0.0)
     edges = edges_of(world.circuit)
