@@ -88,8 +88,9 @@ def mathml(display):
 
 
 def skip_fields(app, what, name, obj, skip, options):
-    """The fields of a named tuple are described in its docstring."""
-    return True if (getattr(obj, "__doc__", None) or "").startswith("Alias for field number") else None
+    """The fields of a named tuple are described in its docstring; functions of NumPy under our names, by NumPy."""
+    is_field = (getattr(obj, "__doc__", None) or "").startswith("Alias for field number")
+    return True if is_field or (getattr(obj, "__module__", None) or "").startswith("numpy") else None
 
 
 def setup(app):
