@@ -35,11 +35,12 @@ from pygments.formatters import HtmlFormatter
 from pygments.lexers import PythonLexer
 
 from ..errors import TiramisuError
-from .compare import NAN, Difference, Failure, as_array, difference, rule_between, same, show_apart, show_value
+from .compare import Difference, Failure, as_array, difference, rule_between, same, show_apart, show_value
 
 CHECK_SECONDS = 10  # an answer that takes longer for all cases together is stopped
 HINT_SHARE = 0.8  # of the failing cases on which an answer gives what a listed wrong one gives, to get its hint
 TELLING = 3  # as many wrong cases say something by what they share
+NAN = "there is nan in it: somewhere 0 is divided by 0, 0 meets a logarithm, or infinity is subtracted"
 GENERAL = "none of the usual ones; work the case by hand and compare each step"
 
 
@@ -292,7 +293,7 @@ def _form_hint(ours: Any, expected: Any, found: Difference) -> str | None:
         return f"compare the entries: {', '.join(map(str, found.place))} is in one of the two only"
     if x is None and y is not None and isinstance(ours, list | tuple) and all(as_array(e) is not None for e in ours):
         return f"its parts have the shapes {', '.join(str(np.shape(e)) for e in ours)}, expected {y.shape[1:]} for each"
-    if isinstance(found.ours, float) and np.isnan(found.ours):
+    if isinstance(found.ours, float | np.floating) and np.isnan(found.ours):
         return NAN
     if (x is None) != (y is None):
         return f"the answer is a {type(ours).__name__}, expected a {type(expected).__name__}"

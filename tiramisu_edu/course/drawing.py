@@ -1,7 +1,7 @@
 """Draws a small circuit, and a tree over the pixels that it joins.
 
-Nodes stand in rows, the root on top. Layout after Sugiyama, Tagawa, Toda 1981: an item's row is its
-longest distance from the root, a long edge gets a waypoint per row, and each row is sorted by the mean position of its
+Nodes stand in rows, the root on top. Layout after Sugiyama, Tagawa, Toda 1981: the row of a node is its longest
+distance from the root, a long edge gets a waypoint per row, and each row is sorted by the mean position of its
 neighbours until it settles.
 """
 
@@ -98,13 +98,7 @@ def draw_tree(parents: Sequence[int], picture: Any) -> Figure:
 
 def layout(circuit: NodeGraph, spacing: float = 1.0) -> tuple[dict[Node, Point], dict[Edge, list[Point]]]:
     """Where each node stands, and the points each edge passes through, parent first."""
-    return _layered({n: children(n) for n in circuit.nodes}, spacing)
-
-
-def _layered(
-    below: Mapping[Any, Sequence[Any]], spacing: float = 1.0
-) -> tuple[dict[Any, Point], dict[Edge, list[Point]]]:
-    """Place of each item and route of each edge; `below` lists the children of each item, children first."""
+    below: dict[Any, Sequence[Any]] = {n: children(n) for n in circuit.nodes}  # children first
     row = dict.fromkeys(below, 0)
     for n in reversed(below):
         for c in below[n]:
