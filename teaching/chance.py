@@ -9,6 +9,7 @@ import numpy as np
 
 from tiramisu_edu.circuits.nodes import Input, Node, Product, Sum
 from tiramisu_edu.circuits.reference import ReferenceCircuit
+from tiramisu_edu.circuits.soft_evidence import log
 
 DENOMINATOR = 20  # probabilities are multiples of 1/20
 
@@ -86,8 +87,7 @@ def picture_fits(of: ReferenceCircuit, x: list[int]) -> bool:
 def weights_fit(of: ReferenceCircuit, w: list[np.ndarray]) -> bool:
     """Whether w is evidence for the circuit, and possible under it."""
     inside = len(w) == of.num_variables and all(len(row) == c and min(row) >= 0 for row, c in zip(w, of.num_categories))
-    with np.errstate(divide="ignore"):
-        return inside and bool(np.isfinite(of.forward([np.log(row) for row in w])[of.root]))
+    return inside and bool(np.isfinite(of.forward([log(row) for row in w])[of.root]))
 
 
 def shared(of: ReferenceCircuit, *_: object) -> bool:

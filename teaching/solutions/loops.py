@@ -51,6 +51,8 @@ def _is_mixture(theta: np.ndarray, f: np.ndarray, rows: np.ndarray) -> bool:
     return fits and distribution(theta, zeros=False) and bool(((f > 0) & (f < 1)).all() and np.isin(rows, (0, 1)).all())
 
 
+_SIGNS = {"operands swapped: 1 - f": "every class gets the same sign for a photograph, and it cancels in the quotient"}
+
 check_bug = Answers(
     name="mixture_step",
     task="return the new weights and the new table of p(bright), after one step of EM",
@@ -63,9 +65,7 @@ check_bug = Answers(
         "this gives each photograph to one class; EM shares it out": _hard,
         "p(bright) of a class is a share among its own photographs: divide by their expected number": _whole,
     },
-    equivalent={
-        "operands swapped: 1 - f": "every class gets the same sign for a photograph, and it cancels in the quotient",
-    },
+    equivalent=_SIGNS,
 )
 
 
@@ -135,9 +135,7 @@ check_batches = Answers(
         "go the part η of the way, not all of it": partial(_batches_with, fault="full"),
         "η is the part of the new parameters, 1 − η that of the old ones": partial(_batches_with, fault="old"),
     },
-    equivalent={
-        "operands swapped: 1 - f": "every class gets the same sign for a photograph, and it cancels in the quotient",
-    },
+    equivalent=_SIGNS,
 )
 
 

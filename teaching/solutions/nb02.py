@@ -14,7 +14,7 @@ from tiramisu_edu.circuits.reference import ReferenceCircuit
 from tiramisu_edu.course import examples
 from tiramisu_edu.course.exercises.nb02 import table, three_pixels
 
-from ..chance import circuit, distribution, picture, picture_fits, simplex, simplices
+from ..chance import circuit, picture, picture_fits, simplex, simplices
 from . import Answers
 
 # 1: the pass.
@@ -224,16 +224,6 @@ def _network(rng: np.random.Generator, size: int) -> tuple[list[int], list[np.nd
     return parents, [simplices(rng, 1 if parents[i] < 0 else C[parents[i]], C[i]) for i in range(D)]
 
 
-def _is_network(parents: list[int], tables: list[np.ndarray]) -> bool:
-    """A tree: parents before their children in some order, and tables that fit."""
-    reached = {-1}
-    for _ in parents:
-        reached |= {i for i, parent in enumerate(parents) if parent in reached}
-    rows = [1 if parent < 0 else tables[parent].shape[1] for parent in parents]
-    fits = len(parents) == len(tables) and all(t.ndim == 2 and len(t) == n for t, n in zip(tables, rows))
-    return fits and parents.count(-1) == 1 and len(reached) == len(parents) + 1 and all(map(distribution, tables))
-
-
 check_compiled = Answers(
     name="compiled",
     task="return the root of a circuit with the distribution of the network",
@@ -249,7 +239,6 @@ check_compiled = Answers(
         "a variable of more than two values": lambda parents, tables: max(t.shape[1] for t in tables) > 2,
         "a chain of three": lambda parents, tables: any(p >= 0 and parents[p] >= 0 for p in parents),
     },
-    fair=_is_network,
     view=table,
     mistakes={
         "each value of a variable goes on to its own sum over the next one, the row of that value": partial(

@@ -18,7 +18,7 @@ from tiramisu_edu.course.exercises.nb02 import three_pixels
 from tiramisu_edu.course.exercises.nb04 import by_name
 from tiramisu_edu.course.skyline import skyline_circuit
 
-from ..chance import CIRCUIT_TRAITS, circuit, distribution, picture, weights, weights_fit
+from ..chance import CIRCUIT_TRAITS, circuit, picture, weights, weights_fit
 from . import Answers
 
 # 1: the pass down.
@@ -139,12 +139,6 @@ def _left_out(w, inputs):
     return total / total.sum()
 
 
-def _are_gathered(w: np.ndarray, inputs: Gathered) -> bool:
-    """Inputs of one pixel: tables, flows that add up to 1, values that belong to them."""
-    fits = all(len(f) == len(w) and distribution(f) and fw > 0 and abs(f @ w - fw) < 1e-6 for _, f, fw in inputs)
-    return fits and min(w) >= 0 and abs(sum(bk for bk, _, _ in inputs) - 1) < 1e-6
-
-
 _TRAITS = {"more than two inputs over the pixel": lambda w, inputs: len(inputs) > 2}
 
 check_marginal = Answers(
@@ -154,7 +148,6 @@ check_marginal = Answers(
     cases=_PIXELS,
     random=_some_pixel,
     traits=_TRAITS,
-    fair=_are_gathered,
     mistakes={
         "an input counts for as much as flows into it: bk_n is missing": lambda w, inputs: _added(
             inputs, w, flow=False
@@ -173,7 +166,6 @@ check_left_out = Answers(
     cases=_PIXELS,
     random=_some_pixel,
     traits=_TRAITS,
-    fair=_are_gathered,
     mistakes={
         "this is the marginal of exercise 2: without w the pixel's own evidence stays out": lambda w, inputs: _added(
             inputs, w
