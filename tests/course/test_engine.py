@@ -104,6 +104,7 @@ def test_what_is_to_be_found_is_never_shown():
         (lambda v, o: 2 * _mean(v, o), "every number is 2 times"),
         (lambda v, o: _mean(v, o) + 0.5, "off by the same 0.5"),
         (lambda v, o: np.nan, "there is nan in it"),
+        (lambda v, o: np.float32("nan"), "there is nan in it"),
         (lambda v, o: [_mean(v, o)], "the shape is (1,), expected ()"),
         (lambda v, o: "no", "the answer is a str, expected a float"),
         (lambda v, o: {"a": 1}, "the answer is a dict, expected a float"),
