@@ -140,6 +140,8 @@ def _start(job: Job, work: Callable[[Job], None], asked: Mapping[str, Any]) -> t
         _fence(folder)
         work(job)
         _say("end")
+    except Exception as error:  # of a limit that this system refuses, or of a result that cannot be written
+        _say("error", -1, repr(error)[:200])
     finally:
         os._exit(0)  # whatever was raised: nothing of the parent's is run, and no last line says that the work is done
 

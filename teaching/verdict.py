@@ -132,7 +132,7 @@ def graded(lesson: Lesson, each: HandedIn, exercises: Mapping[str, Exercise], gi
 def _verdict(exercise: Exercise, back: Found) -> tuple[bool, str]:
     """Is it solved; and the first line of what the check says, or why there is nothing to be checked."""
     report = exercise.verdict(back.values)
-    errors = [*(error for _, error in back.lines.get("error", [])[-1:]), *[back.why] * bool(back.why)]
+    errors = [*(error for _, error in back.lines.get("error", [])[-2:]), *[back.why] * bool(back.why)]
     if errors and not back.values:
         return False, f"{exercise.name}: {'; '.join(errors)}"
     failures = [value.error for value in back.values.values() if isinstance(value, Failure)]

@@ -137,8 +137,42 @@ def test_names_come_from_the_file_or_from_its_folder(tmp_path):
         nbformat.write(solved(), tmp_path / "Åsa" / path)
     found = submissions([tmp_path])
     assert [read_handed_in(LESSON, path).student for path in found] == ["Åsa", "béla"]
+    (tmp_path / "none").mkdir()
     with pytest.raises(FileError, match="no notebook in"):
-        submissions([tmp_path / "Åsa" / "none"] if (tmp_path / "Åsa" / "none").mkdir() is None else [])
+        submissions([tmp_path / "none"])
+
+
+def test_a_broken_file_is_told_with_the_name_of_its_folder(tmp_path, monkeypatch):
+    """Also one with cells that are none; the class's other submissions go on."""
+    monkeypatch.setattr(grading, "_run", lambda *_: [])
+    path = tmp_path / "Åsa" / HAND.name
+    path.parent.mkdir()
+    path.write_text('{"nbformat": 4, "nbformat_minor": 4, "metadata": {}, "cells": [{"cell_type": "code"}]}')
+    (grade,) = grading.grade(LESSON, [path], seed=7)
+    assert grade.student == "Åsa" and "is no notebook" in grade.failure
+
+
+@pytest.mark.parametrize(
+    "line", ["x = '\ud800'", "x = " + "1+" * 3000 + "1", "x = " + "-" * 5000 + "1", "nonlocal x", "x = '\0'", "x = ("]
+)
+def test_code_that_python_does_not_take_is_the_loss_of_its_exercise_only(tmp_path, line):
+    (tmp_path / "x.ipynb").write_text(json.dumps(solved() | {"cells": _with(f"p_bright = 0.7582089552\n{line}")}))
+    found = read_handed_in(LESSON, tmp_path / "x.ipynb")
+    assert list(found.answers) == ["check_" + name for name in NAMES] and not found.copied and not found.cheats
+
+
+def _with(source):
+    notebook = solved()
+    answer(notebook, "p_bright").source = source
+    return notebook.cells
+
+
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")  # Python 3.12 on forks
+def test_what_the_process_itself_raises_is_said(monkeypatch):
+    monkeypatch.setattr(sandbox, "_limit", lambda seconds, memory: 1 / 0)
+    limits = {"workers": 1, "seconds": 1, "memory": 4}
+    ((_, ended),) = sandbox.in_processes([sandbox.Job(0, [], [], "...")], lambda job: None, limits)
+    assert "ZeroDivisionError" in ended.lines[0] and ended.why == "its process ended before it was done"
 
 
 def handed_in(tmp_path, source, name="p_bright"):
