@@ -24,6 +24,7 @@ from .notebooks import BEGIN, PROGRESS
 
 RECORDED = {"expected", "mistakes", "slips", "verdict"}  # of a check: what the course has recorded
 RECORDS = {"all_exercises", "exercises_of", "of_notebook", "record_path", "restored"}
+STUB = "# your code"
 SHOWN = {"help", "print", "type"}
 DIGITS = 5  # a number typed with more of them was not found by hand
 LONG = 60  # nodes of a syntax tree; shorter solutions agree by chance
@@ -81,7 +82,7 @@ def read_handed_in(lesson: Lesson, path: Path) -> HandedIn:
     answers = _answers(lesson.tasks, own, {check: _calls(tree, check)[-1] for check, tree in solutions.items()})
     cheats = sorted({what for cell in own for what in _cheats(cell.tree, checks)})
     copied = [c for c in checks if c in answers and not _is_literal(solutions[c]) and _is_literal(_task_tree(own, c))]
-    not_run = {c.task.check for c in own if c.task and c.cell.get("execution_count") is None and "# your code" not in c.source}
+    not_run = [c.task.check for c in own if c.task and not c.cell.get("execution_count") and STUB not in c.source]
     like = {c for c in checks if _shapes(solutions[c], LONG) & _shapes(_task_tree(own, c), LONG)}
     remarks = {
         "no cell": [named[check] for check in checks if check not in answers],

@@ -85,6 +85,10 @@ def test_sliders_and_answers_of_a_cell():
 
 def test_formulas_and_titles():
     assert "<mtext>(3)</mtext>" in formula(r"a = b \tag{3}", "block") and "mspace" in formula(r"a \tag{3}")
+    spaced = formula(r"q \log p(x) + \log(x) - \log_2 x + \exp\big(-x\big)")
+    assert spaced.count("<mspace") == 2 and re.search(
+        r"<mi>q</mi><mspace [^>]*/><mi>log</mi><mspace [^>]*/><mi>p", spaced
+    )
     assert inline("1. Why *so*? (notebook 7)") == "1. Why <em>so</em>? (notebook 7)"
 
 
