@@ -140,7 +140,19 @@ def test_letters_are_those_of_the_package(docs):
     for letters, meaning in re.findall(r"((?:[A-Z] )+)([a-z ]+)", fixed):
         assert symbols[letters.strip()] == meaning
     assert len({symbol.tex for symbol in docs("notation").NOTATION}) == len(docs("notation").NOTATION)
-    assert all(symbol.notebook in PATHS for symbol in docs("notation").NOTATION)
+
+
+def test_letters_are_first_met_where_the_page_of_notation_says(docs):
+    """In a formula of that notebook's text, with or without the time; single letters mean too much to be searched."""
+    formulas = {}
+    for number, lesson in sorted((number, lesson_of(number)) for number in PATHS):
+        text = "".join(cell.source for cell in lesson.notebook.cells if cell.cell_type == "markdown")
+        formulas[number] = " ".join(re.findall(r"\$+([^$]+)\$+", text))
+    for symbol in docs("notation").NOTATION:
+        for tex in re.split(r",\\? ", symbol.tex):
+            letter = re.compile(rf"(?<![\\\w]){re.escape(tex.removesuffix('_t'))}(?![a-zA-Z])")
+            first = next((number for number, text in formulas.items() if letter.search(text)), None)
+            assert len(tex) == 1 or first == symbol.notebook, (tex, first)
 
 
 def test_the_cheat_sheet_has_five_formulas_and_a_picture(docs):
