@@ -22,7 +22,7 @@ from teaching.lesson import read_lesson
 from teaching.notebooks import student
 from teaching.odd_submissions import CHEATS, HAND, HONEST, answer, solved, write
 from teaching.sandbox import decoded, encoded
-from teaching.verdict import hidden_exercises
+from teaching.verdict import found, hidden_exercises
 from tiramisu_edu.course.compare import Failure
 from tiramisu_edu.course.exercises import exercises_of
 from tiramisu_edu.errors import FileError, TiramisuError
@@ -248,6 +248,12 @@ def test_values_come_back_as_they_are():
     array = decoded(encoded({"x": np.eye(2, dtype=np.float32)}))["x"]
     assert array.dtype == np.float32 and (array == np.eye(2)).all()
     assert decoded(encoded(object())) == Failure("a value of the type object")
+
+
+@pytest.mark.parametrize("line", ['["flag", 5]', '["error"]', '["cell", "x"]', '["values"]', "[[]]", "x", '["other"]'])
+def test_lines_that_a_process_made_up_are_no_answer(line):
+    assert found([line], "", 1.0).why == "its process returned what is no value"
+    assert sandbox._unfinished(sandbox.Ended([line, '["cell", '], "ended", 1.0)) == []
 
 
 def test_a_notebook_that_cannot_be_graded_is_named(tmp_path, monkeypatch, capsys):
