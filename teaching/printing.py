@@ -134,4 +134,6 @@ def asked_for(name: str, doc: str | None, arguments: Sequence[str] | None) -> tu
     parser.add_argument("notebooks", type=Path, help="folder of the executed notebooks")
     parser.add_argument("folder", type=Path, help="where the pages are written")
     given = parser.parse_args(arguments)
-    return [read_lesson(path) for path in notebook_paths(given.notebooks)], given.folder
+    if not (paths := notebook_paths(given.notebooks)):
+        parser.error(f"no notebook of the course in {given.notebooks}")
+    return [read_lesson(path) for path in paths], given.folder

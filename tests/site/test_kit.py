@@ -18,7 +18,7 @@ from teaching.book import chapter
 from teaching.lesson import notebook_paths, read_lesson
 from teaching.notebooks import BEGIN, PLUMBING
 from teaching.printing import Fold, Moving, Question, formula, inline, parts_of
-from teaching.slides import deck
+from teaching.slides import deck, main
 
 ROOT = Path(__file__).parents[2]
 PATHS = {int(path.name[:2]): path for path in notebook_paths(ROOT / "notebooks")}
@@ -81,6 +81,12 @@ def test_sliders_and_answers_of_a_cell():
     moving, question, fold = parts_of(nbformat.v4.new_code_cell("x", outputs=outputs))
     assert moving == Moving(shown[0], '<figure data-value="2"><img src="data:b"></figure>')
     assert question == Question("Is 1 < 2?", ("yes",)) and fold[1] == "<div><b>yes.</b></div>"
+
+
+def test_a_folder_without_notebooks_makes_no_deck(tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        main([str(tmp_path), str(tmp_path / "out")])
+    assert "error: no notebook of the course in" in capsys.readouterr().err and not (tmp_path / "out").exists()
 
 
 def test_formulas_and_titles():
