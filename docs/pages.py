@@ -31,6 +31,7 @@ TAKE = {  # what a reader may take along -> where it lies on the site
     "slides": "slides/{stem}.html",
     "to print": "print/{stem}.html",
 }
+MOVING = Path(__file__).parent / "moving.md"
 BOX, GAP, COLUMNS = (164, 62), (22, 58), 4  # of the reading-order graph, in pixels
 
 
@@ -109,8 +110,10 @@ def page_of(lesson: Lesson, repository: str) -> nbformat.NotebookNode:
     for cell in notebook.cells:
         if cell.cell_type == "code" and BEGIN in cell.source:
             cell.metadata.update({"tags": ["hide-cell"], "mystnb": {"code_prompt_show": "Show a solution"}})
-    links = f'<div class="takeaway">{" · ".join(take(lesson, "../"))}</div>'
-    below = f"{links}\n\n{buttons(lesson, repository)}" if repository else links
+    moving = f"{{nb}}`{lesson.number}`" in MOVING.read_text(encoding="utf-8")
+    links = [*take(lesson, "../"), *['<a href="../moving.html">pictures that move</a>'] * moving]
+    block = f'<div class="takeaway">{" · ".join(links)}</div>'
+    below = f"{block}\n\n{buttons(lesson, repository)}" if repository else block
     notebook.cells.insert(1, nbformat.v4.new_markdown_cell(below, id="takeaway"))
     return notebook
 

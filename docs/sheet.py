@@ -34,10 +34,10 @@ def sheet() -> str:
     for number, ((place, start), words) in enumerate(FIVE.items(), 1):
         found = next(f for f in FORMULAS if f.place == place and f.formula.startswith(start))
         path, line = line_of(found)
-        notebooks = ", ".join(map(str, found.notebooks))
+        notebooks = f"notebook{'s' * (len(found.notebooks) > 1)} {', '.join(map(str, found.notebooks))}"
         rows.append(
             f"<div><b>{number}</b> {words}{formula(found.formula, 'block')}"
-            f"<small>{place} · notebooks {notebooks} · {path}:{line}</small></div>"
+            f"<small>{place} · {notebooks} · {path}:{line}</small></div>"
         )
     body = (
         "<h1>Tiramisu on one page</h1><main><section><h2>Symbols</h2>"

@@ -14,6 +14,7 @@ import ast
 import json
 import re
 import secrets
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -103,16 +104,19 @@ def _marks(name: str, is_locked: bool = False, is_solution: bool = False, points
     return marks | {"grade": points is not None, "task": False} | ({"points": points} if points is not None else {})
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Make assignments of notebooks."""
     parser = argparse.ArgumentParser(prog="python -m teaching.assignments", description=__doc__.split("\n")[0])
     parser.add_argument("notebooks", type=Path, nargs="+")
     parser.add_argument("folder", type=Path, help="nbgrader's course")
     parser.add_argument("--seed", type=int, help="of the hidden cases; drawn and printed by default")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     seed = secrets.randbelow(2**31) + 1 if options.seed is None else options.seed
     for path in options.notebooks:
-        print(*assignment(path, options.folder, seed), sep="\n")
+        try:
+            print(*assignment(path, options.folder, seed), sep="\n")
+        except TiramisuError as error:
+            parser.error(str(error))
     print(f"hidden cases of seed {seed}")
 
 

@@ -9,7 +9,6 @@ questions, hints, solutions, what happened after a prediction) stands at the end
 
 from __future__ import annotations
 
-import argparse
 import html
 import re
 import shutil
@@ -20,9 +19,9 @@ from pathlib import Path
 from tiramisu_edu.course.checks import coloured
 from tiramisu_edu.errors import TiramisuError
 
-from .lesson import Lesson, notebook_paths, read_lesson
+from .lesson import Lesson
 from .notebooks import BEGIN, PLUMBING, REASONING, solution_in, student_source
-from .printing import FOLDED, Fold, Moving, Question, inline, page, parts_of, to_html
+from .printing import FOLDED, SECTION, Fold, Moving, Question, asked_for, inline, page, parts_of, to_html, write_pages
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 PDF_SECONDS = 300
@@ -53,7 +52,7 @@ class Chapter:
         return f'<p class="folded"><a href="#f{self.number}-{len(self.folded) - 1}">{title}</a></p>'
 
     def _markdown(self, source: str) -> None:
-        for section in re.split(r"\n+(?=##)", source):
+        for section in SECTION.split(source):
             self._section(section)
 
     def _section(self, source: str) -> None:
@@ -76,8 +75,8 @@ class Chapter:
             self.text.append(coloured(student_source(source)))
         for part in parts_of(cell):
             if isinstance(part, Question):
-                choices = "".join(f"<li>{html.escape(choice)}</li>" for choice in part.choices)
-                self.text.append(f'<div class="ask"><b>Predict.</b> {html.escape(part.text)}<ul>{choices}</ul></div>')
+                asked = f"<b>Predict.</b> {html.escape(part.text)}<ul>{part.items}</ul>"
+                self.text.append(f'<div class="ask">{asked}</div>')
             elif isinstance(part, Fold):
                 self.text.append(self.keep(part.title, f"<div>{part.inside}</div>"))
             elif BEGIN not in source:
@@ -109,10 +108,7 @@ def book(lessons: Sequence[Lesson]) -> str:
 
 def write_chapters(lessons: Sequence[Lesson], folder: Path) -> None:
     """Write a page for each notebook."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for lesson in lessons:
-        text = page(f"{lesson.number} · {lesson.title}", "book.css", chapter(lesson))
-        (folder / f"{lesson.path.stem}.html").write_text(text, encoding="utf-8")
+    write_pages(lessons, folder, lambda each: page(f"{each.number} · {each.title}", "book.css", chapter(each)))
 
 
 def print_pdf(source: Path, target: Path) -> bool:
@@ -134,13 +130,10 @@ def print_pdf(source: Path, target: Path) -> bool:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command of this module."""
-    parser = argparse.ArgumentParser(prog="python -m teaching.book", description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("notebooks", type=Path, help="folder of the executed notebooks")
-    parser.add_argument("folder", type=Path, help="where the book is written")
-    given = parser.parse_args(arguments)
-    given.folder.mkdir(parents=True, exist_ok=True)
-    path = given.folder / "tiramisu.html"
-    path.write_text(book([read_lesson(path) for path in notebook_paths(given.notebooks)]), encoding="utf-8")
+    lessons, folder = asked_for("book", __doc__, arguments)
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "tiramisu.html"
+    path.write_text(book(lessons), encoding="utf-8")
     print(path)
     if print_pdf(path, path.with_suffix(".pdf")):
         print(path.with_suffix(".pdf"))

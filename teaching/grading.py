@@ -29,7 +29,7 @@ from tiramisu_edu.course.checks import Exercise
 from tiramisu_edu.errors import FileError, TiramisuError
 
 from . import sandbox, solutions
-from .handed_in import HandedIn, read_handed_in
+from .handed_in import HandedIn, read_handed_in, student_of
 from .lesson import Lesson, read_lesson
 from .notebooks import BEGIN
 from .verdict import Found, Grade, found, graded, hidden_exercises
@@ -67,7 +67,7 @@ def grade(lesson: Lesson, paths: Sequence[Path], seed: int, limits: Limits = USU
     return [
         graded(lesson, each, exercises, next(given))
         if isinstance(each, HandedIn)
-        else Grade(path, path.stem, nothing, dict.fromkeys(nothing, 0), {}, failure=str(each))
+        else Grade(path, student_of(lesson, path), nothing, dict.fromkeys(nothing, 0), {}, failure=str(each))
         for path, each in zip(paths, handed_in)
     ]
 

@@ -24,9 +24,11 @@ from .notebooks import BEGIN, PROGRESS
 
 RECORDED = {"expected", "mistakes", "slips", "verdict"}  # of a check: what the course has recorded
 RECORDS = {"all_exercises", "exercises_of", "of_notebook", "record_path", "restored"}
+STUB = "# your code"
 SHOWN = {"help", "print", "type"}
 DIGITS = 5  # a number typed with more of them was not found by hand
 LONG = 60  # nodes of a syntax tree; shorter solutions agree by chance
+UNREADABLE = (SyntaxError, ValueError, RecursionError, MemoryError)  # what Python raises at code that it does not take
 
 
 class Answer(NamedTuple):
@@ -80,7 +82,7 @@ def read_handed_in(lesson: Lesson, path: Path) -> HandedIn:
     answers = _answers(lesson.tasks, own, {check: _calls(tree, check)[-1] for check, tree in solutions.items()})
     cheats = sorted({what for cell in own for what in _cheats(cell.tree, checks)})
     copied = [c for c in checks if c in answers and not _is_literal(solutions[c]) and _is_literal(_task_tree(own, c))]
-    not_run = {c.task.check for c in own if c.task and c.cell.execution_count is None and "# your code" not in c.source}
+    not_run = [c.task.check for c in own if c.task and not c.cell.get("execution_count") and STUB not in c.source]
     like = {c for c in checks if _shapes(solutions[c], LONG) & _shapes(_task_tree(own, c), LONG)}
     remarks = {
         "no cell": [named[check] for check in checks if check not in answers],
@@ -92,7 +94,7 @@ def read_handed_in(lesson: Lesson, path: Path) -> HandedIn:
     }
     return HandedIn(
         path=path,
-        student=path.parent.name if path.stem == lesson.path.stem else path.stem,
+        student=student_of(lesson, path),
         cells=[cell.source for cell in own],
         answers=answers,
         said=_said(own, named),
@@ -102,24 +104,29 @@ def read_handed_in(lesson: Lesson, path: Path) -> HandedIn:
     )
 
 
+def student_of(lesson: Lesson, path: Path) -> str:
+    """The name of the file, or of its folder where the file has the name of the course's notebook."""
+    return path.parent.name if path.stem == lesson.path.stem else path.stem
+
+
 def _own_cells(lesson: Lesson, path: Path) -> tuple[list[Cell], set[str]]:
     """The student's cells, and the sources of the others."""
     try:
-        cells = nbformat.reads(path.read_text(encoding="utf-8-sig"), as_version=4).cells
+        notebook = nbformat.reads(path.read_text(encoding="utf-8-sig"), as_version=4)
+        cells = [(cell, cell.cell_type, _tidy(cell.source)) for cell in notebook.cells]
     except Exception as error:
         raise FileError(f"{path} is no notebook ({error}): ask for the .ipynb file itself") from error
     course, tasks = set(_course(lesson)), {task.number: task for task in lesson.tasks}
     last = _tidy(PROGRESS.format(number=lesson.number))
     own, given, number = [], set(), 0
-    for cell in cells:
-        source = _tidy(cell.source)
-        if cell.cell_type == "markdown" and source.startswith("#"):
+    for cell, kind, source in cells:
+        if kind == "markdown" and source.startswith("#"):
             heading = re.search(r"^### Exercise (\d+)", source, re.MULTILINE)
             number = int(heading[1]) if heading else 0
-        elif cell.cell_type == "code" and source in course:
+        elif kind == "code" and source in course:
             given.add(source)
             number = 0
-        elif cell.cell_type == "code" and source not in ("", last):
+        elif kind == "code" and source not in ("", last):
             own.append(Cell(source, _tree(source), tasks.get(number), cell))
     return own, given
 
@@ -148,7 +155,7 @@ def _said(own: Sequence[Cell], named: Mapping[str, str]) -> dict[str, bool]:
     """Check -> does its last stored output say that the answer is correct."""
     said = {}
     for cell in own:
-        text = "".join(output.get("text", "") for output in cell.cell.get("outputs", []))
+        text = "".join(str(output.get("text", "")) for output in cell.cell.get("outputs", []))
         for check, name in named.items():
             if found := re.findall(rf"^{re.escape(name)}: (correct|not yet|nothing here)", text, re.MULTILINE):
                 said[check] = found[-1] == "correct"
@@ -184,7 +191,11 @@ def _is_literal(tree: ast.AST) -> bool:
     numbers = [n.value for n in ast.walk(tree) if isinstance(n, ast.Constant) and isinstance(n.value, float)]
     if not any(len(re.sub(r"e.*|\D", "", repr(number)).strip("0")) > DIGITS for number in numbers):
         return False
-    return all(name in dir(builtins) or name.startswith("check_") for name in names_read(ast.unparse(tree)))
+    try:
+        names = names_read(ast.unparse(tree))
+    except SyntaxError:  # as `nonlocal` at the top of a cell, or `global` after what another cell sets
+        return False
+    return all(name in dir(builtins) or name.startswith("check_") for name in names)
 
 
 def names_read(source: str) -> set[str]:
@@ -237,8 +248,10 @@ def _course(lesson: Lesson) -> list[str]:
 
 def _tree(source: str) -> ast.Module:
     try:
-        return ast.parse(TransformerManager().transform_cell(source))
-    except SyntaxError:
+        tree = ast.parse(TransformerManager().transform_cell(source))
+        ast.unparse(tree)  # recursive, as the parser: what is nested too deeply ends here
+        return tree
+    except UNREADABLE:
         return ast.Module([], [])
 
 

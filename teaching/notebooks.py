@@ -25,7 +25,7 @@ from tiramisu_edu.errors import FileError, TiramisuError
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 BEGIN, END = "### BEGIN SOLUTION", "### END SOLUTION"
 PLUMBING = "# Plumbing"  # a code cell that begins so is folded: imports, assertions, drawing
-FOLDED = {"tags": ["hide-input"], "jupyter": {"source_hidden": True}}
+PLUMBED = {"tags": ["hide-input"], "jupyter": {"source_hidden": True}}
 REASONING = "<details><summary>A solution, after an attempt</summary>\n"  # how the cell below an exercise begins
 PROGRESS = "from tiramisu_edu.course.exercises import progress\n\nprogress({number})"
 
@@ -43,7 +43,7 @@ def execute(path: Path) -> None:
     client.execute()
     for number, cell in enumerate(notebook.cells):
         cell.id = f"cell-{number:02d}"
-        cell.metadata = FOLDED if cell.cell_type == "code" and cell.source.startswith(PLUMBING) else {}
+        cell.metadata = PLUMBED if cell.cell_type == "code" and cell.source.startswith(PLUMBING) else {}
         for output in cell.get("outputs", []):
             output.get("data", {}).pop(WIDGET_VIEW, None)  # a random id, of no use without the widget's state
     notebook.metadata = {"kernelspec": notebook.metadata.kernelspec, "language_info": {"name": "python"}}

@@ -6,20 +6,27 @@ no network and no other file.
 
 from __future__ import annotations
 
+import argparse
 import html
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from latex2mathml.converter import convert
 from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 
+from .lesson import Lesson, notebook_paths, read_lesson
+
 KIT = Path(__file__).parent / "kit"  # style sheets and the script of the slides
 FOLDED = re.compile(r"<details[^>]*><summary>(.*?)</summary>(.*?)</details>", re.DOTALL)
 FIGURE = re.compile(r"<figure.*?</figure>", re.DOTALL)
 SLIDER = '<div class="slider-picture"'
 CHOICE = re.compile(r'<input type="radio"[^>]*>\s*(.*?)</label>', re.DOTALL)
+SECTION = re.compile(r"\n+(?=##)")  # where the Markdown of a cell is cut
+# A function after a letter, number or bracket, not a relation, which has its own space; one before no bracket.
+BEFORE_LOG = re.compile(r"(?<!propto)(?<!\\ge)(?<!quad)(?<=[\w})*'])\s*(?=\\(?:log|exp)\b)")
+AFTER_LOG = re.compile(r"(\\(?:log|exp))(?![a-z])\s*(?![\s(_^}]|\\(?:left|[bB]ig|sum|prod|[!,;])|$)")
 LEGEND = re.compile(r"<b>Predict\.</b>\s*(.*?)</legend>", re.DOTALL)
 
 
@@ -31,8 +38,9 @@ class Moving(NamedTuple):
 
 
 def formula(tex: str, display: str = "inline") -> str:
-    """A formula as MathML, `display` "inline" or "block"; its number stands at a distance."""
-    return convert(re.sub(r"\\tag\{(.*?)\}", r"\\qquad\\text{(\1)}", tex.strip()), display=display)
+    """A formula as MathML, `display` "inline" or "block"; its number stands at a distance, functions at a small one."""
+    spaced = AFTER_LOG.sub(r"\1\\,", BEFORE_LOG.sub(r"\\,", tex.strip()))
+    return convert(re.sub(r"\\tag\{(.*?)\}", r"\\qquad\\text{(\1)}", spaced), display=display)
 
 
 class _Renderer(IPythonRenderer):
@@ -51,6 +59,11 @@ class Question(NamedTuple):
 
     text: str
     choices: tuple[str, ...]
+
+    @property
+    def items(self) -> str:
+        """The choices as HTML, for a list."""
+        return "".join(f"<li>{html.escape(choice)}</li>" for choice in self.choices)
 
 
 class Fold(NamedTuple):
@@ -104,3 +117,23 @@ def page(title: str, style: str, body: str, script: str = "") -> str:
         f'<meta name="viewport" content="width=device-width, initial-scale=1">\n<style>\n{look}</style>\n</head>\n'
         f"<body>\n{body}\n{code}</body>\n</html>\n"
     )
+
+
+def write_pages(lessons: Sequence[Lesson], folder: Path, page_of: Callable[[Lesson], str]) -> list[Path]:
+    """Write a page for each notebook; their paths."""
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = [folder / f"{lesson.path.stem}.html" for lesson in lessons]
+    for lesson, path in zip(lessons, paths):
+        path.write_text(page_of(lesson), encoding="utf-8")
+    return paths
+
+
+def asked_for(name: str, doc: str | None, arguments: Sequence[str] | None) -> tuple[list[Lesson], Path]:
+    """What the command of a module of this package is given: the notebooks, and the folder to write to."""
+    parser = argparse.ArgumentParser(prog=f"python -m teaching.{name}", description=(doc or "").split("\n")[0])
+    parser.add_argument("notebooks", type=Path, help="folder of the executed notebooks")
+    parser.add_argument("folder", type=Path, help="where the pages are written")
+    given = parser.parse_args(arguments)
+    if not (paths := notebook_paths(given.notebooks)):
+        parser.error(f"no notebook of the course in {given.notebooks}")
+    return [read_lesson(path) for path in paths], given.folder

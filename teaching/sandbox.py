@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import shutil
 import signal
 import sys
@@ -89,7 +90,7 @@ def run(request: Path, out: IO[str]) -> None:
             while jobs := [job for job in _jobs(asked["submissions"], check, lost) if job.who in again]:
                 again.clear()
                 for job, ended in in_processes(jobs, partial(_answer, shell, exercise), asked):
-                    broken = _unfinished(ended)
+                    broken = [k for k in _unfinished(ended) if k in job.cells]
                     lost |= {(job.who, k) for k in broken}
                     if broken and broken != job.cells[-1:]:  # a cell before the answer's own: try without it
                         again.add(job.who)
@@ -140,6 +141,8 @@ def _start(job: Job, work: Callable[[Job], None], asked: Mapping[str, Any]) -> t
         _fence(folder)
         work(job)
         _say("end")
+    except Exception as error:  # of a limit that this system refuses, or of a result that cannot be written
+        _say("error", -1, repr(error)[:200])
     finally:
         os._exit(0)  # whatever was raised: nothing of the parent's is run, and no last line says that the work is done
 
@@ -158,9 +161,9 @@ def _ended(started: Started, status: int, usage: Any, late: bool) -> Ended:
 
 
 def _unfinished(ended: Ended) -> list[int]:
-    """The cell that a process was in when it ended early; none where it was done with the cells."""
-    begun = [line for line in ended.lines if line.startswith('["cell",')]
-    return [k for k in json.loads(begun[-1])[1:] if k >= 0] if ended.why and begun else []
+    """The cell that a process was in when it ended early, -1 after the last; empty before the first."""
+    begun = [int(cell[1]) for line in ended.lines if (cell := re.fullmatch(r'\["cell", (-?\d+)\]', line))]
+    return begun[-1:] if ended.why else []
 
 
 def _limit(seconds: float, memory: float) -> None:

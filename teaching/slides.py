@@ -10,15 +10,14 @@ recap and the next question.
 
 from __future__ import annotations
 
-import argparse
 import html
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from .lesson import Lesson, notebook_paths, read_lesson
+from .lesson import Lesson
 from .notebooks import BEGIN
-from .printing import FOLDED, Fold, Moving, Question, inline, page, parts_of, to_html
+from .printing import FOLDED, SECTION, Fold, Moving, Question, asked_for, inline, page, parts_of, to_html, write_pages
 
 LEFT_OUT = ("Five questions", "What comes next")  # sections; the second is the last slide
 SENTENCE = re.compile(r"(?<=[.!?:])\s+(?=[A-Z*$1-9])")
@@ -42,7 +41,7 @@ def slides_of(lesson: Lesson, asked: str = "") -> list[str]:
             if BEGIN not in cell.source and not heading.startswith(LEFT_OUT):
                 deck += _of_code(heading, cell)
         else:
-            for section in re.split(r"\n+(?=##)", FOLDED.sub("", cell.source).strip()):
+            for section in SECTION.split(FOLDED.sub("", cell.source).strip()):
                 if section.startswith("### Exercise"):
                     deck.append(_exercise(section))
                     continue
@@ -92,7 +91,7 @@ def _of_text(heading: str, text: str) -> Iterator[str]:
             elif paragraph.startswith("|"):
                 yield _slide(heading, to_html(paragraph))
             else:
-                before = SENTENCE.split(paragraph.replace("\n", " "))[-1] if not paragraph.startswith("**") else ""
+                before = SENTENCE.split(paragraph.replace("\n", " "))[-1]
             if len(shown) >= 4:
                 yield _slide(heading, to_html("\n\n".join(shown)), "formulas")
                 shown = []
@@ -106,10 +105,8 @@ def _of_code(heading: str, cell: object) -> Iterator[str]:
     answers: list[str] = []
     for part in parts_of(cell):
         if isinstance(part, Question):
-            choices = "".join(f"<li>{html.escape(choice)}</li>" for choice in part.choices)
-            yield _slide(
-                "Predict", f'<p class="question">{html.escape(part.text)}</p><ol type="A">{choices}</ol>', "ask"
-            )
+            asked = f'<p class="question">{html.escape(part.text)}</p>'
+            yield _slide("Predict", f'{asked}<ol type="A">{part.items}</ol>', "ask")
         elif isinstance(part, Fold):
             asked = html.unescape(part.title).removesuffix(" What happened")
             answers.append(_slide("What happened", f"<p>{html.escape(asked)}</p><div>{part.inside}</div>", "answer"))
@@ -132,24 +129,13 @@ def deck(lesson: Lesson, asked: str = "") -> str:
 
 def write_decks(lessons: Sequence[Lesson], folder: Path) -> list[Path]:
     """Write a deck for each notebook, all of the course's in order or some of them."""
-    folder.mkdir(parents=True, exist_ok=True)
-    written = []
     asked = {lesson.number + 1: last_paragraph(lesson) for lesson in lessons}
-    for lesson in lessons:
-        path = folder / f"{lesson.path.stem}.html"
-        path.write_text(deck(lesson, asked.get(lesson.number, "")), encoding="utf-8")
-        written.append(path)
-    return written
+    return write_pages(lessons, folder, lambda lesson: deck(lesson, asked.get(lesson.number, "")))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command of this module."""
-    parser = argparse.ArgumentParser(prog="python -m teaching.slides", description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("notebooks", type=Path, help="folder of the executed notebooks")
-    parser.add_argument("folder", type=Path, help="where the decks are written")
-    given = parser.parse_args(arguments)
-    for path in write_decks([read_lesson(path) for path in notebook_paths(given.notebooks)], given.folder):
-        print(path)
+    print(*write_decks(*asked_for("slides", __doc__, arguments)), sep="\n")
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from .lesson import Lesson
 
 SEEN = "of the student's: "  # begins the labels of the random cases that students have
 COURSE = "tiramisu_edu.course."  # where checks are, and what they use
+SAID = {"cell": [int], "error": [int, str], "flag": [str], "patched": [str], "end": []}  # beside "values"
 COPIED = 0.5  # right in all cases that students have, wrong in more than this share of those of a grader: looked up
 
 
@@ -94,6 +95,8 @@ def found(lines: Sequence[str], why: str, seconds: float) -> Found:
     try:
         for line in lines:
             kind, *content = json.loads(line)
+            if kind != "values" and [type(each) for each in content] != SAID[kind]:
+                raise ValueError(f"no line of the sandbox: {line[:80]}")
             kinds.setdefault(kind, []).append(sandbox.decoded(content[0]) if kind == "values" else content)
     except Exception:
         return Found({}, why or "its process returned what is no value", seconds)
@@ -132,7 +135,7 @@ def graded(lesson: Lesson, each: HandedIn, exercises: Mapping[str, Exercise], gi
 def _verdict(exercise: Exercise, back: Found) -> tuple[bool, str]:
     """Is it solved; and the first line of what the check says, or why there is nothing to be checked."""
     report = exercise.verdict(back.values)
-    errors = [*(error for _, error in back.lines.get("error", [])[-1:]), *[back.why] * bool(back.why)]
+    errors = [*(error for _, error in back.lines.get("error", [])[-2:]), *[back.why] * bool(back.why)]
     if errors and not back.values:
         return False, f"{exercise.name}: {'; '.join(errors)}"
     failures = [value.error for value in back.values.values() if isinstance(value, Failure)]

@@ -8,7 +8,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from teaching.assignments import BEGIN_HIDDEN, assignment
+from teaching.assignments import BEGIN_HIDDEN, assignment, main
 from teaching.lesson import notebook_paths, read_lesson
 from teaching.notebooks import BEGIN, REASONING
 
@@ -63,3 +63,9 @@ def test_hidden_tests_take_the_solution_and_refuse_the_stub_and_what_fits_the_re
     with pytest.raises(AssertionError, match="p_bright: not yet"):
         exec(source["check_p_bright"].source, space)
     assert capsys.readouterr().out.count("correct in all") == 3
+
+
+def test_the_seed_of_the_students_is_refused_in_one_sentence(tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        main([str(HAND), str(tmp_path), "--seed", "0"])
+    assert "error: seed 0 makes the cases that students have: choose another" in capsys.readouterr().err

@@ -22,7 +22,7 @@ from teaching.lesson import read_lesson
 from teaching.notebooks import student
 from teaching.odd_submissions import CHEATS, HAND, HONEST, answer, solved, write
 from teaching.sandbox import decoded, encoded
-from teaching.verdict import hidden_exercises
+from teaching.verdict import found, hidden_exercises
 from tiramisu_edu.course.compare import Failure
 from tiramisu_edu.course.exercises import exercises_of
 from tiramisu_edu.errors import FileError, TiramisuError
@@ -137,8 +137,42 @@ def test_names_come_from_the_file_or_from_its_folder(tmp_path):
         nbformat.write(solved(), tmp_path / "Åsa" / path)
     found = submissions([tmp_path])
     assert [read_handed_in(LESSON, path).student for path in found] == ["Åsa", "béla"]
+    (tmp_path / "none").mkdir()
     with pytest.raises(FileError, match="no notebook in"):
-        submissions([tmp_path / "Åsa" / "none"] if (tmp_path / "Åsa" / "none").mkdir() is None else [])
+        submissions([tmp_path / "none"])
+
+
+def test_a_broken_file_is_told_with_the_name_of_its_folder(tmp_path, monkeypatch):
+    """Also one with cells that are none; the class's other submissions go on."""
+    monkeypatch.setattr(grading, "_run", lambda *_: [])
+    path = tmp_path / "Åsa" / HAND.name
+    path.parent.mkdir()
+    path.write_text('{"nbformat": 4, "nbformat_minor": 4, "metadata": {}, "cells": [{"cell_type": "code"}]}')
+    (grade,) = grading.grade(LESSON, [path], seed=7)
+    assert grade.student == "Åsa" and "is no notebook" in grade.failure
+
+
+@pytest.mark.parametrize(
+    "line", ["x = '\ud800'", "x = " + "1+" * 3000 + "1", "x = " + "-" * 5000 + "1", "nonlocal x", "x = '\0'", "x = ("]
+)
+def test_code_that_python_does_not_take_is_the_loss_of_its_exercise_only(tmp_path, line):
+    (tmp_path / "x.ipynb").write_text(json.dumps(solved() | {"cells": _with(f"p_bright = 0.7582089552\n{line}")}))
+    found = read_handed_in(LESSON, tmp_path / "x.ipynb")
+    assert list(found.answers) == ["check_" + name for name in NAMES] and not found.copied and not found.cheats
+
+
+def _with(source):
+    notebook = solved()
+    answer(notebook, "p_bright").source = source
+    return notebook.cells
+
+
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")  # Python 3.12 on forks
+def test_what_the_process_itself_raises_is_said(monkeypatch):
+    monkeypatch.setattr(sandbox, "_limit", lambda seconds, memory: 1 / 0)
+    limits = {"workers": 1, "seconds": 1, "memory": 4}
+    ((_, ended),) = sandbox.in_processes([sandbox.Job(0, [], [], "...")], lambda job: None, limits)
+    assert "ZeroDivisionError" in ended.lines[0] and ended.why == "its process ended before it was done"
 
 
 def handed_in(tmp_path, source, name="p_bright"):
@@ -214,6 +248,12 @@ def test_values_come_back_as_they_are():
     array = decoded(encoded({"x": np.eye(2, dtype=np.float32)}))["x"]
     assert array.dtype == np.float32 and (array == np.eye(2)).all()
     assert decoded(encoded(object())) == Failure("a value of the type object")
+
+
+@pytest.mark.parametrize("line", ['["flag", 5]', '["error"]', '["cell", "x"]', '["values"]', "[[]]", "x", '["other"]'])
+def test_lines_that_a_process_made_up_are_no_answer(line):
+    assert found([line], "", 1.0).why == "its process returned what is no value"
+    assert sandbox._unfinished(sandbox.Ended([line, '["cell", '], "ended", 1.0)) == []
 
 
 def test_a_notebook_that_cannot_be_graded_is_named(tmp_path, monkeypatch, capsys):

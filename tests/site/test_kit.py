@@ -18,7 +18,7 @@ from teaching.book import chapter
 from teaching.lesson import notebook_paths, read_lesson
 from teaching.notebooks import BEGIN, PLUMBING
 from teaching.printing import Fold, Moving, Question, formula, inline, parts_of
-from teaching.slides import deck
+from teaching.slides import deck, main
 
 ROOT = Path(__file__).parents[2]
 PATHS = {int(path.name[:2]): path for path in notebook_paths(ROOT / "notebooks")}
@@ -83,8 +83,18 @@ def test_sliders_and_answers_of_a_cell():
     assert question == Question("Is 1 < 2?", ("yes",)) and fold[1] == "<div><b>yes.</b></div>"
 
 
+def test_a_folder_without_notebooks_makes_no_deck(tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        main([str(tmp_path), str(tmp_path / "out")])
+    assert "error: no notebook of the course in" in capsys.readouterr().err and not (tmp_path / "out").exists()
+
+
 def test_formulas_and_titles():
     assert "<mtext>(3)</mtext>" in formula(r"a = b \tag{3}", "block") and "mspace" in formula(r"a \tag{3}")
+    spaced = formula(r"q \log p(x) + \log(x) - \log_2 x + \exp\big(-x\big)")
+    assert spaced.count("<mspace") == 2 and re.search(
+        r"<mi>q</mi><mspace [^>]*/><mi>log</mi><mspace [^>]*/><mi>p", spaced
+    )
     assert inline("1. Why *so*? (notebook 7)") == "1. Why <em>so</em>? (notebook 7)"
 
 
@@ -97,7 +107,9 @@ def test_the_minutes_of_the_six_sessions_add_up():
 
 def test_sections_that_the_plan_names_exist():
     """“exercise 2 of notebook 4” and quoted headings are those of the notebooks."""
-    for number, notebook in re.findall(r"^\| \d+ \| exercise (\d) of \{nb\}`(\d+)`", PLAN, re.MULTILINE):
+    named = re.findall(r"^\| \d+ \| exercise (\d) of \{nb\}`(\d+)`", PLAN, re.MULTILINE)
+    assert len(named) >= 6
+    for number, notebook in named:
         assert int(number) in {task.number for task in lesson_of(int(notebook)).tasks}
     headings = {
         heading
@@ -136,7 +148,19 @@ def test_letters_are_those_of_the_package(docs):
     for letters, meaning in re.findall(r"((?:[A-Z] )+)([a-z ]+)", fixed):
         assert symbols[letters.strip()] == meaning
     assert len({symbol.tex for symbol in docs("notation").NOTATION}) == len(docs("notation").NOTATION)
-    assert all(symbol.notebook in PATHS for symbol in docs("notation").NOTATION)
+
+
+def test_letters_are_first_met_where_the_page_of_notation_says(docs):
+    """In a formula of that notebook's text, with or without the time; single letters mean too much to be searched."""
+    formulas = {}
+    for number, lesson in sorted((number, lesson_of(number)) for number in PATHS):
+        text = "".join(cell.source for cell in lesson.notebook.cells if cell.cell_type == "markdown")
+        formulas[number] = " ".join(re.findall(r"\$+([^$]+)\$+", text))
+    for symbol in docs("notation").NOTATION:
+        for tex in re.split(r",\\? ", symbol.tex):
+            letter = re.compile(rf"(?<![\\\w]){re.escape(tex.removesuffix('_t'))}(?![a-zA-Z])")
+            first = next((number for number, text in formulas.items() if letter.search(text)), None)
+            assert len(tex) == 1 or first == symbol.notebook, (tex, first)
 
 
 def test_the_cheat_sheet_has_five_formulas_and_a_picture(docs):

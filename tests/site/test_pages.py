@@ -55,6 +55,7 @@ def test_every_page_is_made(pages, hand, tmp_path):
         place = place.format(stem=lesson.path.stem)
         assert f'href="../{place}"' in page.cells[1].source and (docs / "extra" / place).stat().st_size > 10_000
         assert f'href="{place}"' in generated["takeaway.md"]
+    assert 'href="../moving.html"' in page.cells[1].source
     assert BEGIN not in (docs / "extra" / "download" / "student" / lesson.path.name).read_text(encoding="utf-8")
     assert (docs / "extra" / "cheatsheet.html").exists()
     assert f"colab.research.google.com/github/owner/name/blob/main/notebooks/{lesson.path.name}" in page.cells[1].source
