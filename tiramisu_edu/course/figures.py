@@ -174,8 +174,8 @@ def heat_maps(
     size: float = 2.2,
 ) -> Figure:
     """Tables side by side on one colour scale; the numbers are written out up to 64 entries a table."""
-    flattest = max(len(table) / len(table[0]) for table in tables)
-    figure, row = new_figure(size * len(tables) + 0.6, size * min(flattest, 1.0) + 0.4, 1, len(tables), squeeze=False)
+    tallest = max(len(table) / len(table[0]) for table in tables)
+    figure, row = new_figure(size * len(tables) + 0.6, size * min(tallest, 1.0) + 0.4, 1, len(tables), squeeze=False)
     low, high = value_range
     for axes, table, title in zip(row[0], tables, titles):
         table = np.asarray(table, dtype=float)
