@@ -125,7 +125,7 @@ def twisted_filter(walk: Walk, particles: int, resample_below: float, twist: Twi
     and the particles at x_1 are weighed by the twist, not by the network: errors that vanish with the last noise.
 
     The result is one particle of each image, drawn by weight. Before the last step a guide changes only what is
-    proposed: the limit stays the same. Guide and callback are called with P adjacent rows for each image, its particles.
+    proposed: the limit stays the same. Guide and callback are called with P adjacent rows for each image.
 
     Args:
         exact: x_0 has the known pixels themselves.
