@@ -180,7 +180,7 @@ def study(options) -> None:
         with atomic_path(done) as unfinished:
             unfinished.write_text(json.dumps(before | said))
     with atomic_path(options.out / f"photographs_{options.size}.md") as unfinished:
-        unfinished.write_text(f"{LEFT_OUT}\n\n```\n" + "\n".join(said.values()) + "```\n", encoding="utf-8")
+        unfinished.write_text(f"{LEFT_OUT}\n\n````\n" + "\n".join(said.values()) + "````\n", encoding="utf-8")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
