@@ -38,13 +38,14 @@ def measure_peers(
     progress: bool = True,
     names: Sequence[str] = tuple(GOALS),
 ) -> list[Row]:
-    """Every installed peer, on every structure it can express: its time over ours, per query both know.
+    """Every installed peer of these names, on every structure it can express: its time over ours, per query both know.
 
     Every value that is timed is compared with the truth, so that no row divides the times of two different answers
     without saying so. On a CUDA device the peers are those of `ON_CUDA`, and no others.
     """
     rows: list[Row] = []
-    peers = [peer for peer in available_peers().values() if (peer.name in ON_CUDA) == (device.type == "cuda")]
+    peers = [peer for name, peer in available_peers().items() if (name in ON_CUDA) == (device.type == "cuda")]
+    peers = [peer for peer in peers if peer.name in names]
     cases = [(*case, K) for case in CASES for K in latents]
     for structure, D, K in tqdm(cases, desc="peers", unit="circuit", disable=not progress):
         able = [peer for peer in peers if structure in peer.structures]
@@ -94,15 +95,17 @@ def error(query: str, result: Any, expected: dict[str, Tensor]) -> float:
     return float((found - expected["log_likelihood"]).abs().max())
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Print the table of some peers, 256 categories and 64 rows, on one thread of the processor."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--peers", default=",".join(GOALS), help="names, with commas")
+    parser, installed = argparse.ArgumentParser(description=__doc__), available_peers()
+    parser.add_argument("--peers", default=",".join(installed), help="names, with commas")
     parser.add_argument("--latents", default="64,128", help="units per region, with commas")
     parser.add_argument("--budget", type=float, default=20.0, help="seconds for each query")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     torch.set_num_threads(1)
     latents, names = [int(K) for K in options.latents.split(",")], options.peers.split(",")
+    if missing := [name for name in names if name not in installed]:
+        parser.error(f"not installed here: {', '.join(missing)}; there are {', '.join(installed)}")
     rows = measure_peers(latents, num_categories=256, batch=64, budget=options.budget, names=names)
     print(f"{machine_facts(CPU)}; C = 256, B = 64, float32; least ms of the processor (median)\n")
     print(rows_table("The peer's time over ours (larger is better)", rows).markdown())

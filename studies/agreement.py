@@ -8,7 +8,7 @@ betas, the noise is drawn beforehand and given to their code in its own order, a
 float64. Modules that are only imported and never used are replaced by empty ones where they are not installed.
 
 For each sampler the file holds the noise in the order in which ours draws it, the images and indices that the network
-was called with, and the repository and commit. tests/diffusion/test_agreement.py compares.
+was called with, and the repository, commit and licence. tests/diffusion/test_agreement.py compares.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ from tiramisu_edu.masks import mask
 
 STEPS, ROWS, SHAPE = 12, 4, (1, 8, 8)
 TOP = STEPS - 1
-SOURCES = {  # sampler -> repository and commit
-    "replacement": "CoPaint 0b728b02c2c09e123ca376cc04cc8e59a15e8e34",
-    "repaint": "RePaint 8e2a0552a0cc306e623da807d353915f1af17726",
-    "ddrm": "ddrm 32b6b3ccfda532ba01c9cc5b6e7456c3a06a6ca2",
-    "ddnm": "DDNM 00b58eac7843a4c99114fd8fa42da7aa2b6808af",
-    "dps": "diffusion-posterior-sampling effbde7325b22ce8dc3e2c06c160c021e743a12d",
-    "resampling": "twisted_diffusion_sampler 5b6af53a6588c1bdd83d8604a8352fefdcad7d69",
-    "copaint": "CoPaint 0b728b02c2c09e123ca376cc04cc8e59a15e8e34",
+SOURCES = {  # sampler -> repository, commit and licence
+    "replacement": "CoPaint 0b728b02c2c09e123ca376cc04cc8e59a15e8e34, no licence stated",
+    "repaint": "RePaint 8e2a0552a0cc306e623da807d353915f1af17726, CC BY-NC-SA 4.0",
+    "ddrm": "ddrm 32b6b3ccfda532ba01c9cc5b6e7456c3a06a6ca2, MIT",
+    "ddnm": "DDNM 00b58eac7843a4c99114fd8fa42da7aa2b6808af, MIT",
+    "dps": "diffusion-posterior-sampling effbde7325b22ce8dc3e2c06c160c021e743a12d, no licence stated",
+    "resampling": "twisted_diffusion_sampler 5b6af53a6588c1bdd83d8604a8352fefdcad7d69, no licence stated",
+    "copaint": "CoPaint 0b728b02c2c09e123ca376cc04cc8e59a15e8e34, no licence stated",
 }
 UNUSED = ("cv2", "blobfile", "numba", "util.img_utils")
 
@@ -126,7 +126,8 @@ def official(folder: Path, noise: Sequence[Tensor | None] | Callable[..., Tensor
     empty = {name: MagicMock() for name in UNUSED if name.split(".")[0] not in sys.modules}
     changed: list[Any] = [patch.object(torch, "randn", randn), patch.object(torch, "randn_like", randn_like)]
     changed += [patch.object(Tensor, "float", Tensor.double), patch.object(Tensor, "to", to)]
-    changed += [patch.dict(sys.modules, empty), patch.object(sys, "path", [str(folder), *sys.path])]
+    changed += [patch.object(sys, "path", [str(folder), *sys.path])]
+    sys.modules.update(empty)
     with contextlib.ExitStack() as stack:
         for change in changed:
             stack.enter_context(change)
@@ -135,8 +136,8 @@ def official(folder: Path, noise: Sequence[Tensor | None] | Callable[..., Tensor
             yield
         finally:
             torch.set_default_dtype(torch.float32)
-            for name in set(sys.modules) - before:
-                if str(getattr(sys.modules[name], "__file__", "") or "").startswith(str(folder)):
+            for name in set(sys.modules) - before:  # others stay: some of torch's can be imported only once
+                if name in empty or str(getattr(sys.modules[name], "__file__", "")).startswith(str(folder)):
                     del sys.modules[name]
 
 

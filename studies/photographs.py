@@ -46,6 +46,7 @@ SIZES = ((64, 4), (128, 8), (256, 16), (128, 4), (256, 8))  # of a picture and o
 FORETOLD, TAKEN = r"about ([\d.]+) GB of memory", r"\[([\d.]+) s of the processor, ([\d.]+) GB"
 BAR = re.compile(r"\d%\|.*\| \d+/\d+ \[")  # of progress
 EVERY = re.compile(r"^([\w ]+: )?(step|round) \d+")  # lines of progress
+LEFT_OUT = "Left out are bars of progress, and of lines of steps or rounds that follow one another all but two."
 
 
 def cut(source: Path, folder: Path, pieces: int, seed: int) -> int:
@@ -179,7 +180,7 @@ def study(options) -> None:
         with atomic_path(done) as unfinished:
             unfinished.write_text(json.dumps(before | said))
     with atomic_path(options.out / f"photographs_{options.size}.md") as unfinished:
-        unfinished.write_text("```\n" + "\n".join(said.values()) + "```\n", encoding="utf-8")
+        unfinished.write_text(f"{LEFT_OUT}\n\n````\n" + "\n".join(said.values()) + "````\n", encoding="utf-8")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -250,9 +250,13 @@ def test_tune_keeps_what_it_finds(tmp_path, capsys, monkeypatch):
     assert "unknown sampler to tune 'ddim'" in capsys.readouterr().err
 
 
-def test_a_warning_is_one_line_without_its_place_in_the_code(capsys, monkeypatch):
-    said = ("it is late", UserWarning, "file.py", 3)
+@pytest.mark.parametrize(
+    ("kind", "printed"),
+    [(UserWarning, "warning: it is late\n"), (RuntimeWarning, "file.py:3: RuntimeWarning: it is late\n")],
+)
+def test_a_warning_to_users_is_one_line_without_its_place_in_the_code(capsys, monkeypatch, kind, printed):
+    said = ("it is late", kind, "file.py", 3)
     monkeypatch.setattr(doctor, "run", lambda options: print(warnings.formatwarning(*said), end="") or 0)
     before = warnings.formatwarning
     assert main(["doctor"]) == 0 and warnings.formatwarning is before
-    assert capsys.readouterr().out == "warning: it is late\n"
+    assert capsys.readouterr().out == printed

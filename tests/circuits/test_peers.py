@@ -156,6 +156,14 @@ def test_peers_are_timed_beside_ours_on_the_device_they_need(monkeypatch):
     }
     assert all(max(row.errors) < 1e-5 for row in rows)
     assert rivals.measure_peers([2], **sizes, device=torch.device("cuda")) == []
+    assert rivals.measure_peers([2], **sizes, names=["dynamax"]) == []
+
+
+def test_a_peer_that_is_not_installed_is_named(monkeypatch, capsys):
+    monkeypatch.setattr(rivals, "available_peers", lambda: {"safe": available_peers()["safe"]})
+    with pytest.raises(SystemExit):
+        rivals.main(["--peers", "safe,nobody"])
+    assert "not installed here: nobody; there are safe" in capsys.readouterr().err
 
 
 def test_a_peer_that_saturates_is_told_from_one_that_is_right(monkeypatch):

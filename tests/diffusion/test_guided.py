@@ -92,7 +92,7 @@ def test_a_guide_chooses_the_noise(sample, name):
 
 
 @pytest.mark.parametrize("name", [*sorted(set(WITHOUT_ETA) - {"daps"}), "dps"])
-def test_ancestral_noise_always_follows(sample, name):
+def test_noise_of_one_kind_always_follows(sample, name):
     def halve(step):
         return step.prediction.x_0 / 2
 

@@ -113,6 +113,24 @@ def test_twisted_filter_keeps_images_apart(toy):
         twisted(denoiser, schedule, image, known, **models | {"particles": 0}, generator=generator())
 
 
+@pytest.mark.parametrize("guide", [None, lambda step: step.prediction.x_0 / 2])
+def test_twisted_filter_proposes_the_known_pixels(toy, guide):
+    circuit, book, denoiser = toy
+    (image, known), proposed = left_column(), []
+    twisted(
+        denoiser,
+        denoiser.schedule.respace(6),
+        image,
+        known,
+        circuit=circuit,
+        codebook=book,
+        guide=guide,
+        generator=generator(),
+        callback=lambda step, x_0, _: proposed.append(x_0[:, :, known[0, 0]]),
+    )
+    assert all(torch.equal(x_0, image[:, :, known[0, 0]].expand_as(x_0)) for x_0 in proposed[:-1])
+
+
 def test_circuit_start_is_the_noised_posterior_mean(toy):
     circuit, book, denoiser = toy
     image, known = left_column()

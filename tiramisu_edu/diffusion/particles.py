@@ -91,8 +91,8 @@ def tds(walk: Walk, particles: Count = 8, resample_below: Share = 1.0, data_vari
 
     Cost: T P (F + B) (F forward, B backward evaluations of the network for one image).
 
-    Where published code differs: f(x_t) is not held in [-1, 1]. It also weighs the clean image, by the
-    network's last step, and resamples before every other step.
+    Where published code differs: f(x_t) is not held in [-1, 1]. It also weighs the clean image, by the network's last
+    step.
 
     Source: Wu et al., "Practical and Asymptotically Exact Conditional Sampling in Diffusion Models", algorithm 1.
     """
@@ -113,19 +113,22 @@ def network_twist(data_variance: float, walk: Walk, x_t: Tensor, i: int) -> tupl
     return log_twist.detach().double(), prediction, (1 - alpha_bar) / math.sqrt(alpha_bar) * gradient
 
 
-def twisted_filter(walk: Walk, particles: int, resample_below: float, twist: Twist) -> Tensor:
+def twisted_filter(walk: Walk, particles: int, resample_below: float, twist: Twist, exact: bool = False) -> Tensor:
     """A particle filter on whole images that a twist weighs and proposes for.
 
         P particles x_T ~ N(0, I),   w = p̃(known | x_T);   for t = T … 2:
-            resample where 1 / sum w² < P / 2
+            resample where 1 / sum w² < resample_below P
             x_{t-1} ~ q(x_{t-1} | x_t, x_0),   x_0 = guided f(x_t) + what the twist adds, in [-1, 1]
             w <- w  p̃(known | x_{t-1}) p_DM(x_{t-1} | x_t) / ( p̃(known | x_t) q(x_{t-1} | x_t, x_0) )
 
-    p_DM(x_{t-1} | x_t) is the network's DDPM step, q(x_{t-1} | x_t, f(x_t)). The last step goes to f(x_1), and the
-    particles at x_1 are weighed by the twist, not by the network: an error that vanishes with the last noise.
+    p_DM(x_{t-1} | x_t) is the network's DDPM step, q(x_{t-1} | x_t, f(x_t)). The last step goes to the guided f(x_1),
+    and the particles at x_1 are weighed by the twist, not by the network: errors that vanish with the last noise.
 
-    The result is one particle of each image, drawn by weight. A guide changes only what is proposed: the limit stays
-    the same. Guide and callback are called with P adjacent rows for each image, its particles.
+    The result is one particle of each image, drawn by weight. Before the last step a guide changes only what is
+    proposed: the limit stays the same. Guide and callback are called with P adjacent rows for each image.
+
+    Args:
+        exact: x_0 has the known pixels themselves.
     """
     P, many, limit = particles, walk.repeat(particles), walk.denoiser.limit
     x_t, log_weights = many.start(), equal_weights(walk, P)
@@ -145,6 +148,7 @@ def twisted_filter(walk: Walk, particles: int, resample_below: float, twist: Twi
             mean, variance = walk.schedule.posterior(prediction.x_0, x_t, i)
             noise = math.sqrt(variance) * many.noise()
             x_0 = (x_0 + shift).clamp(-limit, limit)
+            x_0 = torch.where(many.known, many.image, x_0) if exact else x_0
             x_next = walk.schedule.posterior(x_0, x_t, i)[0] + noise
             log_ratio = (noise**2 - (x_next - mean) ** 2).double().flatten(1).sum(1) / (2 * variance)
             log_weights += log_ratio.view(-1, P)

@@ -30,7 +30,7 @@ def daps(walk: Walk, ode_steps: Count = 5, langevin_time: Amount = 0.005) -> Ten
 
     Where published code differs: it takes 100 steps of length 5e-5 of the chain, with measurement noise of 0.01, and
     its levels are those of EDM, σ from 100 to 0.1 in 200 steps and from σ to 0.01 in each ODE. With five network calls
-    a level it is made for hundreds of calls. Here the last level goes to the clean image.
+    a level it is made for hundreds of calls. Here the last level goes to the clean image, and no chain is run there.
 
     Source: Zhang et al., "Improving Diffusion Inverse Problem Solving with Decoupled Noise Annealing", algorithm 1.
     """
@@ -98,7 +98,8 @@ def ding(walk: Walk, power: Amount = 1.0, delayed: bool = False) -> Tensor:
 
     Cost: (2 T - 1) F, or T F where delayed (F forward, B backward evaluations of the network for one image).
 
-    Where published code differs: it is for flow matching, ᾱ^(1/2) = 1 - t, in latents, and knows measurement noise.
+    Where published code differs: it is for flow matching, x_t = (1 - t) x_0 + t z, in latents, knows measurement noise,
+    and leaves out the last steps.
 
     Source: Moufad et al., "Efficient Zero-Shot Inpainting with Decoupled Diffusion Guidance", arXiv 2512.18365.
     """

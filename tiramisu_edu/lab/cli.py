@@ -87,8 +87,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 @contextlib.contextmanager
 def _short_warnings() -> Iterator[None]:
-    """Inside, a warning is one line, without the place in the code that gave it."""
-    before, warnings.formatwarning = warnings.formatwarning, lambda message, *_: f"warning: {message}\n"
+    """Inside, a warning to users is one line, without the place in the code that gave it; any other has it."""
+    before = warnings.formatwarning
+    warnings.formatwarning = lambda w, kind, *at: f"warning: {w}\n" if kind is UserWarning else before(w, kind, *at)
     try:
         yield
     finally:

@@ -45,7 +45,7 @@ def twisted(
     Source: Wu et al. 2023, "Practical and Asymptotically Exact Conditional Sampling in Diffusion Models", arXiv
     2306.17775, with the circuit in the place of their Gaussian around f(x_t).
     """
-    return twisted_filter(walk, particles, resample_below, partial(circuit_twist, circuit, codebook))
+    return twisted_filter(walk, particles, resample_below, partial(circuit_twist, circuit, codebook), exact=True)
 
 
 def circuit_twist(
@@ -54,9 +54,7 @@ def circuit_twist(
     """The twist of `twisted`; see `particles.Twist`."""
     seen = Observation(x_t, float(walk.schedule.alpha_bar[i]), walk.image, walk.known)
     log_twist, shift = twist(circuit, codebook, seen)
-    prediction = walk.predict(x_t, i)
-    shift = torch.where(walk.known, walk.image - prediction.x_0, shift)
-    return log_twist, prediction, shift if walk.guide is None else torch.zeros_like(shift)
+    return log_twist, walk.predict(x_t, i), shift if walk.guide is None else torch.zeros_like(shift)
 
 
 def twist(circuit: Circuit, codebook: PixelCodebook | PatchCodebook, seen: Observation) -> tuple[Tensor, Tensor]:
