@@ -26,13 +26,34 @@ from .patches import VARIANCE_FLOOR, log_known_copies
 
 
 class _Part(NamedTuple):
-    """The pictures of one mask, of P pixels, k of them known: rows, mean and variance (n, C, P) in the colours U, and
-    log p(known | noisy copies) (n,)."""
+    """The pictures of one mask, of P pixels, k of them known, in the colours U.
+
+    rows: which. mean, covariance: given their noisy copies, (n, C, P) and (C, P, P); towards: its columns of known
+    pixels, (C, P, k). factor: Cholesky's of those pixels, (C, k, k). white: what is known minus its mean, in units of
+    the factor, (C, k, n).
+    """
 
     rows: Tensor
     mean: Tensor
-    variance: Tensor
-    log_p: Tensor
+    covariance: Tensor
+    towards: Tensor
+    factor: Tensor
+    white: Tensor
+
+    def given_known(self) -> Tensor:
+        """The mean given the known pixels too, (n, C, P)."""
+        weights = torch.linalg.solve_triangular(self.factor.mT, self.white, upper=True)
+        return self.mean + (self.towards @ weights).permute(2, 0, 1)
+
+    def variance(self) -> Tensor:
+        """Given the known pixels too, (C, P)."""
+        taken = torch.linalg.solve_triangular(self.factor, self.towards.mT, upper=False).square().sum(1)
+        return (self.covariance.diagonal(dim1=1, dim2=2) - taken).clamp_min(0)
+
+    def log_p(self) -> Tensor:
+        """log p(known | noisy copies), (n,)."""
+        log_det = self.factor.diagonal(dim1=1, dim2=2).log().sum()
+        return -self.white.square().sum((0, 1)) / 2 - log_det - self.white[..., 0].numel() * math.log(2 * math.pi) / 2
 
 
 @dataclass(frozen=True)
@@ -72,28 +93,32 @@ class GaussianField(Codebook):
         spread = a * self.variances + 1 - a
         log_p = -(waves.square() / spread + (2 * math.pi * spread).log()).flatten(1).sum(1) / 2
         for part in self._parts(seen):
-            log_p[part.rows] += part.log_p
+            log_p[part.rows] += part.log_p()
         log_p -= self.log_scale(seen._replace(x_t=seen.x_t.double())) + self.log_known(seen)[:, 0, 0]
         return log_p[:, None, None].to(seen.x_t)
 
     def log_known(self, seen: Observation) -> Tensor:
         log_p = torch.zeros(len(seen.image), 1, 1, dtype=torch.float64)
         for part in self._parts(seen._replace(alpha_bar=0.0)):
-            log_p[part.rows, 0, 0] = part.log_p
+            log_p[part.rows, 0, 0] = part.log_p()
         return log_p
 
     def log_scale(self, seen: Observation) -> Tensor:
         return log_known_copies(seen)
 
-    def moments(self, marginals: Tensor, seen: Observation) -> Moments:
-        mean, variance = torch.empty_like(seen.x_t), torch.empty_like(seen.x_t)
+    def mean(self, marginals: Tensor, seen: Observation) -> Tensor:
+        mean = torch.empty_like(seen.x_t)
         for part in self._parts(seen):
-            shape = (len(part.rows), *seen.x_t.shape[1:])
-            coloured = torch.einsum("ndp,cd->ncp", part.mean, self.colours) + self.centre[:, None]
-            mean[part.rows] = coloured.reshape(shape).to(mean)
-            spread = torch.einsum("dp,cd->cp", part.variance, self.colours**2).reshape(shape[1:])
-            variance[part.rows] = spread.to(variance)
-        return Moments(mean, variance).given(seen)
+            coloured = torch.einsum("ndp,cd->ncp", part.given_known(), self.colours) + self.centre[:, None]
+            mean[part.rows] = coloured.view(len(part.rows), *mean.shape[1:]).to(mean)
+        return torch.where(seen.known, seen.image, mean)
+
+    def moments(self, marginals: Tensor, seen: Observation) -> Moments:
+        variance = torch.empty_like(seen.x_t)
+        for part in self._parts(seen):
+            spread = torch.einsum("dp,cd->cp", part.variance(), self.colours**2)
+            variance[part.rows] = spread.view(variance.shape[1:]).to(variance)
+        return Moments(self.mean(marginals, seen), variance).given(seen)
 
     def _parts(self, seen: Observation) -> Iterator[_Part]:
         """Exact conditioning, first on noisy copies of all pixels, then on the known ones, which overrule theirs."""
@@ -104,19 +129,14 @@ class GaussianField(Codebook):
         mean = torch.einsum("nckl,hk,wl->nchw", posterior, down, across).flatten(2)  # (B, C, P)
         rows = torch.einsum("ik,jk,ckl->cijl", down, down, spread)
         covariance = torch.einsum("cijl,ml,nl->cimjn", rows, across, across).reshape(len(spread), *[mean.shape[2]] * 2)
-        variance = covariance.diagonal(dim1=1, dim2=2)
         clean = self._coloured(torch.where(seen.known, seen.image, 0.0).double(), 1.0).flatten(2)
         masks, which = seen.known.expand(len(mean), -1, -1, -1)[:, 0].flatten(1).unique(dim=0, return_inverse=True)
         for number, mask in enumerate(masks):
             chosen = (which == number).nonzero()[:, 0]
-            factor = torch.linalg.cholesky(covariance[:, mask][:, :, mask])  # (C, k, k)
+            factor = torch.linalg.cholesky(covariance[:, mask][:, :, mask])
             residual = (clean[chosen] - mean[chosen])[..., mask].permute(1, 2, 0)  # (C, k, n)
             white = torch.linalg.solve_triangular(factor, residual, upper=False)
-            towards = torch.linalg.solve_triangular(factor, covariance[:, mask], upper=False)  # (C, k, P)
-            change = (towards.mT @ white).permute(2, 0, 1)
-            log_det = factor.diagonal(dim1=1, dim2=2).log().sum()
-            log_p = -white.square().sum((0, 1)) / 2 - log_det - residual[..., 0].numel() * math.log(2 * math.pi) / 2
-            yield _Part(chosen, mean[chosen] + change, (variance - towards.square().sum(1)).clamp_min(0), log_p)
+            yield _Part(chosen, mean[chosen], covariance, covariance[:, :, mask], factor, white)
 
     def _coloured(self, images: Tensor, scale: float) -> Tensor:
         """images - scale mean, in the colours U."""
