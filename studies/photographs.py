@@ -40,7 +40,7 @@ COMMANDS = (
     "--seeds 2 --out out/evaluation",
 )
 TREE = "train folder:photos --part circuit --num-latents 16 --images 200 --minutes 0"  # no round of EM
-PHOTO = "inpaint --world folder:photos --image photo.jpg --mask mask.png --batch 1 --num-inference-steps 12 --out out/photo.png"
+PHOTO = "inpaint --world folder:photos --image photo.jpg --mask mask.png --batch 1 --out out/photo.png"
 PHOTO_SIZE = (3000, 2000)
 SIZES = ((64, 4), (128, 8), (256, 16), (128, 4), (256, 8))  # of a picture and of a patch
 FORETOLD, TAKEN = r"about ([\d.]+) GB of memory", r"\[([\d.]+) s of the processor, ([\d.]+) GB"
