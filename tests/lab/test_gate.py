@@ -1,5 +1,7 @@
 """What a circuit must beat: fills without a model are what they are called, and a circuit that loses is named."""
 
+import re
+
 import pytest
 import torch
 
@@ -9,7 +11,7 @@ from tiramisu_edu.lab.evaluation.comparison import circuit_mean
 from tiramisu_edu.lab.evaluation.metrics import hidden_seam
 from tiramisu_edu.lab.pictures import save_image
 from tiramisu_edu.lab.recipes import denoiser
-from tiramisu_edu.lab.recipes.gate import laplace_fill
+from tiramisu_edu.lab.recipes.gate import RIDGES, full_gaussian, laplace_fill
 from tiramisu_edu.lab.worlds.folder import losses
 from tiramisu_edu.lab.zoo import load
 from tiramisu_edu.masks import mask
@@ -26,6 +28,17 @@ def test_a_smooth_fill_restores_what_is_linear_and_is_the_mean_of_its_neighbours
     hidden = ~hole[0, 1:-1, 1:-1]
     torch.testing.assert_close(filled[..., 1:-1, 1:-1][..., hidden], around[..., hidden])
     assert torch.equal(filled[..., hole[0]], images[..., hole[0]])
+
+
+def test_a_full_gaussian_in_terms_of_pictures_is_that_in_terms_of_pixels():
+    images = torch.rand(9, 3, 4, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    k = mask("left", 4, 4)
+    rows, seen = images[:7].flatten(1), k.expand(3, 4, 4).flatten()
+    covariance, mean = torch.cov(rows.T, correction=0), rows.mean(0)
+    for ridge, fill in zip(RIDGES, full_gaussian(images[:7], images[7:], k)):
+        precise = torch.linalg.inv(covariance[seen][:, seen] + ridge * torch.eye(int(seen.sum())))
+        expected = mean[~seen] + (images[7:].flatten(1) - mean)[:, seen] @ precise @ covariance[seen][:, ~seen]
+        torch.testing.assert_close(fill.flatten(1)[:, ~seen], expected)
 
 
 def test_the_circuits_mean_keeps_the_known_and_follows_it():
@@ -62,7 +75,9 @@ def test_a_circuit_that_loses_is_named_and_the_better_guide_is_used(waves, tmp_p
     world = load(f"folder:{waves}", size=32)
     floors = {name: sum(own.values()) for name, own in world.gate.items()}
     assert floors["stationary Gaussian"] < min(floors["circuit"], floors["mean colour of the known"])
-    with pytest.warns(UserWarning, match="worse than the stationary Gaussian under 7 .* say --guide difference-field"):
+    assert floors["full Gaussian"] < floors["mean training picture"]
+    assert any(re.fullmatch(r"kernel of \d+ pictures", name) for name in floors)
+    with pytest.warns(UserWarning, match="worse .*the stationary Gaussian under 7 .* say --guide difference-field"):
         _ = world.circuit
     flags = ["inpaint", "--world", f"folder:{waves}", "--size", "32", "--num-inference-steps", "2", "--batch", "2"]
     assert main([*flags, "--out", str(tmp_path / "a.png")]) == 0  # without a warning: the circuit takes no part

@@ -54,7 +54,6 @@ PARTS = (  # of a world of pictures
     *("denoiser", "denoiser_weak", "codebook", "circuit", "circuit_independent"),
     *("tokenizer", "codes_hclt", "codes_quad_tree"),
 )
-FLOORS = ("stationary Gaussian", "mean colour of the known")  # what a circuit of a folder has to beat
 
 
 class PictureFolder:
@@ -200,7 +199,7 @@ class FolderWorld(FileWorld):
     def circuit(self) -> Circuit:
         """As of any world, with a warning where it did not pass the gate of its recipe."""
         circuit = self.read("circuit")
-        lost = {rival: losses(self.gate, rival) for rival in FLOORS if rival in self.gate}
+        lost = {rival: losses(self.gate, rival) for rival in self.gate}
         if worse := [f"than the {rival} under {number}" for rival, number in lost.items() if number]:
             warnings.warn(
                 f"{self.label}: given the known pixels, the circuit's mean is worse {' and '.join(worse)} of "
