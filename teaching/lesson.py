@@ -136,12 +136,13 @@ def numbers(notebook: Any) -> dict[str, int]:
     """What the rules of the course count: cells, words, lines, checks, assertions, pictures."""
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
     prose = " ".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+    prose = re.sub(r"</?\w[^>]*>|(?<=\])\([^)]*\)", " ", re.sub(r"\$+[^$]*\$+", " x ", prose))  # no tags, no addresses
     page = "".join(o.get("data", {}).get("text/html", "") for cell in code for o in cell.outputs)
     images = re.findall(r"<img[^>]*>", page)
     alts = [re.search(r'alt="([^"]*)"', image) for image in images]
     return {
         "cells": len(notebook.cells),
-        "words": len(re.findall(r"[^\W_]+(?:['’-]\w+)*", re.sub(r"\$+[^$]*\$+", " x ", prose))),
+        "words": len(re.findall(r"[^\W_]+(?:['’-]\w+)*", prose)),
         "code lines": sum(bool(line.strip()) for cell in code for line in cell.source.splitlines()),
         "longest cell": max(len(cell.source.splitlines()) for cell in notebook.cells),
         "checks": sum(bool(re.search(r"^check_\w+\(", cell.source, re.MULTILINE)) for cell in code),

@@ -26,8 +26,8 @@ from .solutions import answers_of
 RULES = {  # smallest and largest number allowed
     # Words of a formula count as one. Some 500 words are header, recall questions, recap and references, and up to 700
     # the derivations; each exercise adds a folded solution.
-    "cells": (25, 66),
-    "words": (900, 2600),
+    "cells": (25, 60),
+    "words": (900, 2200),
     "code lines": (1, 45 * 25),
     "longest cell": (1, 25),
     "checks": (3, 6),
