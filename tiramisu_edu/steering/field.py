@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import torch
@@ -26,20 +26,34 @@ from .patches import VARIANCE_FLOOR, log_known_copies
 
 
 class _Part(NamedTuple):
-    """The pictures of one mask, of P pixels, k of them known: rows, mean and variance (n, C, P) in the colours U, and
-    log p(known | noisy copies) (n,)."""
+    """The pictures of one mask, of P pixels, h of them hidden, in the colours U.
+
+    rows: which. mean: given noisy copies and known pixels, (n, C, P). log_p: log p(known | noisy copies), (n,).
+    alone: variance given the noisy copies alone, (C, P). hidden: (P,). factor: Cholesky's of the precision of those
+    pixels, (C, h, h); None where nothing is known.
+    """
 
     rows: Tensor
     mean: Tensor
-    variance: Tensor
     log_p: Tensor
+    alone: Tensor
+    hidden: Tensor
+    factor: Tensor | None
+
+    def variance(self) -> Tensor:
+        """Of the hidden pixels given all that is seen, at their places in (C, P)."""
+        if self.factor is None:
+            return self.alone
+        found = torch.zeros_like(self.alone)
+        found[:, self.hidden] = torch.cholesky_inverse(self.factor).diagonal(dim1=1, dim2=2)
+        return found
 
 
 @dataclass(frozen=True)
 class GaussianField(Codebook):
     """A codebook with one variable and one code: all that it knows is in its mean and variance.
 
-    Noisy copies are weighed wave by wave, then known pixels by their covariance: k^3 for k known ones, up to 64 x 64.
+    Noisy copies are weighed wave by wave, then known pixels by the precision of the others: h^3 for h hidden ones.
 
     Args:
         centre: mean colour, (C,).
@@ -50,6 +64,7 @@ class GaussianField(Codebook):
     centre: Tensor
     colours: Tensor
     variances: Tensor
+    kept: dict[tuple[float, bytes], Tensor] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @classmethod
     def fit(cls, images: Tensor) -> GaussianField:
@@ -58,8 +73,8 @@ class GaussianField(Codebook):
         pixels = images.double().transpose(0, 1).flatten(1)
         centre = pixels.mean(1)
         _, colours = torch.linalg.eigh(torch.cov(pixels, correction=0).view(len(pixels), -1))
-        field = cls(centre, colours, torch.ones(images.shape[1:], dtype=torch.float64))
-        variances = torch.stack([field._waves(part).square().sum(0) for part in images.double().split(512)]).sum(0)
+        white = cls(centre, colours, torch.ones(images.shape[1:], dtype=torch.float64))
+        variances = torch.stack([white._waves(part).square().sum(0) for part in images.double().split(512)]).sum(0)
         return cls(centre, colours, (variances / len(images)).clamp_min(VARIANCE_FLOOR))
 
     def circuit(self) -> Circuit:
@@ -85,38 +100,62 @@ class GaussianField(Codebook):
     def log_scale(self, seen: Observation) -> Tensor:
         return log_known_copies(seen)
 
-    def moments(self, marginals: Tensor, seen: Observation) -> Moments:
-        mean, variance = torch.empty_like(seen.x_t), torch.empty_like(seen.x_t)
+    def mean(self, marginals: Tensor, seen: Observation) -> Tensor:
+        mean = torch.empty_like(seen.x_t)
         for part in self._parts(seen):
-            shape = (len(part.rows), *seen.x_t.shape[1:])
             coloured = torch.einsum("ndp,cd->ncp", part.mean, self.colours) + self.centre[:, None]
-            mean[part.rows] = coloured.reshape(shape).to(mean)
-            spread = torch.einsum("dp,cd->cp", part.variance, self.colours**2).reshape(shape[1:])
-            variance[part.rows] = spread.to(variance)
-        return Moments(mean, variance).given(seen)
+            mean[part.rows] = coloured.view(len(part.rows), *mean.shape[1:]).to(mean)
+        return torch.where(seen.known, seen.image, mean)
+
+    def moments(self, marginals: Tensor, seen: Observation) -> Moments:
+        variance = torch.empty_like(seen.x_t)
+        for part in self._parts(seen):
+            spread = torch.einsum("dp,cd->cp", part.variance(), self.colours**2)
+            variance[part.rows] = spread.view(variance.shape[1:]).to(variance)
+        return Moments(self.mean(marginals, seen), variance).given(seen)
 
     def _parts(self, seen: Observation) -> Iterator[_Part]:
-        """Exact conditioning, first on noisy copies of all pixels, then on the known ones, which overrule theirs."""
+        """Exact conditioning, first on noisy copies of all pixels, then on the known ones, which overrule theirs.
+
+        With S = W diag(spread) W^T given the copies, L = S^-1 and r the known pixels minus their mean, 0 where hidden:
+
+            mean_h - L_hh^-1 (L r)_h,   log p = -(r^T L r - (L r)_h^T L_hh^-1 (L r)_h + log det S L_hh + k log 2 pi) / 2
+        """
         a, root = seen.alpha_bar, math.sqrt(seen.alpha_bar)
-        spread = self.variances * (1 - a) / (a * self.variances + 1 - a)
-        down, across = (cosines(n) for n in seen.x_t.shape[2:])
-        posterior = self._waves(seen.x_t.double(), root) * root * spread / (1 - a)
-        mean = torch.einsum("nckl,hk,wl->nchw", posterior, down, across).flatten(2)  # (B, C, P)
-        rows = torch.einsum("ik,jk,ckl->cijl", down, down, spread)
-        covariance = torch.einsum("cijl,ml,nl->cimjn", rows, across, across).reshape(len(spread), *[mean.shape[2]] * 2)
-        variance = covariance.diagonal(dim1=1, dim2=2)
-        clean = self._coloured(torch.where(seen.known, seen.image, 0.0).double(), 1.0).flatten(2)
+        spread, (down, across) = self._spread(a), (cosines(n) for n in seen.x_t.shape[2:])
+        mean = self._pixels(self._waves(seen.x_t.double(), root) * root * spread / (1 - a))
+        alone = torch.einsum("ckl,hk,wl->chw", spread, down**2, across**2).flatten(1)
+        residual = torch.where(seen.known, self._coloured(seen.image.double(), 1.0) - mean, 0.0)
+        waves = torch.einsum("nchw,hk,wl->nckl", residual, down, across)
+        pull, square = self._pixels(waves / spread).flatten(2), (waves.square() / spread).flatten(1).sum(1)
+        mean, log_det = mean.flatten(2), spread.log().sum()
         masks, which = seen.known.expand(len(mean), -1, -1, -1)[:, 0].flatten(1).unique(dim=0, return_inverse=True)
-        for number, mask in enumerate(masks):
-            chosen = (which == number).nonzero()[:, 0]
-            factor = torch.linalg.cholesky(covariance[:, mask][:, :, mask])  # (C, k, k)
-            residual = (clean[chosen] - mean[chosen])[..., mask].permute(1, 2, 0)  # (C, k, n)
-            white = torch.linalg.solve_triangular(factor, residual, upper=False)
-            towards = torch.linalg.solve_triangular(factor, covariance[:, mask], upper=False)  # (C, k, P)
-            change = (towards.mT @ white).permute(2, 0, 1)
-            log_det = factor.diagonal(dim1=1, dim2=2).log().sum()
-            log_p = -white.square().sum((0, 1)) / 2 - log_det - residual[..., 0].numel() * math.log(2 * math.pi) / 2
-            yield _Part(chosen, mean[chosen] + change, (variance - towards.square().sum(1)).clamp_min(0), log_p)
+        for number, known in enumerate(masks):
+            rows, hidden = (which == number).nonzero()[:, 0], ~known
+            if not known.any():
+                yield _Part(rows, mean[rows], torch.zeros(len(rows)).to(mean), alone, hidden, None)
+                continue
+            factor = self._factor(a, known)
+            white = torch.linalg.solve_triangular(factor, pull[rows][..., hidden].permute(1, 2, 0), upper=False)
+            given = mean[rows]
+            given[..., hidden] -= torch.linalg.solve_triangular(factor.mT, white, upper=True).permute(2, 0, 1)
+            log_dets = log_det + 2 * factor.diagonal(dim1=1, dim2=2).log().sum()
+            constant = log_dets + len(factor) * int(known.sum()) * math.log(2 * math.pi)
+            yield _Part(rows, given, -(square[rows] - white.square().sum((0, 1)) + constant) / 2, alone, hidden, factor)
+
+    def _spread(self, alpha_bar: float) -> Tensor:
+        """Variances of the waves given noisy copies, (C, H, W)."""
+        return self.variances * (1 - alpha_bar) / (alpha_bar * self.variances + 1 - alpha_bar)
+
+    def _factor(self, alpha_bar: float, known: Tensor) -> Tensor:
+        """Cholesky's of the precision of the hidden pixels, (C, h, h). The last two are kept: of a step and at 0."""
+        key = alpha_bar, known.cpu().numpy().tobytes()
+        if key not in self.kept:
+            for oldest in list(self.kept)[:-1]:
+                del self.kept[oldest]
+            precision = _between(1 / self._spread(alpha_bar), known.view(self.variances.shape[1:]).logical_not())
+            self.kept[key] = torch.linalg.cholesky(precision)
+        return self.kept[key]
 
     def _coloured(self, images: Tensor, scale: float) -> Tensor:
         """images - scale mean, in the colours U."""
@@ -126,6 +165,20 @@ class GaussianField(Codebook):
         """Coefficients of images - scale mean, (N, C, H, W)."""
         down, across = (cosines(n) for n in images.shape[2:])
         return torch.einsum("nchw,hk,wl->nckl", self._coloured(images, scale), down, across)
+
+    def _pixels(self, waves: Tensor) -> Tensor:
+        """Pictures of coefficients, (N, C, H, W), in the colours U and without the mean."""
+        return torch.einsum("nckl,hk,wl->nchw", waves, *(cosines(n) for n in waves.shape[2:]))
+
+
+def _between(variances: Tensor, chosen: Tensor) -> Tensor:
+    """W diag(variances) W^T between the chosen (H, W) of all pixels, (C, h, h)."""
+    down, across = (cosines(n) for n in chosen.shape)
+    rows = torch.einsum("ik,jk,ckl->cijl", down, down, variances)
+    columns = (across[:, None] * across).flatten(0, 1).mT  # (W, W W)
+    table = (rows @ columns).unflatten(3, (len(across), len(across)))  # (C, H, H, W, W)
+    i, j = chosen.nonzero(as_tuple=True)
+    return table[:, i[:, None], i, j[:, None], j]
 
 
 def cosines(n: int) -> Tensor:

@@ -47,7 +47,7 @@ GRIDS: dict[str, list[dict[str, Any]]] = {
     "copaint-tt": _DESCENTS,
     "daps": [{"ode_steps": k, "langevin_time": time} for time in (0.0, 0.005) for k in (1, 2, 3, 5)],
     "diffpir": [{"zeta": zeta} for zeta in (0.0, 0.1, 0.2, 0.3, 0.5, 0.7, 0.85, 1.0)],
-    "ding": [{"power": power, "delayed": delayed} for delayed in (False, True) for power in (0.03, 0.12, 0.5, 2.0)],
+    "ding": [{"power": power, "delayed": delayed} for delayed in (False, True) for power in (0.0, 0.03, 0.25, 1.0)],
     "tds": [{"data_variance": v} for v in (0.003, 0.01, 0.03, 0.12, 0.3, 1.0, 3.0, 10.0)],
 }
 

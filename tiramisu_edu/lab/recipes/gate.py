@@ -118,8 +118,10 @@ def one_gaussian_per_patch(train: Pictures, test: Pictures, patch: int) -> float
     D, _, P = mean.shape
     covariance = torch.zeros(D, P, P, dtype=torch.float64)
     for x in points(train):
-        covariance += (x - mean).mT @ (x - mean) / len(train)
-    factor = torch.linalg.cholesky(covariance + 1e-5 * torch.eye(P, dtype=torch.float64))
+        covariance.baddbmm_((x - mean).mT, x - mean, alpha=1 / len(train))
+    covariance.diagonal(dim1=1, dim2=2).add_(1e-5)
+    factor = torch.linalg.cholesky(covariance)
+    del covariance
     log_det = 2 * factor.diagonal(dim1=1, dim2=2).log().sum()
     squares = (torch.linalg.solve_triangular(factor, (x - mean).mT, upper=False).square().sum() for x in points(test))
     return float(-0.5 * (sum(squares) / len(test) + log_det + D * P * math.log(2 * math.pi)))

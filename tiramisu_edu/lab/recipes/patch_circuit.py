@@ -258,7 +258,7 @@ def patch_memory(settings: PatchSettings, count: int, size: int) -> float:
     rows = min(N, READ, NUMBERS // (D * V) + 1)
     of_batches = 4 * D * (rows * (9 * V + 13 * P) + 4 * max(BATCH, s.batch_size) * (V + K))
     of_factors = 8 * 3 * s.rank * (D * V * P + 3 * 256 * D * V) + 8 * 3 * s.whole * 3 * size**2
-    of_gate, n = 0, min(count, STORED)
+    of_gate, n = 8 * D * P**2, min(count, STORED)
     if K > 1 and size**2 <= MOST:  # of a tree; the control has none
-        of_gate = 8 * (MATRICES * size**4 + n * (6 * size**2 + 3 * n))
+        of_gate += 8 * (MATRICES * size**4 + n * (6 * size**2 + 3 * n))
     return PROGRAM + of_pictures + of_parameters + of_batches + of_factors + of_gate
