@@ -256,7 +256,7 @@ def encoded(value: Any) -> Any:
     if value is ...:
         return ["ellipsis", None]
     if isinstance(value, Mapping):
-        return ["map", [[encoded(key), encoded(each)] for key, each in value.items()]]
+        return ["map", [[_hashable(key), encoded(each)] for key, each in value.items()]]
     if value is None or type(value) in (bool, int, float, str):
         return value
     if isinstance(value, np.bool_):
@@ -264,9 +264,19 @@ def encoded(value: Any) -> Any:
     array = None if isinstance(value, (list, tuple)) and not len(value) else as_array(value)
     if array is not None:
         return ["array", [str(array.dtype), list(array.shape), array.ravel().tolist()]]
-    if isinstance(value, (list, tuple, set, frozenset)):
-        return [type(value).__name__, [encoded(each) for each in value]]
+    if isinstance(value, (set, frozenset)):
+        return _hashable(value)
+    if isinstance(value, (list, tuple)):
+        return ["tuple" if isinstance(value, tuple) else "list", [encoded(each) for each in value]]
     return ["failure", f"a value of the type {type(value).__name__}"]
+
+
+def _hashable(value: Any) -> Any:
+    """A key, or what a set holds: never an array, which can be neither."""
+    if isinstance(value, (tuple, set, frozenset)):
+        kind = next(kind for kind in (tuple, set, frozenset) if isinstance(value, kind))
+        return [kind.__name__, [_hashable(each) for each in value]]
+    return encoded(value.item() if isinstance(value, np.generic) else value)
 
 
 def decoded(value: Any) -> Any:
