@@ -8,13 +8,10 @@ import io
 import json
 import re
 import sys
-import time
 from pathlib import Path
 
 import nbformat
-import numpy as np
 import pytest
-from IPython.core.interactiveshell import InteractiveShell
 
 from teaching import grading, sandbox, solutions
 from teaching.grading import main, submissions
@@ -22,7 +19,7 @@ from teaching.handed_in import read_handed_in
 from teaching.lesson import read_lesson
 from teaching.notebooks import student
 from teaching.odd_submissions import CHEATS, HAND, HONEST, answer, solved, write
-from teaching.sandbox import decoded, encoded
+from teaching.sandbox import encoded
 from teaching.verdict import found, hidden_exercises
 from tiramisu_edu.course.compare import Failure
 from tiramisu_edu.course.exercises import exercises_of
@@ -88,18 +85,6 @@ def test_what_ended_a_process_is_said(graded):
     assert "MemoryError" in why["memory and exit"] and "ended before it was done" in why["memory and exit"]
     assert "p_bright: a number is typed in" in why["copied values"]
     assert "smooth: not yet; your code raised AttributeError" in why["partial"]
-
-
-@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")  # Python 3.12 on forks
-def test_an_answer_that_only_waits_is_stopped_too(monkeypatch):
-    monkeypatch.setattr(sandbox, "WALL", 0.2)
-    limits = {"workers": 2, "seconds": 1, "memory": 4}
-    jobs = [sandbox.Job(who, [0], ["sleep"], "...") for who in range(3)]
-    ends = list(sandbox.in_processes(jobs, lambda job: time.sleep(60 * job.who), limits))
-    assert [(job.who, ended.why) for job, ended in ends] == [
-        (0, ""),
-        *((k, "stopped: does a loop never end?") for k in (1, 2)),
-    ]
 
 
 def test_what_is_no_notebook_is_named_and_no_formula_for_a_spreadsheet(graded):
@@ -194,14 +179,6 @@ def _with(source):
     return notebook.cells
 
 
-@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")  # Python 3.12 on forks
-def test_what_the_process_itself_raises_is_said(monkeypatch):
-    monkeypatch.setattr(sandbox, "_limit", lambda seconds, memory: 1 / 0)
-    limits = {"workers": 1, "seconds": 1, "memory": 4}
-    ((_, ended),) = sandbox.in_processes([sandbox.Job(0, [], [], "...")], lambda job: None, limits)
-    assert "ZeroDivisionError" in ended.lines[0] and ended.why == "its process ended before it was done"
-
-
 def handed_in(tmp_path, source, name="p_bright"):
     notebook = solved()
     answer(notebook, name).source = source
@@ -254,15 +231,6 @@ def test_a_students_version_with_nothing_done_has_no_remarks(tmp_path):
     assert not found.cheats and not found.copied and not any(found.remarks.values())
 
 
-def test_values_come_back_as_they_are():
-    given = [1, 0.5, float("inf"), "a", None, True, ..., Failure("none"), [], ("a", (1, "b"))]
-    given += [{(1, (2, 3)): "a", np.int64(2): {3, (1, 2)}, frozenset({(1,)}): {"b": frozenset({(0, 1)})}}]
-    assert decoded(json.loads(json.dumps(encoded(given)))) == given
-    array = decoded(encoded({"x": np.eye(2, dtype=np.float32)}))["x"]
-    assert array.dtype == np.float32 and (array == np.eye(2)).all()
-    assert decoded(encoded(object())) == Failure("a value of the type object")
-
-
 @pytest.mark.parametrize("number", range(1, 15))
 def test_every_solution_is_right_on_hidden_cases(number):
     """None of them ends in an error, and what it returns comes through to the grader whole."""
@@ -273,12 +241,6 @@ def test_every_solution_is_right_on_hidden_cases(number):
         assert exercise.verdict(found([line, '["end"]'], "", 0.0).values).passed, exercise.name
 
 
-@pytest.mark.parametrize("line", ['["flag", 5]', '["error"]', '["cell", "x"]', '["values"]', "[[]]", "x", '["other"]'])
-def test_lines_that_a_process_made_up_are_no_answer(line):
-    assert found([line], "", 1.0).why == "its process returned what is no value"
-    assert sandbox._unfinished(sandbox.Ended([line, '["cell", '], "ended", 1.0)) == []
-
-
 def test_a_notebook_that_cannot_be_graded_is_named(tmp_path, monkeypatch, capsys):
     script = tmp_path / "sandbox.py"
     script.write_text("raise SystemExit('FileError: the course stops at: 1 / 0')")
@@ -287,12 +249,3 @@ def test_a_notebook_that_cannot_be_graded_is_named(tmp_path, monkeypatch, capsys
     assert main([str(HAND), str(tmp_path / "x.ipynb"), "--seed", "7"]) == 2
     said = capsys.readouterr().err
     assert re.search(r"02_a_circuit.*could not be graded: FileError: the course stops at: 1 / 0", said)
-
-
-def test_the_course_own_error_ends_the_run(tmp_path, monkeypatch):
-    request = tmp_path / "request.json"
-    asked = {"number": 2, "cells": [["", ""], ["1 / 0", ""]], "exercises": {}, "submissions": []}
-    request.write_text(json.dumps(asked))
-    with pytest.raises(FileError, match=r"the course's own notebook stops with ZeroDivisionError.* at: 1 / 0"):
-        sandbox.run(request, io.StringIO())
-    InteractiveShell.clear_instance()
