@@ -47,7 +47,7 @@ STOPPED = {"os.exec", "os.fork", "os.forkpty", "os.kill", "os.killpg", "os.posix
 STOPPED |= {"os.truncate", "pty.spawn", "resource.prlimit", "resource.setrlimit", "socket.bind", "socket.connect"}
 STOPPED |= {"sqlite3.connect", "subprocess.Popen"}
 WRITES = {"os.chmod", "os.chown", "os.link", "os.mkdir", "os.remove", "os.rename", "os.rmdir", "os.symlink", "os.utime"}
-GROUPS: dict[str, type] = {"list": list, "tuple": tuple, "set": set, "frozenset": frozenset}
+GROUPS: dict[str, Any] = {"list": list, "tuple": tuple, "set": set, "frozenset": frozenset}
 CHANGES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
 
 
