@@ -10,13 +10,11 @@ import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import nbformat
-
 from tiramisu_edu.course.checks import Exercise
 from tiramisu_edu.course.exercises import exercises_of
 from tiramisu_edu.errors import FileError
 
-from .notebooks import BEGIN, REASONING
+from .notebooks import BEGIN, REASONING, read_notebook
 
 THOUGHT = ("derive", "design", "debug", "decide")
 ALT_WORDS = 5  # an alt text of fewer words does not state a finding
@@ -87,7 +85,7 @@ def read_lesson(path: Path) -> Lesson:
     Raises:
         FileError: no notebook of the course; the message names the part of the header that is not there.
     """
-    notebook = nbformat.read(path, as_version=4)
+    notebook = read_notebook(path)
     prose = [cell.source for cell in notebook.cells if cell.cell_type == "markdown"]
     header = re.sub(r"(?<!\n)\n(?!\n)", " ", prose[0]) if prose else ""  # one paragraph, one line
 
