@@ -205,9 +205,12 @@ def _pair_with(circuit: ReferenceCircuit, w: Sequence[np.ndarray], i: int, j: in
 
 
 def _two(rng: np.random.Generator, size: int) -> tuple:
-    made = circuit(rng, size + 1)
+    """The evidence of pixel i is not certain; some of its values are impossible under the circuit."""
+    made = circuit(rng, size + 1, zeros=True)
     i, j = rng.permutation(made.num_variables)[:2].tolist()
-    return made, weights(rng, made), i, j
+    w = weights(rng, made)
+    w[i] = np.maximum(w[i], 0.5)
+    return made, w, i, j
 
 
 check_pair = Answers(
