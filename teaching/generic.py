@@ -74,12 +74,14 @@ class Score(NamedTuple):
         tried, refused: how many.
         general: refused with no more than the general hint.
         survivors: those that were taken, without the ones that are argued to be right.
+        argued: these, which are not counted.
     """
 
     tried: int
     refused: int
     general: int
     survivors: list[str]
+    argued: set[str]
 
 
 def changes(solution: Callable) -> Iterator[Change]:
@@ -127,16 +129,17 @@ def quietly(call: Callable[[], Any]) -> Any:
 def score(solution: Callable, exercise: Exercise, equivalent: Container[str]) -> Score:
     """Give every change to the check; those in `equivalent` are right and not counted."""
     tried = refused = general = 0
-    survivors = []
+    survivors, argued = [], set()
     for change in changes(solution):
         name = f"{change.what}: {change.line}"
         report = quietly(lambda: exercise.report(change.answer))  # noqa: B023
         if report.passed and name in equivalent:
+            argued.add(name)
             continue
         tried, refused = tried + 1, refused + (not report.passed)
         general += GENERAL in report.message
         survivors += [name] if report.passed else []
-    return Score(tried, refused, general, survivors)
+    return Score(tried, refused, general, survivors, argued)
 
 
 def _tree(solution: Callable) -> ast.FunctionDef:

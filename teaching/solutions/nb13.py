@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -158,6 +159,15 @@ def _single_values(values: Array, clusters: Array, picks: Array) -> Any:
     return np.percentile(means, 2.5), np.percentile(means, 97.5)
 
 
+def _other_ends(values: Array, clusters: Array, picks: Array, low: float, high: float) -> Any:
+    means = np.bincount(clusters, values)[picks].sum(1) / np.bincount(clusters)[picks].sum(1)
+    return np.percentile(means, low), np.percentile(means, high)
+
+
+def _bell(means: Array) -> Any:
+    return means.mean() - 1.96 * means.std(), means.mean() + 1.96 * means.std()
+
+
 def _random_clusters(rng: np.random.Generator, size: int) -> tuple:
     G = size + 1
     clusters = rng.permutation(np.concatenate([np.arange(G), rng.integers(G, size=2 * size)]))
@@ -185,9 +195,10 @@ check_clusters = Answers(
         "clusters have different sizes: a sum of sums over a sum of counts, not a mean of means": _mean_of_means,
         "a cluster that is drawn twice counts twice": _once_each,
         "clusters are drawn, and with each all its values; these are single values": _single_values,
-        "a 95 % interval leaves 2.5 % out at either end": lambda values, clusters, picks: (
-            np.percentile((np.bincount(clusters, values)[picks].sum(1) / np.bincount(clusters)[picks].sum(1)), 5),
-            np.percentile((np.bincount(clusters, values)[picks].sum(1) / np.bincount(clusters)[picks].sum(1)), 95),
+        "a 95 % interval leaves 2.5 % out at either end": partial(_other_ends, low=5, high=95),
+        "np.percentile counts in percent: 2.5, not 0.025": partial(_other_ends, low=0.025, high=0.975),
+        "percentiles are asked for, not the mean and two deviations": lambda values, clusters, picks: _bell(
+            np.bincount(clusters, values)[picks].sum(1) / np.bincount(clusters)[picks].sum(1)
         ),
     },
 )
