@@ -21,7 +21,7 @@ from tiramisu_edu.course.compare import Failure, same
 
 GOAL = 0.95  # share of generic wrong answers that a check refuses
 GENERAL_MOST = 0.15  # share of the refused that may read only the general hint
-SECONDS = 3  # for one wrong answer on all cases
+SECONDS = 3  # of the processor, for one wrong answer on all cases
 
 OTHER_CALL = {"max": "min", "min": "max", "sum": "max", "mean": "sum", "prod": "sum", "argmax": "argmin"}
 OTHER_CALL |= {"argmin": "argmax", "maximum": "minimum", "minimum": "maximum", "any": "all", "all": "any"}
@@ -118,12 +118,12 @@ def slips(solution: Callable, exercise: Exercise) -> dict[str, list[dict[str, An
 
 def quietly(call: Callable[[], Any]) -> Any:
     """The call, stopped early, and without the warnings of broken arithmetic."""
-    limit, checks.CHECK_SECONDS = checks.CHECK_SECONDS, SECONDS
+    usual, checks.time_limit = checks.time_limit, lambda *_: usual(SECONDS, "PROF")
     try:
         with np.errstate(all="ignore"):
             return call()
     finally:
-        checks.CHECK_SECONDS = limit
+        checks.time_limit = usual
 
 
 def score(solution: Callable, exercise: Exercise, equivalent: Container[str]) -> Score:

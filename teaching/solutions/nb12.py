@@ -163,7 +163,6 @@ check_power = Answers(
         "at the limit: entropy(middle) > (1 - coherence ** 2) * np.log(q.shape[1])": "no entropy is just that",
         "number off by one: 60": "sixty halvings or sixty-one",
         "number off by one: 10000.0": "the interval only has to hold the power",
-        "number off by one: 1e-300": "the logarithm of a probability of 0 is multiplied by 0",
         "another operator: log_p - log_p.max(1, keepdims=True)": "what is added in a row is divided out",
         "right operand dropped: log_p - log_p.max(1, keepdims=True)": "powers here are too small to underflow",
     },
