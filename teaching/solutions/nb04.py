@@ -183,7 +183,7 @@ check_left_out = Answers(
 
 def _pair(circuit, w, i, j):
     table = np.zeros((circuit.num_categories[i], circuit.num_categories[j]))
-    for v in range(len(table)):
+    for v in np.flatnonzero(w[i]):
         only = [w[k] * np.eye(len(table))[v] if k == i else w[k] for k in range(len(w))]
         Z = np.exp(circuit.forward([log(row) for row in only])[circuit.root])
         if Z > 0:
