@@ -188,8 +188,9 @@ def reading_order(lessons: Sequence[Lesson]) -> str:
     marker = '<marker id="tip" viewBox="0 0 8 8" refX="8" refY="4" markerWidth="7" markerHeight="7" orient="auto">'
     tip = f'<defs>{marker}<path d="M0 0L8 4L0 8z" fill="currentColor"/></marker></defs>'
     return (
-        f'```{{raw}} html\n<svg class="course" role="img" aria-label="{html.escape(alt)}" viewBox="-4 -30 {width} '
-        f'{height + 10}">\n{tip}\n' + "\n".join(lines + boxes) + "\n</svg>\n```"
+        '```{raw} html\n<div class="sideways">\n'
+        f'<svg class="course" role="img" aria-label="{html.escape(alt)}" viewBox="-4 -30 {width} {height + 10}">\n'
+        f"{tip}\n" + "\n".join(lines + boxes) + "\n</svg>\n</div>\n```"
     )
 
 

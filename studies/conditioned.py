@@ -33,10 +33,11 @@ from tiramisu_edu.checkpoint import Checkpoint
 from tiramisu_edu.diffusion.denoiser import Denoiser
 from tiramisu_edu.diffusion.networks import build_network, network_config
 from tiramisu_edu.diffusion.samplers import ddim
+from tiramisu_edu.lab.common import fast_bfloat16
 from tiramisu_edu.lab.evaluation.comparison import Cases, make_cases, run_method
 from tiramisu_edu.lab.evaluation.metrics import hidden_mse
 from tiramisu_edu.lab.evaluation.significance import interval
-from tiramisu_edu.lab.recipes.denoiser import DIGITS, SCALES, fast_bfloat16
+from tiramisu_edu.lab.recipes.denoiser import DIGITS, SCALES
 from tiramisu_edu.lab.recipes.denoiser_training import TrainingSettings, learning_rate, target
 from tiramisu_edu.lab.recipes.training import Clock, Training, adamw
 from tiramisu_edu.lab.table import Table

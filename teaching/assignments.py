@@ -115,7 +115,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for path in options.notebooks:
         try:
             print(*assignment(path, options.folder, seed), sep="\n")
-        except TiramisuError as error:
+        except (TiramisuError, OSError) as error:
             parser.error(str(error))
     print(f"hidden cases of seed {seed}")
 

@@ -30,6 +30,11 @@ def normal(rng: np.random.Generator, *shape: int) -> np.ndarray:
     return rng.normal(size=shape).round(2)
 
 
+def levels(rng: np.random.Generator, T: int) -> np.ndarray:
+    """ᾱ of T steps, rising, (T,)."""
+    return np.sort(rng.choice(np.arange(1, 20), T, replace=False)) / 20
+
+
 def circuit(rng: np.random.Generator, size: int, zeros: bool = False, values: int = 3) -> ReferenceCircuit:
     """Up to `size` + 1 variables with 2 to `values` values; nodes with several parents, sums below sums, products below
     products, two or three children."""
@@ -76,6 +81,20 @@ def weights(rng: np.random.Generator, of: ReferenceCircuit) -> list[np.ndarray]:
 def distribution(p: np.ndarray, zeros: bool = True) -> bool:
     """Whether the rows of p are distributions; `zeros` says whether a probability may be 0."""
     return bool((p >= 0).all() and (zeros or (p > 0).all()) and np.allclose(p.sum(-1), 1, atol=1e-6) and p.size)
+
+
+def shaped(letters: str, *arrays: np.ndarray) -> bool:
+    """Whether arrays have the shapes written with a letter for each length: "KM MB" for the factors of a product."""
+    lengths: dict[str, int] = {}
+    for names, array in zip(letters.split(), arrays):
+        if array.ndim != len(names) or any(lengths.setdefault(k, n) != n for k, n in zip(names, array.shape)):
+            return False
+    return min(lengths.values()) > 0
+
+
+def rising(alpha_bar: np.ndarray) -> bool:
+    """Whether ᾱ rises from step to step, between 0 and 1."""
+    return bool((np.diff([0, *alpha_bar, 1]) > 0).all())
 
 
 def picture_fits(of: ReferenceCircuit, x: list[int]) -> bool:

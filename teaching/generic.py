@@ -21,9 +21,10 @@ from tiramisu_edu.course.compare import Failure, same
 
 GOAL = 0.95  # share of generic wrong answers that a check refuses
 GENERAL_MOST = 0.15  # share of the refused that may read only the general hint
-SECONDS = 3  # for one wrong answer on all cases
+SECONDS = 3  # of the processor, for one wrong answer on all cases
 
 OTHER_CALL = {"max": "min", "min": "max", "sum": "max", "mean": "sum", "prod": "sum", "argmax": "argmin"}
+OTHER_CALL |= {"argmin": "argmax", "maximum": "minimum", "minimum": "maximum", "any": "all", "all": "any"}
 DROPPED_CALL = {"log", "sqrt", "exp", "abs", "log2", "square", "normalised"}
 OTHER_OPERATOR = {ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mult}
 OTHER_COMPARISON = {
@@ -34,6 +35,8 @@ OTHER_COMPARISON = {
     ast.LtE: ast.Gt,
     ast.GtE: ast.Lt,
 }
+OTHER_BOOL = {ast.And: ast.Or, ast.Or: ast.And}
+AT_THE_LIMIT = {ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt}
 
 # What a student reads whose answer behaves like a change. It names the kind, not the place.
 SENTENCES = {
@@ -42,9 +45,12 @@ SENTENCES = {
     "filter dropped": "it looks as if an item that should be left out were used",
     "sign or not": "it looks as if a minus sign or a `not` were missing",
     "operands swapped": "it looks as if the two sides of a difference, quotient or power were swapped",
+    "root or square": "it looks as if a root or a square were too many, or too few",
     "another operator": "it looks as if + stood for −, or × for ÷, or the other way round",
     "operand dropped": "it looks as if a term or a factor were left out",
     "condition": "it looks as if a condition were the wrong way round",
+    "at the limit": "it looks as if a condition were wrong just at its limit: < for ≤, or the other way round",
+    "any": "it looks as if `all` stood for `any`, or the other way round",
     "always": "it looks as if one of two branches were always taken",
     "off by one": "it looks as if an index, an axis or a number were off by one",
     "option left out": "it looks as if an option were left out, such as the axis of a sum or keepdims",
@@ -68,12 +74,14 @@ class Score(NamedTuple):
         tried, refused: how many.
         general: refused with no more than the general hint.
         survivors: those that were taken, without the ones that are argued to be right.
+        argued: these, which are not counted.
     """
 
     tried: int
     refused: int
     general: int
     survivors: list[str]
+    argued: set[str]
 
 
 def changes(solution: Callable) -> Iterator[Change]:
@@ -110,27 +118,28 @@ def slips(solution: Callable, exercise: Exercise) -> dict[str, list[dict[str, An
 
 def quietly(call: Callable[[], Any]) -> Any:
     """The call, stopped early, and without the warnings of broken arithmetic."""
-    limit, checks.CHECK_SECONDS = checks.CHECK_SECONDS, SECONDS
+    usual, checks.time_limit = checks.time_limit, lambda *_: usual(SECONDS, "PROF")
     try:
         with np.errstate(all="ignore"):
             return call()
     finally:
-        checks.CHECK_SECONDS = limit
+        checks.time_limit = usual
 
 
 def score(solution: Callable, exercise: Exercise, equivalent: Container[str]) -> Score:
     """Give every change to the check; those in `equivalent` are right and not counted."""
     tried = refused = general = 0
-    survivors = []
+    survivors, argued = [], set()
     for change in changes(solution):
         name = f"{change.what}: {change.line}"
         report = quietly(lambda: exercise.report(change.answer))  # noqa: B023
         if report.passed and name in equivalent:
+            argued.add(name)
             continue
         tried, refused = tried + 1, refused + (not report.passed)
         general += GENERAL in report.message
         survivors += [name] if report.passed else []
-    return Score(tried, refused, general, survivors)
+    return Score(tried, refused, general, survivors, argued)
 
 
 def _tree(solution: Callable) -> ast.FunctionDef:
@@ -160,10 +169,16 @@ def _variants(at: ast.AST) -> Iterator[tuple[str, ast.AST | None]]:
     at = copy.deepcopy(at)
     if isinstance(at, ast.BinOp):
         yield from _of_operation(at)
-    elif isinstance(at, ast.UnaryOp) and isinstance(at.op, ast.USub | ast.Not):
+    elif isinstance(at, ast.UnaryOp) and isinstance(at.op, ast.USub | ast.Not | ast.Invert):
         yield "sign or not dropped", at.operand
-    elif isinstance(at, ast.Compare) and type(at.ops[0]) in OTHER_COMPARISON:
-        yield "condition turned round", ast.Compare(at.left, [OTHER_COMPARISON[type(at.ops[0])]()], at.comparators)
+    elif isinstance(at, ast.Compare):
+        for what, other in (("condition turned round", OTHER_COMPARISON), ("at the limit", AT_THE_LIMIT)):
+            if type(at.ops[0]) in other:
+                yield what, ast.Compare(at.left, [other[type(at.ops[0])](), *at.ops[1:]], at.comparators)
+    elif isinstance(at, ast.BoolOp):
+        yield "condition: and for or, or for and", ast.BoolOp(OTHER_BOOL[type(at.op)](), at.values)
+    elif isinstance(at, ast.Subscript) and isinstance(at.slice, ast.Compare | ast.UnaryOp | ast.BoolOp):
+        yield "filter dropped", at.value
     elif isinstance(at, ast.AugAssign):
         yield "= for += and its like", ast.Assign([at.target], at.value)
     elif isinstance(at, ast.IfExp):
@@ -187,6 +202,9 @@ def _of_operation(at: ast.BinOp) -> Iterator[tuple[str, ast.AST]]:
         yield "left operand dropped", at.right
     if isinstance(at.op, ast.Sub | ast.Div | ast.Pow | ast.MatMult):
         yield "operands swapped", ast.BinOp(at.right, at.op, at.left)
+    if isinstance(at.op, ast.Div):
+        for power in (0.5, 2):
+            yield "root or square", ast.BinOp(at.left, at.op, ast.BinOp(at.right, ast.Pow(), ast.Constant(power)))
     if type(at.op) in OTHER_OPERATOR:
         yield "another operator", ast.BinOp(at.left, OTHER_OPERATOR[type(at.op)](), at.right)
 
@@ -200,6 +218,9 @@ def _of_call(at: ast.Call) -> Iterator[tuple[str, ast.AST]]:
         else:
             other.func = ast.Name(OTHER_CALL[called], ast.Load())
         yield f"{OTHER_CALL[called]} for {called}", other
+    if called == "where" and len(at.args) == 3:
+        yield "always the first", at.args[1]
+        yield "always the second", at.args[2]
     if called in DROPPED_CALL and at.args:
         yield f"{called} left out", at.args[0]
     if at.keywords:

@@ -14,12 +14,14 @@ from __future__ import annotations
 import argparse
 import csv
 import json
+import math
 import os
 import secrets
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
@@ -30,7 +32,7 @@ from tiramisu_edu.errors import FileError, TiramisuError
 
 from . import sandbox, solutions
 from .handed_in import HandedIn, read_handed_in, student_of
-from .lesson import Lesson, read_lesson
+from .lesson import Lesson, notebook_paths, read_lesson
 from .notebooks import BEGIN
 from .verdict import Found, Grade, found, graded, hidden_exercises
 
@@ -64,12 +66,14 @@ def grade(lesson: Lesson, paths: Sequence[Path], seed: int, limits: Limits = USU
     readable = [each for each in handed_in if isinstance(each, HandedIn)]
     given = iter(_run(lesson, readable, exercises, limits))
     nothing = {exercise.name: False for exercise in exercises.values()}
-    return [
+    grades = [
         graded(lesson, each, exercises, next(given))
         if isinstance(each, HandedIn)
         else Grade(path, student_of(lesson, path), nothing, dict.fromkeys(nothing, 0), {}, failure=str(each))
         for path, each in zip(paths, handed_in)
     ]
+    count = Counter(each.student for each in grades)
+    return [each if count[each.student] == 1 else each._replace(student=str(each.path)) for each in grades]
 
 
 def _read(lesson: Lesson, path: Path) -> HandedIn | FileError:
@@ -163,15 +167,29 @@ def table(lesson: Lesson, grades: Sequence[Grade]) -> str:
     return "\n".join("| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths)) + " |" for row in rows)
 
 
-def submissions(paths: Sequence[Path]) -> list[Path]:
-    """The files, and the notebooks in the folders among them."""
-    found = []
+def submissions(lesson: Lesson, paths: Sequence[Path]) -> list[Path]:
+    """The files, and the notebooks in the folders among them, without those named as other notebooks of the course."""
+    others = {path.name for path in notebook_paths(lesson.path.parent)} - {lesson.path.name}
+    found: dict[Path, None] = {}
     for path in paths:
-        inside = sorted(path.rglob("*.ipynb")) if path.is_dir() else [path]
-        found += [file for file in inside if ".ipynb_checkpoints" not in file.parts]
+        if not path.exists():
+            raise FileError(f"there is no {path}")
+        inside = [p for p in sorted(path.rglob("*.ipynb")) if p.name not in others] if path.is_dir() else [path]
+        found |= {file: None for file in inside if ".ipynb_checkpoints" not in file.parts}
     if not found:
-        raise FileError(f"no notebook in {', '.join(map(str, paths))}")
-    return found
+        raise FileError(f"no notebook to be graded as {lesson.path.name} in {', '.join(map(str, paths))}")
+    return list(found)
+
+
+def _positive(kind: Callable[[str], float]) -> Callable[[str], float]:
+    """Reads a number above 0 from the command line."""
+
+    def number(text: str) -> float:
+        if not 0 < (value := kind(text)) < math.inf:
+            raise argparse.ArgumentTypeError(f"{text} is no number above 0")
+        return value
+
+    return number
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -181,16 +199,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("handed_in", type=Path, nargs="+", help="students' notebooks, or folders of them")
     parser.add_argument("--csv", type=Path, help="file for the grades")
     parser.add_argument("--seed", type=int, help="of the hidden cases; drawn and printed by default")
-    parser.add_argument("--seconds", type=float, default=USUAL.seconds, help="CPU time of an answer (%(default)g)")
-    parser.add_argument("--memory", type=float, default=USUAL.memory, help="GiB for an answer (%(default)g)")
-    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="answers at a time (%(default)d)")
+    seconds, memory, cores = USUAL.seconds, USUAL.memory, os.cpu_count() or 1
+    parser.add_argument("--seconds", type=_positive(float), default=seconds, help="CPU time of an answer (%(default)g)")
+    parser.add_argument("--memory", type=_positive(float), default=memory, help="GiB for an answer (%(default)g)")
+    parser.add_argument("--workers", type=_positive(int), default=cores, help="answers at a time (%(default)d)")
     options = parser.parse_args(arguments)
     seed = secrets.randbelow(2**31) + 1 if options.seed is None else options.seed
     limits = Limits(options.seconds, options.memory, options.workers)
     try:
         lesson = read_lesson(options.notebook)
-        grades = grade(lesson, submissions(options.handed_in), seed, limits)
-    except TiramisuError as error:
+        if options.csv:
+            options.csv.open("a").close()  # what cannot be written is told before the work
+        grades = grade(lesson, submissions(lesson, options.handed_in), seed, limits)
+    except (TiramisuError, OSError) as error:
         print(f"{parser.prog}: {error}", file=sys.stderr)
         return 2
     print(table(lesson, grades))

@@ -14,13 +14,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import nbformat
 from IPython.core.inputtransformer2 import TransformerManager
 
-from tiramisu_edu.errors import FileError
-
 from .lesson import Lesson, Task
-from .notebooks import BEGIN, PROGRESS
+from .notebooks import BEGIN, PROGRESS, read_notebook
 
 RECORDED = {"expected", "mistakes", "slips", "verdict"}  # of a check: what the course has recorded
 RECORDS = {"all_exercises", "exercises_of", "of_notebook", "record_path", "restored"}
@@ -42,7 +39,7 @@ class HandedIn(NamedTuple):
     """A submission.
 
     Attributes:
-        student: the name of the file, or of its folder where the file has the name of the course's notebook.
+        student: the name of the file, or of the nearest folder where the file has the name of the course's notebook.
         cells: code of the student's own cells.
         answers: name of the check -> answer; those that are there.
         said: name of the check -> is "correct" in its stored output; those that were run.
@@ -105,17 +102,14 @@ def read_handed_in(lesson: Lesson, path: Path) -> HandedIn:
 
 
 def student_of(lesson: Lesson, path: Path) -> str:
-    """The name of the file, or of its folder where the file has the name of the course's notebook."""
-    return path.parent.name if path.stem == lesson.path.stem else path.stem
+    """The first name, from the file outwards, that is not the name of the course's notebook."""
+    names = [path.stem, *(folder.name for folder in path.absolute().parents)]
+    return next(name for name in names if name != lesson.path.stem)
 
 
 def _own_cells(lesson: Lesson, path: Path) -> tuple[list[Cell], set[str]]:
     """The student's cells, and the sources of the others."""
-    try:
-        notebook = nbformat.reads(path.read_text(encoding="utf-8-sig"), as_version=4)
-        cells = [(cell, cell.cell_type, _tidy(cell.source)) for cell in notebook.cells]
-    except Exception as error:
-        raise FileError(f"{path} is no notebook ({error}): ask for the .ipynb file itself") from error
+    cells = [(cell, cell.cell_type, _tidy(cell.source)) for cell in read_notebook(path).cells]
     course, tasks = set(_course(lesson)), {task.number: task for task in lesson.tasks}
     last = _tidy(PROGRESS.format(number=lesson.number))
     own, given, number = [], set(), 0

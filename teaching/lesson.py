@@ -10,13 +10,11 @@ import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import nbformat
-
 from tiramisu_edu.course.checks import Exercise
 from tiramisu_edu.course.exercises import exercises_of
 from tiramisu_edu.errors import FileError
 
-from .notebooks import BEGIN, REASONING
+from .notebooks import BEGIN, REASONING, read_notebook
 
 THOUGHT = ("derive", "design", "debug", "decide")
 ALT_WORDS = 5  # an alt text of fewer words does not state a finding
@@ -87,7 +85,7 @@ def read_lesson(path: Path) -> Lesson:
     Raises:
         FileError: no notebook of the course; the message names the part of the header that is not there.
     """
-    notebook = nbformat.read(path, as_version=4)
+    notebook = read_notebook(path)
     prose = [cell.source for cell in notebook.cells if cell.cell_type == "markdown"]
     header = re.sub(r"(?<!\n)\n(?!\n)", " ", prose[0]) if prose else ""  # one paragraph, one line
 
@@ -136,12 +134,13 @@ def numbers(notebook: Any) -> dict[str, int]:
     """What the rules of the course count: cells, words, lines, checks, assertions, pictures."""
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
     prose = " ".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+    prose = re.sub(r"</?\w[^>]*>|(?<=\])\([^)]*\)", " ", re.sub(r"\$+[^$]*\$+", " x ", prose))  # no tags, no addresses
     page = "".join(o.get("data", {}).get("text/html", "") for cell in code for o in cell.outputs)
     images = re.findall(r"<img[^>]*>", page)
     alts = [re.search(r'alt="([^"]*)"', image) for image in images]
     return {
         "cells": len(notebook.cells),
-        "words": len(re.findall(r"[^\W_]+(?:['’-]\w+)*", re.sub(r"\$+[^$]*\$+", " x ", prose))),
+        "words": len(re.findall(r"[^\W_]+(?:['’-]\w+)*", prose)),
         "code lines": sum(bool(line.strip()) for cell in code for line in cell.source.splitlines()),
         "longest cell": max(len(cell.source.splitlines()) for cell in notebook.cells),
         "checks": sum(bool(re.search(r"^check_\w+\(", cell.source, re.MULTILINE)) for cell in code),

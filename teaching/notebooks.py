@@ -30,9 +30,23 @@ REASONING = "<details><summary>A solution, after an attempt</summary>\n"  # how 
 PROGRESS = "from tiramisu_edu.course.exercises import progress\n\nprogress({number})"
 
 
+def read_notebook(path: Path) -> Any:
+    """The notebook in a file.
+
+    Raises:
+        FileError: there is none.
+    """
+    try:
+        notebook = nbformat.reads(path.read_text(encoding="utf-8-sig"), as_version=4)
+        "".join(cell.cell_type + cell.source for cell in notebook.cells)  # what lacks either is no cell
+        return notebook
+    except Exception as error:
+        raise FileError(f"{path} is no notebook ({error}): give the .ipynb file itself") from error
+
+
 def execute(path: Path) -> None:
     """Run all cells and store their outputs in the file; the first cell that raises ends it with an error."""
-    notebook = nbformat.read(path, as_version=4)
+    notebook = read_notebook(path)
     client = nbclient.NotebookClient(
         notebook,
         timeout=600,
@@ -94,7 +108,7 @@ def solution_in(source: str) -> str:
 
 def student(path: Path, folder: Path) -> Path:
     """Write the student's version of a notebook into a folder; its path."""
-    notebook = nbformat.read(path, as_version=4)
+    notebook = read_notebook(path)
     solution = ""
     for cell in notebook.cells:
         if cell.cell_type == "code":
@@ -125,12 +139,15 @@ def main() -> None:
     make.add_argument("notebooks", type=Path, nargs="+")
     make.add_argument("folder", type=Path)
     arguments = parser.parse_args()
-    for path in arguments.notebooks:
-        if arguments.command == "execute":
-            execute(path)
-            print(f"{path}: executed")
-        else:
-            print(student(path, arguments.folder))
+    try:
+        for path in arguments.notebooks:
+            if arguments.command == "execute":
+                execute(path)
+                print(f"{path}: executed")
+            else:
+                print(student(path, arguments.folder))
+    except (TiramisuError, OSError) as error:
+        parser.error(str(error))
 
 
 if __name__ == "__main__":

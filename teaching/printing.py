@@ -136,4 +136,6 @@ def asked_for(name: str, doc: str | None, arguments: Sequence[str] | None) -> tu
     given = parser.parse_args(arguments)
     if not (paths := notebook_paths(given.notebooks)):
         parser.error(f"no notebook of the course in {given.notebooks}")
+    if given.folder.exists() and not given.folder.is_dir():
+        parser.error(f"{given.folder} is a file: name a folder")
     return [read_lesson(path) for path in paths], given.folder

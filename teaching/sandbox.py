@@ -6,7 +6,7 @@ its own. Standard output has a line of JSON for each submission and exercise.
 
 Solutions are out of reach. `teaching` cannot be imported here, what the package has recorded of the answers is not
 loaded, and a fence stops and reports code that opens either. The cases of a grader come in the request, without what is
-right on them. The fence keeps out students, not burglars: Python cannot be locked in from inside.
+right on them. The fence keeps out students, not burglars: it sees what Python opens, not what C code does.
 """
 
 from __future__ import annotations
@@ -34,20 +34,21 @@ import numpy as np
 from IPython.core.interactiveshell import InteractiveShell
 from traitlets.config import Config
 
-import tiramisu_edu
 from tiramisu_edu.course import checks, exercises
 from tiramisu_edu.course.checks import Exercise
 from tiramisu_edu.course.compare import Failure, as_array
 from tiramisu_edu.errors import FileError
 
-FILE_MIB = 64
 WALL = 10  # an answer may take so many times its seconds of CPU time, since others keep the cores busy
 RECORDS = Path(exercises.__file__).parent
 TEACHING = Path(__file__).resolve().parent
 OUT = 3  # the file that a forked process writes to
 STOPPED = {"os.exec", "os.fork", "os.forkpty", "os.kill", "os.killpg", "os.posix_spawn", "os.spawn", "os.system"}
-STOPPED |= {"os.truncate", "pty.spawn", "socket.bind", "socket.connect", "subprocess.Popen"}
-WRITES = {"os.chmod", "os.link", "os.mkdir", "os.remove", "os.rename", "os.rmdir", "os.symlink"}
+STOPPED |= {"os.truncate", "pty.spawn", "resource.prlimit", "resource.setrlimit", "socket.bind", "socket.connect"}
+STOPPED |= {"sqlite3.connect", "subprocess.Popen"}
+WRITES = {"os.chmod", "os.chown", "os.link", "os.mkdir", "os.remove", "os.rename", "os.rmdir", "os.symlink", "os.utime"}
+GROUPS: dict[str, Any] = {"list": list, "tuple": tuple, "set": set, "frozenset": frozenset}
+CHANGES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
 
 
 class Job(NamedTuple):
@@ -169,7 +170,7 @@ def _unfinished(ended: Ended) -> list[int]:
 def _limit(seconds: float, memory: float) -> None:
     """CPU time in seconds, and GiB of memory beyond what the notebook has taken; first to go where memory runs out."""
     resource.setrlimit(resource.RLIMIT_CPU, (math.ceil(seconds), math.ceil(seconds) + 1))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (FILE_MIB << 20,) * 2)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (64 << 20,) * 2)  # bytes of a file
     if sys.platform == "linux":
         taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
         resource.setrlimit(resource.RLIMIT_AS, (taken + int(memory * 2**30),) * 2)
@@ -179,8 +180,9 @@ def _limit(seconds: float, memory: float) -> None:
 def _fence(folder: Path) -> None:
     """Stop what no answer needs: solutions, processes, the network, files outside the folder. Cannot be undone."""
 
-    def inside(path: Any) -> bool:
-        return folder in Path(os.path.realpath(os.fsdecode(path))).parents
+    def inside(*named: Any) -> bool:
+        paths = [os.fsdecode(each) for each in named if isinstance(each, (str, bytes, os.PathLike))]
+        return bool(paths) and all(folder in Path(os.path.realpath(path)).parents for path in paths)
 
     def watch(event: str, arguments: tuple) -> None:
         if event == "import" and arguments[0].partition(".")[0] == TEACHING.name:
@@ -188,9 +190,10 @@ def _fence(folder: Path) -> None:
         elif event == "open" and isinstance(arguments[0], (str, bytes, os.PathLike)):
             if _is_secret(path := Path(os.path.realpath(os.fsdecode(arguments[0])))):
                 _refuse(f"opens {path.parent.name}/{path.name}")
-            if arguments[2] & (os.O_WRONLY | os.O_RDWR) and not inside(path) and str(path) != os.devnull:
+            changes = arguments[2] & CHANGES or path.is_dir()  # an open folder leads to what is in it
+            if changes and not inside(path) and str(path) != os.devnull:
                 raise PermissionError(f"answers do not write to {path}")
-        elif event in STOPPED or (event in WRITES and not inside(arguments[0])):
+        elif event in STOPPED or (event in WRITES and not inside(*arguments)):
             raise PermissionError(f"answers do not use {event}")
 
     sys.addaudithook(watch)
@@ -239,7 +242,7 @@ def functions() -> dict[str, tuple[int, Any]]:
     """Every function and method of the package that is loaded: name -> what tells whether it is still the same."""
     found = {}
     for module_name, module in list(sys.modules.items()):
-        if module_name.partition(".")[0] == tiramisu_edu.__name__:
+        if module_name.partition(".")[0] == "tiramisu_edu":
             for name, thing in list(vars(module).items()):
                 if isinstance(thing, FunctionType):
                     found[f"{module_name}.{name}"] = id(thing), thing.__code__
@@ -249,23 +252,23 @@ def functions() -> dict[str, tuple[int, Any]]:
     return found
 
 
-def encoded(value: Any) -> Any:
-    """A result as JSON: a number, text, truth value or None as it is, all else as [kind, content]."""
+def encoded(value: Any, is_key: bool = False) -> Any:
+    """A result as JSON: plain values as they are, all else as [kind, content]. No key is an array."""
     if isinstance(value, Failure):
         return ["failure", value.error]
     if value is ...:
         return ["ellipsis", None]
     if isinstance(value, Mapping):
-        return ["map", [[encoded(key), encoded(each)] for key, each in value.items()]]
+        return ["map", [[encoded(key, is_key=True), encoded(each)] for key, each in value.items()]]
+    value = value.item() if isinstance(value, np.bool_) or (is_key and isinstance(value, np.generic)) else value
     if value is None or type(value) in (bool, int, float, str):
         return value
-    if isinstance(value, np.bool_):
-        return bool(value)
-    array = None if isinstance(value, (list, tuple)) and not len(value) else as_array(value)
+    array = None if is_key or (isinstance(value, (list, tuple)) and not len(value)) else as_array(value)
     if array is not None:
         return ["array", [str(array.dtype), list(array.shape), array.ravel().tolist()]]
-    if isinstance(value, (list, tuple, set, frozenset)):
-        return [type(value).__name__, [encoded(each) for each in value]]
+    for name, kind in GROUPS.items():
+        if isinstance(value, kind):
+            return [name, [encoded(each, is_key or "set" in name) for each in value]]
     return ["failure", f"a value of the type {type(value).__name__}"]
 
 
@@ -277,10 +280,9 @@ def decoded(value: Any) -> Any:
     if kind == "map":
         return {decoded(key): decoded(each) for key, each in content}
     if kind == "array":
-        dtype, shape, numbers = content
-        return np.array(numbers, dtype=dtype).reshape(shape)
-    if kind in ("list", "tuple", "set", "frozenset"):
-        return {"list": list, "tuple": tuple, "set": set, "frozenset": frozenset}[kind](map(decoded, content))
+        return np.array(content[2], dtype=content[0]).reshape(content[1])
+    if kind in GROUPS:
+        return GROUPS[kind](map(decoded, content))
     return ... if kind == "ellipsis" else Failure(str(content))
 
 

@@ -62,7 +62,9 @@ def _steps(arguments: tuple) -> Iterator[tuple]:
 
 
 def _shape(value: Any) -> tuple[int, ...]:
-    """Lengths of an array, or of a list along its first axes."""
+    """Lengths of an array, of a list along its first axes, or of what a mapping holds."""
+    if isinstance(value, dict):
+        return tuple(n for each in value.values() for n in _shape(each))
     if isinstance(value, np.ndarray):
         return value.shape
     if isinstance(value, list | tuple) and value:
@@ -75,16 +77,21 @@ def _without(value: Any, length: int, k: int) -> Any:
     if isinstance(value, np.ndarray):
         for axis in reversed([axis for axis, n in enumerate(value.shape) if n == length]):
             less = np.delete(value, k, axis)
-            value = less / less.sum() if _is_distribution(value) and less.sum() > 0 else less
+            over = [axis for axis in (None, -1) if _is_distribution(value, axis) and (less.sum(axis) > 0).all()]
+            value = less / less.sum(over[0], keepdims=True) if over else less
         return value
+    if isinstance(value, dict):
+        return {name: _without(each, length, k) for name, each in value.items()}
     if isinstance(value, list | tuple):
         kept = [each for j, each in enumerate(value) if len(value) != length or j != k]
         return type(value)(_without(each, length, k) for each in kept)
     return value
 
 
-def _is_distribution(value: np.ndarray) -> bool:
-    return value.dtype.kind == "f" and bool((value >= 0).all()) and bool(abs(value.sum() - 1) < 1e-6)
+def _is_distribution(value: np.ndarray, over: int | None = -1) -> bool:
+    """Whether the numbers, of all or along an axis, are probabilities that add up to one."""
+    positive = value.ndim > 0 and value.dtype.kind == "f" and bool((value >= 0).all())
+    return positive and bool((abs(value.sum(over) - 1) < 1e-6).all())
 
 
 def _smaller_circuits(arguments: tuple, circuit: ReferenceCircuit | Node) -> Iterator[tuple]:
@@ -172,19 +179,26 @@ def _other_without(value: Any, D: int, i: int) -> Any:
 
 
 def _simpler(value: Any) -> Iterator[Any]:
-    """The value with simpler numbers: a distribution as a whole, everything else number by number."""
-    if isinstance(value, np.ndarray) and value.ndim == 1 and _is_distribution(value):
-        if len(value) in SIMPLE:
-            yield from map(np.array, sorted(set(itertools.permutations(SIMPLE[len(value)]))))
+    """The value with simpler numbers: distributions row by row, everything else number by number."""
+    if isinstance(value, np.ndarray) and _is_distribution(value):
+        simple = set(itertools.permutations(SIMPLE[value.shape[-1]])) if value.shape[-1] in SIMPLE else ()
+        for place, row in itertools.product(np.ndindex(value.shape[:-1]), sorted(simple)):
+            less = value.copy()
+            less[place] = row
+            yield less
     elif isinstance(value, np.ndarray) and value.dtype.kind in "if":
-        yield value.round(1) if value.dtype.kind == "f" else np.minimum(value, 1)
+        yield value.round(1) + 0.0 if value.dtype.kind == "f" else np.minimum(value, 1)
         for place in itertools.islice(np.ndindex(value.shape), 40):
             for number in _simpler_numbers(value[place].item()):
                 less = value.copy()
                 less[place] = number
                 yield less
+    elif isinstance(value, dict):
+        for name, each in value.items():
+            yield {other: kept for other, kept in value.items() if other != name}
+            yield from ({**value, name: less} for less in _simpler(each))
     elif isinstance(value, list | tuple):
-        if isinstance(value[0] if value else None, list):  # rows that may be fewer
+        if isinstance(value[0] if value else None, list | tuple):  # rows that may be fewer
             yield from (type(value)([*value[:k], *value[k + 1 :]]) for k in range(len(value)))
         for k, each in enumerate(value):
             yield from (type(value)([*value[:k], less, *value[k + 1 :]]) for less in _simpler(each))
@@ -195,4 +209,4 @@ def _simpler(value: Any) -> Iterator[Any]:
 def _simpler_numbers(number: int | float) -> Sequence[int | float]:
     if isinstance(number, bool) or not np.isfinite(number) or number in (0, 1):
         return ()
-    return (0, 1, number - 1) if isinstance(number, int) else (0.0, 1.0, -1.0, 0.5, round(number, 1))
+    return (0, 1, number - 1) if isinstance(number, int) else (0.0, 1.0, -1.0, 0.5, round(number, 1) + 0.0)

@@ -72,10 +72,12 @@ def hidden_exercises(lesson: Lesson, seed: int) -> dict[str, Exercise]:
     """The exercises with cases of this seed beside those that students have, and what the solutions give on them.
 
     Raises:
-        TiramisuError: seed 0, which students have.
+        TiramisuError: seed 0, which students have, or a notebook without solutions.
     """
-    if seed == 0:
-        raise TiramisuError("seed 0 makes the cases that students have: choose another")
+    if seed < 1:
+        raise TiramisuError(f"seed {seed}: choose 1 or more, since 0 makes the cases that students have")
+    if not lesson.tasks:
+        raise TiramisuError(f"{lesson.path} has no solutions: give the course's own notebook, no student's version")
     checks.CHECK_SECONDS = 10**6  # solutions are right, however busy the machine is
     made = {}
     for check, answers in solutions.answers_of(lesson.number).items():

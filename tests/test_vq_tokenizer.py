@@ -21,7 +21,7 @@ def test_a_vq_model_of_diffusers(tmp_path, where):
     latents = network.encode(IMAGES).latents
     _, _, (_, _, codes) = network.quantize(latents)
     assert torch.equal(tokenizer.encode(IMAGES).flatten(), codes)
-    assert tokenizer.grid(16) == (8, 8) and tokenizer.num_codes == 16 and not tokenizer.training
+    assert tokenizer.patch == 2 and tokenizer.num_codes == 16 and not tokenizer.training
     expected = network.decode(latents).sample.clamp(-1, 1)
     torch.testing.assert_close(tokenizer.decode(tokenizer.encode(IMAGES)), expected, rtol=1e-4, atol=1e-5)
     log_p = tokenizer.log_probabilities(IMAGES)

@@ -17,7 +17,7 @@ from typing import Any
 
 _HOME = {
     "Circuit": "circuits.circuit",
-    "structures": "circuits",
+    "structures": "circuits.structures",
     "fit_em": "circuits.learning",
     "load_pyjuice": "circuits.pyjuice",
     "Denoiser": "diffusion.denoiser",
@@ -43,9 +43,7 @@ def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module 'tiramisu_edu' has no attribute {name!r}")
     module = importlib.import_module(f".{_HOME[name]}", __name__)
-    if name == "structures":
-        return importlib.import_module(".circuits.structures", __name__)
-    return getattr(module, name)
+    return module if name == "structures" else getattr(module, name)
 
 
 def __dir__() -> list[str]:

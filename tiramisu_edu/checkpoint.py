@@ -27,7 +27,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from .errors import FileError
-from .files import load_safetensors, reading, save_safetensors
+from .files import loaded, save_safetensors
 from .ranks import agreed, process_rank
 
 KIND, VERSION = "checkpoint", 1
@@ -62,8 +62,7 @@ class Checkpoint:
     def _read(self) -> dict[str, Any] | None:
         if self.path is None or not self.path.is_file():
             return None
-        tensors, metadata = load_safetensors(self.path, kind=KIND, version=VERSION)
-        with reading(self.path):
+        with loaded(self.path, kind=KIND, version=VERSION) as (tensors, metadata):
             found = metadata["request"]
             keys = sorted(found.keys() | self.request.keys())
             if different := [key for key in keys if found.get(key) != self.request.get(key)]:

@@ -25,6 +25,12 @@ def positive_integer(name: str, value: Any) -> int:
     return integer(name, value, 1)
 
 
+def positive_integers(**values: Any) -> None:
+    """Whether each value is a whole number of at least 1."""
+    for name, value in values.items():
+        positive_integer(name, value)
+
+
 def number(name: str, value: Any, low: float, high: float = math.inf) -> float:
     """The value as a float, once it is a number in [low, high], and finite."""
     if isinstance(value, bool) or not (

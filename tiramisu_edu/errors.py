@@ -1,6 +1,6 @@
 """The exceptions this package raises on purpose: one family, each message saying what to do next."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from difflib import get_close_matches
 
 
@@ -29,3 +29,14 @@ def unknown_name(kind: str, name: str, names: Iterable[str]) -> TiramisuError:
     near = get_close_matches(str(name), list(names), 1)
     suggestion = f"did you mean {near[0]!r}? Choose" if near else "choose"
     return TiramisuError(f"unknown {kind} {name!r}: {suggestion} one of {', '.join(names)}")
+
+
+def known_name(kind: str, name: str, names: Collection[str]) -> str:
+    """The name itself, once it is among `names`.
+
+    Raises:
+        TiramisuError: it is not.
+    """
+    if name not in names:
+        raise unknown_name(kind, name, names)
+    return name

@@ -62,13 +62,20 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
             with temporary.open("rb") as source, path.open("wb") as target:
                 shutil.copyfileobj(source, target)
         else:
-            _flush_to_disk(temporary)
+            with temporary.open("rb+") as file:
+                os.fsync(file.fileno())
             os.replace(temporary, path)
     except OSError as error:
         error.filename = str(path)  # the disk is full: of what was written a reader wants to know the name
         raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Write a text file, atomically."""
+    with atomic_path(path) as unfinished:
+        unfinished.write_text(text, encoding="utf-8", newline="\n")
 
 
 def tensor_digest(tensors: Mapping[str, Tensor]) -> str:
@@ -154,6 +161,14 @@ def reading(path: str | Path) -> Iterator[None]:
         raise FileError(f"{path} is truncated or damaged ({what}): restore it or train it again") from error
 
 
+@contextlib.contextmanager
+def loaded(path: str | Path, *, kind: str, version: int) -> Iterator[tuple[dict[str, Tensor], dict[str, Any]]]:
+    """`load_safetensors`, and whatever fails while its result is put together as in `reading`."""
+    found = load_safetensors(path, kind=kind, version=version)
+    with reading(path):
+        yield found
+
+
 def with_weights(build: Callable[[], Network], weights: Mapping[str, Tensor]) -> Network:
     """A network for use: float32, in evaluation mode, without gradients. Nothing is drawn for initial weights.
 
@@ -197,8 +212,3 @@ def _check_header(path: Path, header: Mapping[str, str], kind: str, version: int
         raise FileError(f"{path} has version {found or 'none'}, expected 1 to {version}: update {PACKAGE}")
     if not set(header) <= HEADER | {"seal"} or ("seal" in header and header["seal"] != _seal(header)):
         raise FileError(f"{path} is damaged: its header differs from the one that was saved; restore the file")
-
-
-def _flush_to_disk(path: Path) -> None:
-    with open(path, "rb+") as file:
-        os.fsync(file.fileno())

@@ -11,7 +11,7 @@ from torch import Tensor
 from .checks import check_images, instance, number, positive_integer
 from .circuits.circuit import Circuit
 from .diffusion.noise import Generators, generators_of
-from .errors import ImageError, TiramisuError
+from .errors import ImageError, TiramisuError, known_name
 from .inpainting import inpaint
 from .methods import code_models
 from .steering.beyond.difference import DifferenceGuide
@@ -94,14 +94,12 @@ def fuse(
     generator = generators_of(generator, num_images)
 
     options: dict[str, Any] = {} if guided_fraction is None else {"fraction": guided_fraction}
-    model = model or ("pixels" if world.tokenizer is None else "codes")
-    if model == "pixels":
+    usual = "pixels" if world.tokenizer is None else "codes"
+    if known_name("model", model or usual, ("codes", "pixels")) == "pixels":
         circuit, demands, guide = _of_pixels(world, references, split, tempering, **options)
-    elif model == "codes":
+    else:
         options |= {"structure": structure, "generator": own_generator(generator)}
         circuit, demands, guide = _of_codes(world, references, split, tempering, **options)
-    else:
-        raise TiramisuError(f"unknown model {model!r} for fusion: choose codes or pixels")
     log_z, each = weigh(circuit, demands)
 
     nothing = torch.zeros(num_images, *references.shape[1:], dtype=references.dtype, device=references.device)

@@ -13,8 +13,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from .checks import is_generator, positive_integer
-from .errors import ImageError, TiramisuError, unknown_name
+from .checks import is_generator, positive_integers
+from .errors import ImageError, TiramisuError, known_name
 
 CANVAS = 256
 
@@ -100,10 +100,8 @@ def mask(name: str, height: int, width: int, *, generator: torch.Generator | Non
 
     Source: the published implementation of Tiramisu (ICLR 2024); LaMa's random_thin_256, random_thick_256.
     """
-    if name not in MASKS:
-        raise unknown_name("mask", name, MASKS)
-    positive_integer("height", height)
-    positive_integer("width", width)
+    known_name("mask", name, MASKS)
+    positive_integers(height=height, width=width)
     if generator is not None:
         is_generator("generator", generator)
     layout = PAPER_COLUMNS.get(name, name)

@@ -10,7 +10,7 @@ from torch import Tensor
 from .checks import instance
 from .circuits.circuit import Circuit
 from .diffusion.noise import Generators, check_generators
-from .errors import TiramisuError, unknown_name
+from .errors import TiramisuError, known_name, unknown_name
 from .latent_codes import LatentCodes
 from .names import GUIDES
 from .steering.beyond.difference import DifferenceGuide, WeightTable
@@ -137,9 +137,7 @@ def check_guide_name(name: str) -> str:
     Raises:
         TiramisuError: there is no such guide.
     """
-    if name not in GUIDES:
-        raise unknown_name("guide", name, GUIDES)
-    return name
+    return known_name("guide", name, GUIDES)
 
 
 def code_models(world: World, structure: str | None = None) -> tuple[Circuit, Tokenizer]:

@@ -21,8 +21,8 @@ from .diffusion.networks import read_json
 from .diffusion.noise import Generators, generators_of
 from .diffusion.step import Step
 from .diffusion.walk import Sampler
-from .errors import ImageError, TiramisuError
-from .files import atomic_path, reading
+from .errors import ImageError, TiramisuError, known_name
+from .files import reading, write_text
 from .inpainting import inpaint
 from .photo import complete_photo
 from .steering.beyond.difference import WeightTable
@@ -113,8 +113,7 @@ class TiramisuInpaintPipeline:
             table.save(folder / TABLES[of])
         index: dict[str, Any] = {"_class_name": type(self).__name__, "parts": sorted(parts), "levels": levels}
         index |= {"weights": sorted(tables)} | {name: dict(getattr(self.world, name)) for name in TUNED}
-        with atomic_path(folder / INDEX) as unfinished:
-            unfinished.write_text(json.dumps(index, indent=1), encoding="utf-8")
+        write_text(folder / INDEX, json.dumps(index, indent=1))
 
     def to(self, device: str | torch.device) -> TiramisuInpaintPipeline:
         """The pipeline with its models on a device."""
@@ -148,8 +147,7 @@ class TiramisuInpaintPipeline:
             ImageError: images and masks that do not fit each other or the model.
             TiramisuError: as `inpaint`.
         """
-        if output_type not in ("pil", "np", "pt"):
-            raise TiramisuError(f"unknown output_type {output_type!r}: choose pil, np or pt")
+        known_name("output_type", output_type, ("pil", "np", "pt"))
         options |= {"sampler": sampler, "guide": guidance, "num_inference_steps": num_inference_steps}
         noise = generators_of(generator, len(image) if isinstance(image, Tensor) else 1)
         run: Any = partial(inpaint, self.world, generator=noise, **options)

@@ -31,7 +31,7 @@ from .checks import check_images, instance, positive_integer
 from .diffusion.networks import WEIGHTS, build_network, network_config, read_json, read_network
 from .diffusion.pretrained import model_folder
 from .errors import FileError, ImageError, TiramisuError
-from .files import load_safetensors, reading, save_safetensors, with_weights
+from .files import loaded, reading, save_safetensors, with_weights
 from .taming import vq_model
 
 KIND, VERSION = "tokenizer", 1
@@ -86,10 +86,6 @@ class Tokenizer(nn.Module):
     def channels(self) -> int:
         """C."""
         return self.config["channels"]
-
-    def grid(self, size: int) -> tuple[int, int]:
-        """Rows and columns of codes of a `size` x `size` image."""
-        return size // self.patch, size // self.patch
 
     def embed(self, images: Tensor) -> Tensor:
         """The encoder's features, before they are rounded to codes: (N, C, H, W) -> (N, n, D), differentiable.
@@ -180,8 +176,7 @@ class Tokenizer(nn.Module):
         Raises:
             FileError: for a file that is missing, damaged or of another kind.
         """
-        weights, metadata = load_safetensors(path, kind=KIND, version=VERSION)
-        with reading(path):
+        with loaded(path, kind=KIND, version=VERSION) as (weights, metadata):
             config = metadata["config"]
             of_vq = "class" in config
             build = (lambda: VQTokenizer(build_network(config))) if of_vq else (lambda: Tokenizer(**config))

@@ -16,7 +16,7 @@ from .circuits.circuit import Circuit
 from .diffusion.calibration import FEW, calibrated, drawn
 from .diffusion.denoiser import Denoiser
 from .diffusion.schedule import Schedule
-from .errors import TiramisuError, unknown_name
+from .errors import TiramisuError, known_name
 from .steering.beyond.difference import WeightTable
 from .steering.codebooks import load_codebook
 from .steering.evidence import Codebook, PixelCodebook
@@ -149,7 +149,10 @@ class World:
 
     def to(self: _Own, device: str | torch.device) -> _Own:
         """This world with its models on a device; the same object where they are there already."""
-        return self if torch.device(device) == self.device else type(self)(self.name, device)
+        return self if torch.device(device) == self.device else self._moved(device)
+
+    def _moved(self: _Own, device: str | torch.device) -> _Own:
+        return type(self)(self.name, device)
 
 
 class PartsWorld(World):
@@ -179,9 +182,7 @@ class PartsWorld(World):
         super().__init__(f"{base.name} with your parts" if base else "of your parts", device)
         given = {name: part for name, part in parts.items() if part is not None}
         for name, part in given.items():
-            if name not in KINDS:
-                raise unknown_name("part", name, KINDS)
-            instance(name, part, KINDS[name])
+            instance(name, part, KINDS[known_name("part", name, KINDS)])
         self.base, self.tuned = base, dict(tuned or {})
         self.parts = (*(base.parts if base else ()), *given)
         self.given = {name: part.to(self.device) if hasattr(part, "to") else part for name, part in given.items()}
@@ -201,9 +202,7 @@ class PartsWorld(World):
         pictures = self.given["pictures"] if "pictures" in self.given else drawn(self.denoiser, count or FEW)
         return pictures[:count], torch.zeros(len(pictures[:count]), 0, dtype=torch.long)
 
-    def to(self, device: str | torch.device) -> PartsWorld:
-        if torch.device(device) == self.device:
-            return self
+    def _moved(self, device: str | torch.device) -> PartsWorld:
         return PartsWorld(device, base=self.base and self.base.to(device), tuned=self.tuned, **self.given)
 
 

@@ -186,9 +186,6 @@ check_open = Answers(
             len(known), _open_bits(_condition(pictures, p, x, known))
         ),
     },
-    equivalent={
-        "condition turned round: q > 0": "where no q is positive nothing is added",
-    },
 )
 
 

@@ -14,7 +14,7 @@ from tiramisu_edu.circuits.reference import ReferenceCircuit
 from tiramisu_edu.course import examples
 from tiramisu_edu.course.exercises.nb02 import table, three_pixels
 
-from ..chance import circuit, picture, picture_fits, simplex, simplices
+from ..chance import circuit, distribution, picture, picture_fits, simplex, simplices
 from . import Answers
 
 # 1: the pass.
@@ -167,6 +167,10 @@ check_smooth = Answers(
     solution=_smooth,
     cases={"the sum of the text": (_pair_or_lone(), [2, 2])},
     random=_rough,
+    fair=lambda root, C: (
+        {n.variable: len(n.probabilities) for n in children_before_parents(root) if isinstance(n, Input)}
+        == dict(enumerate(C))
+    ),
     traits={
         "a child that lacks several variables": _lacks_many,
         "a variable of more than two values": lambda root, C: max(C) > 2,
@@ -224,6 +228,16 @@ def _network(rng: np.random.Generator, size: int) -> tuple[list[int], list[np.nd
     return parents, [simplices(rng, 1 if parents[i] < 0 else C[parents[i]], C[i]) for i in range(D)]
 
 
+def _is_network(parents: Sequence[int], tables: Sequence[np.ndarray]) -> bool:
+    """Whether every variable hangs on the one root, and has a distribution for each value of its parent."""
+    above = list(range(len(parents)))
+    for _ in parents:
+        above = [i if i < 0 else parents[i] for i in above]
+    rows = [1 if parent < 0 else tables[parent].shape[1] for parent in parents]
+    fits = [t.ndim == 2 and len(t) == row and distribution(t) for t, row in zip(tables, rows)]
+    return len(tables) == len(parents) and list(parents).count(-1) == 1 and set(above) == {-1} and all(fits)
+
+
 check_compiled = Answers(
     name="compiled",
     task="return the root of a circuit with the distribution of the network",
@@ -233,6 +247,7 @@ check_compiled = Answers(
         "a pair": ([-1, 0], [np.array([[0.3, 0.7]]), np.array([[0.9, 0.1], [0.2, 0.8]])]),
     },
     random=_network,
+    fair=_is_network,
     traits={
         "a parent of several variables": lambda parents, tables: any(parents.count(i) > 1 for i in set(parents) - {-1}),
         "a root that is not variable 0": lambda parents, tables: parents[0] != -1,

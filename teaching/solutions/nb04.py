@@ -183,7 +183,7 @@ check_left_out = Answers(
 
 def _pair(circuit, w, i, j):
     table = np.zeros((circuit.num_categories[i], circuit.num_categories[j]))
-    for v in range(len(table)):
+    for v in np.flatnonzero(w[i]):
         only = [w[k] * np.eye(len(table))[v] if k == i else w[k] for k in range(len(w))]
         Z = np.exp(circuit.forward([log(row) for row in only])[circuit.root])
         if Z > 0:
@@ -205,9 +205,12 @@ def _pair_with(circuit: ReferenceCircuit, w: Sequence[np.ndarray], i: int, j: in
 
 
 def _two(rng: np.random.Generator, size: int) -> tuple:
+    """The evidence of pixel i is not certain."""
     made = circuit(rng, size + 1)
     i, j = rng.permutation(made.num_variables)[:2].tolist()
-    return made, weights(rng, made), i, j
+    w = weights(rng, made)
+    w[i] = np.maximum(w[i], 0.5)
+    return made, w, i, j
 
 
 check_pair = Answers(
@@ -217,6 +220,11 @@ check_pair = Answers(
     cases={
         "the ends of the strip": (*_seen(three_pixels(), [-1, -1, -1]), 0, 2),
         "given the middle": (*_seen(three_pixels(), [-1, 1, -1]), 2, 0),
+        "a value that never occurs": (
+            ReferenceCircuit(Product([Input(0, [1.0, 0.0]), Input(1, [0.25, 0.75])])),
+            [np.ones(2), np.ones(2)],
+            *(0, 1),
+        ),
     },
     random=_two,
     traits=CIRCUIT_TRAITS,

@@ -260,7 +260,7 @@ check_sampler = Answers(
     cases={
         "one step": (np.array([0.4, 0.1]), np.array([0.1, 1.0]), _PICTURES, np.array([0.5, 0.3, 0.2])),
         "two steps": (np.array([0.4, 0.1]), np.array([0.1, 0.6, 1.0]), _PICTURES, np.array([0.5, 0.3, 0.2])),
-        "far from every picture": (np.array([9.0, 4.0]), np.array([0.96, 1.0]), _PICTURES, np.array([0.5, 0.3, 0.2])),
+        "far from every picture": (np.array([19.0, 4.0]), np.array([0.96, 1.0]), _PICTURES, np.array([0.5, 0.3, 0.2])),
     },
     random=_start,
     traits={"more than one step": lambda x, levels, pictures, p: len(levels) > 2},

@@ -9,7 +9,7 @@ import numpy as np
 
 from tiramisu_edu.course.exercises.nb08 import circuit_of_line, network_of_line
 
-from ..chance import normal, simplex, simplices
+from ..chance import distribution, levels, normal, rising, shaped, simplex, simplices
 from . import Answers
 
 Array = np.ndarray
@@ -29,11 +29,6 @@ def _mask(rng: np.random.Generator, D: int) -> Array:
     known = rng.random(D) < 0.5
     known[rng.integers(D)] = False
     return known
-
-
-def _levels(rng: np.random.Generator, T: int) -> Array:
-    """ᾱ of T steps, rising."""
-    return np.sort(rng.choice(np.arange(1, 20), T, replace=False)) / 20
 
 
 def _line(rng: np.random.Generator, D: int) -> tuple:
@@ -63,8 +58,9 @@ check_back = Answers(
     task="return x at level b: the known part of x_t overwritten at level a, then one jump to more noise",
     solution=_back,
     cases={"one known pixel, one hidden": (*_PAIR, 0.5, 0.4, np.array([0.3, 0.1]), np.array([-0.2, 0.6]))},
-    random=lambda rng, size: (*_line(rng, size + 1), *_levels(rng, 2)[::-1], *normal(rng, 2, size + 1)),
+    random=lambda rng, size: (*_line(rng, size + 1), *levels(rng, 2)[::-1], *normal(rng, 2, size + 1)),
     traits={"a known pixel": lambda x_t, image, known, *_: known.any()},
+    fair=lambda x, y, known, a, b, *noise: shaped("D D D D D", x, y, known, *noise) and 0 < b < a < 1,
     mistakes={
         "x_t already has noise: scale it by what is still missing, b / a, not by b": (
             lambda *c: np.sqrt(c[4]) * _copied(c[0], c[1], c[2], c[3], c[5]) + np.sqrt(1 - c[4]) * c[6]
@@ -119,6 +115,7 @@ check_dps = Answers(
     solution=_dps,
     cases={"a perfect fit": (np.zeros(2), np.eye(2), np.eye(2), np.zeros(2), _FIRST), "one unit": _ONE_UNIT},
     random=_network,
+    fair=lambda *case: shaped("D DH HD D D", *case),
     traits={"no known pixel, so a perfect fit": lambda x_t, A, B, image, known: not known.any()},
     mistakes={
         "this is the gradient of the square; of its root, the norm stands below the line": _dps_by(root=False),
@@ -140,10 +137,6 @@ def _moved(x_t: Array, A: Array, B: Array, image: Array, known: Array, rate: flo
     return x
 
 
-def _moved_at_once(x_t: Array, *case: Any) -> Array:
-    return x_t + case[-1] * (_moved(*_with((x_t, *case), 7, 1)) - x_t)
-
-
 def _moved_from_the_last(x_t: Array, *case: Any) -> Array:
     for _ in range(case[-1]):
         x_t = _moved(*_with((x_t, *case), 7, 1))
@@ -156,11 +149,14 @@ check_copaint = Answers(
     solution=_moved,
     cases={"one step of one unit": (*_ONE_UNIT, 0.1, 0.5, 1)},
     random=lambda rng, size: (*_network(rng, size), 0.05, float(rng.choice([0.1, 1.0, 4.0])), int(rng.integers(1, 5))),
+    fair=lambda *case: shaped("D DH HD D D", *case[:5]) and 0 < case[5] <= 0.1 and min(case[6:]) > 0,
     traits={"more than one step": lambda *case: case[-1] > 1},
     mistakes={
         "both parts of L are squares: a factor 2 is missing": lambda *case: _moved(*_with(case, 5, case[5] / 2)),
         "the second part holds x near the x_t that it came with, not near the step before": _moved_from_the_last,
-        "the gradient changes as x moves: compute it anew at every step": _moved_at_once,
+        "the gradient changes as x moves: compute it anew at every step": lambda *case: (
+            case[0] + case[-1] * (_moved(*_with(case, 7, 1)) - case[0])
+        ),
         "downhill: subtract the gradient": lambda *case: _moved(*_with(case, 5, -case[5])),
     },
 )
@@ -205,6 +201,7 @@ check_nearest = Answers(
         "far below what a float holds": (np.log(np.array([[0.2, 0.8], [0.5, 0.5]])) - 3000.0, np.array([0.4, 0.6])),
     },
     random=_random_opinions,
+    fair=lambda log_p, alpha: shaped("RV R", log_p, alpha) and distribution(alpha) and log_p.max() <= 0,
     traits={
         "an opinion of weight 0": lambda log_p, alpha: (alpha == 0).any(),
         "a value that someone excludes": lambda log_p, alpha: np.isinf(log_p).any(),
@@ -242,10 +239,7 @@ def _tiramisu(x_t: Array, image: Array, known: Array, alpha_bar: Array, alpha: f
 
 
 def _faulty(
-    guided: Callable = lambda i, f, T: i < f * T,
-    precision: Callable = np.reciprocal,
-    paste: bool = True,
-    consistent: bool = False,
+    limit: Callable = float, last: bool = False, precision: Callable = np.divide, paste: bool = True, new: bool = False
 ) -> Callable:
     """The sampler, faulty in the steps that it guides, in what weighs the means, in its end or in its noise."""
 
@@ -253,11 +247,11 @@ def _faulty(
         for i, (a, following) in enumerate(zip(alpha_bar, [*alpha_bar[1:], 1.0])):
             x_0, variance = network_of_line(x_t, a)
             noise = (x_t - np.sqrt(a) * x_0) / np.sqrt(1 - a)
-            if guided(i, fraction, len(alpha_bar)):
+            if (len(alpha_bar) - 1 - i if last else i) < limit(fraction * len(alpha_bar)):
                 mean, other = circuit_of_line(x_t, a, image, known)
-                ours, theirs = alpha * precision(variance), (1 - alpha) * precision(other)
+                ours, theirs = precision(alpha, variance), precision(1 - alpha, other)
                 x_0 = np.where(known, image, (ours * x_0 + theirs * mean) / (ours + theirs))
-            if consistent:
+            if new:
                 noise = (x_t - np.sqrt(a) * x_0) / np.sqrt(1 - a)
             x_t = np.sqrt(following) * x_0 + np.sqrt(1 - following) * noise
         return np.where(known, image, x_t) if paste else x_t
@@ -265,33 +259,35 @@ def _faulty(
     return sampler
 
 
+_FRACTIONS = (0.0, 0.2, 0.5, 1.0)
+
 check_tiramisu = Answers(
     name="tiramisu",
     task="return the repaired line: network and circuit mixed in the first steps, DDIM's step, known pixels kept",
     solution=_tiramisu,
     cases={"no guided step": (*_PAIR, np.array([0.1, 0.6]), 0.8, 0.0)},
     random=lambda rng, size: (
-        *(*_line(rng, size + 1), _levels(rng, size + 1)),
-        *(float(rng.choice([0.5, 0.8])), float(rng.choice([0.0, 0.2, 0.5, 1.0]))),
+        *(*_line(rng, size + 1), levels(rng, size + 1)),
+        *(float(rng.choice([0.5, 0.8])), float(rng.choice(_FRACTIONS))),
     ),
+    fair=lambda *case: shaped("D D D T", *case[:4]) and rising(case[3]) and 0 < case[4] < 1 and case[5] in _FRACTIONS,
     traits={
         "no known pixel": lambda x_t, image, known, *_: not known.any(),
         "some guided steps and some without": lambda *case: 0 < case[-1] < 1,
         "guided steps": lambda *case: case[-1] > 0,
     },
+    equivalent={
+        "always the second: np.where(known, image, (ours * x_0 + theirs * mean) / (ours + theirs))": (
+            "the circuit is sure of known pixels, so the mixture has them but for a millionth"
+        )
+    },
     mistakes={
-        "guide the first steps, where noise is heavy; these are the last": _faulty(lambda i, f, T: T - 1 - i < f * T),
-        "step i is guided where i < fraction · T, counted from 0; yours guides one more": _faulty(
-            lambda i, f, T: i <= f * T
-        ),
-        "fraction · T need not be whole: step i is guided where i < fraction · T, without rounding": _faulty(
-            lambda i, f, T: i < int(f * T)
-        ),
-        "the published step keeps the network's own noise; yours is recomputed from the steered x_0": _faulty(
-            consistent=True
-        ),
-        "who is surer has more say: α weighs precisions": _faulty(precision=np.ones_like),
-        "these are variances; a precision is one over a variance": _faulty(precision=lambda variance: variance),
+        "guide the first steps, where noise is heavy; these are the last": _faulty(last=True),
+        "step i is guided where i < fraction · T, counted from 0; yours guides one more": _faulty(lambda n: int(n) + 1),
+        "fraction · T need not be whole: step i is guided where i < fraction · T, without rounding": _faulty(int),
+        "the published step keeps the network's own noise; yours is recomputed from the steered x_0": _faulty(new=True),
+        "who is surer has more say: α weighs precisions": _faulty(precision=lambda share, variance: share),
+        "these are variances; a precision is one over a variance": _faulty(precision=np.multiply),
         "α is the network's weight, 1 - α the circuit's: they are swapped": (
             lambda *case: _tiramisu(*_with(case, 4, 1 - case[4]))
         ),

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from ..chance import normal, simplex
+from ..chance import distribution, normal, shaped, simplex
 from . import Answers
 
 Array = np.ndarray
@@ -25,10 +25,14 @@ check_score = Answers(
     solution=_score,
     cases={"half signal": (np.array([0.5, -1.0]), np.array([0.8, -0.9]), 0.5)},
     random=lambda rng, size: (normal(rng, size), normal(rng, size), float(rng.integers(1, 20)) / 20),
+    fair=lambda x_t, mean, alpha_bar: shaped("D D", x_t, mean) and 0 < alpha_bar < 1,
     mistakes={
         "the gradient points from x_t to the shrunken mean: yours has the opposite sign": lambda *case: -_score(*case),
         "x_t is a noisy copy of sqrt(ᾱ) x_0: shrink the mean by sqrt(ᾱ)": lambda x_t, mean, alpha_bar: (
             (mean - x_t) / (1 - alpha_bar)
+        ),
+        "this is the noise in x_t; the score points the other way, and is shorter by sqrt(1 - ᾱ)": (
+            lambda x_t, mean, alpha_bar: (x_t - np.sqrt(alpha_bar) * mean) / np.sqrt(1 - alpha_bar)
         ),
         "divide by the variance of the noise, 1 - ᾱ, not by its root": lambda x_t, mean, alpha_bar: (
             (np.sqrt(alpha_bar) * mean - x_t) / np.sqrt(1 - alpha_bar)
@@ -102,6 +106,12 @@ check_difference = Answers(
         ),
     },
     random=_random_list,
+    fair=lambda f, x_t, a, pictures, p, image, known: (
+        shaped("D D ND N D D", f, x_t, pictures, p, image, known)
+        and 0 < a < 1
+        and distribution(p)
+        and bool(p[(pictures == image)[:, known].all(1)].any())
+    ),
     traits={
         "no known pixel": lambda *case: not case[-1].any(),
         "hardly any noise, where weights underflow": lambda f, x_t, a, *_: a > 0.99,
@@ -113,6 +123,9 @@ check_difference = Answers(
         "both means are given x_t, too: weigh each picture by the density of x_t around sqrt(a) x": _prior_alone,
         "a density of e^-2000 is 0 to a computer: keep logarithms, and take the largest out": _underflowing,
         "the sign is turned: with the known pixels minus without them": lambda f, *case: 2 * f - _steered(f, *case),
+        "common pictures count more than rare ones: p is missing": lambda f, x_t, a, pictures, p, *seen: _steered(
+            f, x_t, a, pictures, (p > 0) / (p > 0).sum(), *seen
+        ),
     },
 )
 
@@ -131,12 +144,17 @@ check_factors = Answers(
     solution=_factors,
     cases={"a long step": (0.1, 0.9)},
     random=lambda rng, size: tuple((np.sort(rng.choice(np.arange(1, 40), 2, replace=False)) / 40).tolist()),
+    fair=lambda a, b: 0 < a < b < 1,
     mistakes={
         "consistent noise is what is left of x_t: where x_0 grows, the noise shrinks": lambda a, b: (
             np.sqrt(b),
             np.sqrt(b) + np.sqrt(1 - b) * np.sqrt(a / (1 - a)),
         ),
         "raw noise does not know of d: then only sqrt(b) x_0 moves": lambda a, b: _factors(a, b)[::-1],
+        "the consistent factor is the raw one less what the noise loses; yours is that loss alone": lambda a, b: (
+            np.sqrt(b),
+            np.sqrt(1 - b) * np.sqrt(a / (1 - a)),
+        ),
         "the step goes to level b: its factors are sqrt(b) and sqrt(1 - b); those of a are in ε": lambda a, b: (
             np.sqrt(a),
             np.sqrt(a) - np.sqrt(1 - a) * np.sqrt(b / (1 - b)),
@@ -179,19 +197,36 @@ def _covering(count: int) -> Array:
 
 _TWENTY = {"a": _covering(8), "b": _covering(10), "c": _covering(5), "d": _covering(15)}
 
+
+def _is_clear(draws: Draws, truth: Array) -> bool:
+    """Whether one of several samplers is about right and no other nearly so, and no draw is the truth itself."""
+    gaps = sorted(abs(_covered(x, truth) - (len(x) - 1) / (len(x) + 1)) for x in draws.values())
+    fits = all(x.ndim == 2 and len(x) > 1 and x.shape[1] == len(truth) > 3 for x in draws.values())
+    return (
+        fits and len(gaps) > 1 and gaps[0] < 0.1 and gaps[1] > 0.2 and all((x != truth).all() for x in draws.values())
+    )
+
+
 check_honest = Answers(
     name="honest",
     task="return the name of the sampler whose ranges contain the truth as often as exact draws would",
     solution=_honest,
     cases={"twenty cases, three draws": (_TWENTY, np.full(20, 0.1))},
     random=_random_samplers,
-    equivalent={"operands swapped: inside.mean() - (len(x) - 1) / (len(x) + 1)": "abs follows"},
+    fair=_is_clear,
+    equivalent={
+        "operands swapped: inside.mean() - (len(x) - 1) / (len(x) + 1)": "abs follows",
+        **{f"at the limit: {end}": "no draw is the truth" for end in ("x.min(0) < truth", "truth < x.max(0)")},
+    },
     mistakes={
         "the largest coverage belongs to the sampler that varies most: exact draws miss the truth, too, now and then": (
             lambda draws, truth: max(draws, key=lambda name: _covered(draws[name], truth))
         ),
         "narrow ranges are not honest: ask how often the truth is inside": (
             lambda draws, truth: min(draws, key=lambda name: np.ptp(draws[name], axis=0).mean())
+        ),
+        "half is right for three draws only: how often does the range of S exact draws hold one more of their kind?": (
+            lambda draws, truth: min(draws, key=lambda name: abs(_covered(draws[name], truth) - 0.5))
         ),
     },
 )

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 
-from ..chance import normal, simplex
+from ..chance import distribution, normal, shaped, simplex
 from . import Answers
 
 Array = np.ndarray
@@ -50,11 +51,6 @@ def _unrounded(x: Array, E: Array, D: Array, e: Array, beta: float) -> Three:
     return np.outer(of_h, x), np.outer(2 * error, h), _gradients(x, E, D, e, beta)[2]
 
 
-def _beta_on_the_codes(x: Array, E: Array, D: Array, e: Array, beta: float) -> Three:
-    of_E, of_D, of_e = _gradients(x, E, D, e, 1.0)
-    return of_E, of_D, beta * of_e
-
-
 def _random_tokenizer(rng: np.random.Generator, size: int) -> tuple:
     X, K, C = size + 1, int(rng.integers(1, size + 2)), size + 1
     return normal(rng, X), normal(rng, K, X), normal(rng, X, K), normal(rng, C, K), float(rng.choice([0.25, 2.0]))
@@ -82,6 +78,11 @@ check_gradients = Answers(
     },
     equivalent={"operands swapped: h - e": "a square does not mind"},
     random=_random_tokenizer,
+    fair=lambda x, E, D, e, beta: (
+        shaped("X KX XK CK", x, E, D, e)
+        and beta > 0
+        and bool((np.diff(np.sort(((E @ x - e) ** 2).sum(1))) > 0.01).all())
+    ),
     traits={"features of more than one number": lambda x, E, *_: len(E) > 1},
     mistakes={
         "the codebook hears nothing of the reconstruction: sg stands around e_z - h": _codes_hear_the_picture,
@@ -92,7 +93,9 @@ check_gradients = Answers(
             _staircase
         ),
         "the decoder is given e_z: the *value* of h + sg(e_z - h) is rounded": _unrounded,
-        "β belongs to the part whose gradient reaches h; the codebook's part has no factor": _beta_on_the_codes,
+        "β belongs to the part whose gradient reaches h; the codebook's part has no factor": (
+            lambda x, E, D, e, beta: tuple(map(np.multiply, _gradients(x, E, D, e, 1.0), (1, 1, beta)))
+        ),
     },
 )
 
@@ -119,14 +122,6 @@ def _lengths(h: Array, e: Array) -> Array:
     return np.sqrt(((h[:, None] - e) ** 2).mean(-1))
 
 
-def _ruled_by_the_wrong_share(h: Array, e: Array, kappa: Array, tau: float, spread: float) -> Array:
-    return _softmax(_lengths(h, e) / spread, kappa, 0.01 + kappa * (tau - 0.01))
-
-
-def _unscaled(h: Array, e: Array, kappa: Array, tau: float, spread: float) -> Array:
-    return _softmax(_lengths(h, e) * np.sqrt(h.shape[1]) / spread, kappa, tau + kappa * (0.01 - tau))
-
-
 def _underflowing(h: Array, e: Array, kappa: Array, tau: float, spread: float) -> Array:
     with np.errstate(all="ignore"):
         w = np.exp(-_lengths(h, e) / spread / (tau + kappa * (0.01 - tau))[:, None])
@@ -136,13 +131,8 @@ def _underflowing(h: Array, e: Array, kappa: Array, tau: float, spread: float) -
 def _random_patches(rng: np.random.Generator, size: int) -> tuple:
     J, D, C = size + 1, size, size + 1
     kappa = rng.choice([0.0, 0.25, 0.5, 1.0], J)
-    return (
-        normal(rng, J, D),
-        normal(rng, C, D),
-        kappa,
-        float(rng.choice([0.5, 1.0, 2.0])),
-        float(rng.choice([0.1, 1.0])),
-    )
+    h, e = normal(rng, J, D), normal(rng, C, D)
+    return h, e, kappa, float(rng.choice([0.5, 1.0, 2.0])), float(rng.choice([0.1, 1.0]))
 
 
 check_evidence = Answers(
@@ -154,13 +144,18 @@ check_evidence = Answers(
         "known, and far from all codes": (np.array([[50.0]]), np.array([[0.0], [1.0]]), np.array([1.0]), 1.0, 0.5),
     },
     random=_random_patches,
+    fair=lambda h, e, kappa, *scales: (
+        shaped("JD CD J", h, e, kappa) and min(*kappa, 0) == 0 and max(*kappa, 1) == 1 and min(scales) > 0
+    ),
     equivalent={"operands swapped: h[:, None] - e": "a square does not mind"},
     traits={
         "a patch of which nothing is known": lambda h, e, kappa, *_: (kappa == 0).any(),
         "features of more than one number": lambda h, *_: h.shape[1] > 1,
     },
     mistakes={
-        "κ = 1 is wholly known, and gets 0.01: the two ends are swapped": _ruled_by_the_wrong_share,
+        "κ = 1 is wholly known, and gets 0.01: the two ends are swapped": lambda h, e, kappa, tau, spread: _softmax(
+            _lengths(h, e) / spread, kappa, 0.01 + kappa * (tau - 0.01)
+        ),
         "the known share κ decides the temperature: τ + κ (0.01 - τ), patch by patch": (
             lambda h, e, kappa, tau, spread: _softmax(_lengths(h, e) / spread, kappa, tau)
         ),
@@ -170,7 +165,9 @@ check_evidence = Answers(
         "each row is a distribution: subtract the logarithm of its sum": lambda h, e, kappa, tau, spread: np.where(
             kappa[:, None] > 0, -_lengths(h, e) / spread / (tau + kappa * (0.01 - tau))[:, None], 0.0
         ),
-        "a length grows with the number D of features: divide by sqrt(D)": _unscaled,
+        "a length grows with the number D of features: divide by sqrt(D)": lambda h, e, kappa, tau, spread: _softmax(
+            _lengths(h, e) * np.sqrt(h.shape[1]) / spread, kappa, tau + kappa * (0.01 - tau)
+        ),
         "of a patch with κ = 0 nothing is known: its row is 0": lambda h, e, kappa, tau, spread: _softmax(
             _lengths(h, e) / spread, kappa + 1e-300, tau + kappa * (0.01 - tau)
         ),
@@ -200,6 +197,11 @@ def _own(d: Array, codes: Array, prior: Array, tau: float, divide: bool = True, 
     return np.maximum(np.take_along_axis(p, codes[..., None], -1), 1e-12)
 
 
+def _chosen(d: Array, codes: Array, prior: Array, taus: Sequence[float], best: Callable = min, **how: bool) -> float:
+    """By the bits, or by what is wrong in their place."""
+    return best(taus, key=lambda tau: -np.log(_own(d, codes, prior, tau, **how)).mean())
+
+
 def _most_often_right(d: Array, codes: Array, prior: Array, taus: Sequence[float]) -> float:
     return max(
         taus, key=lambda tau: ((prior * np.exp(-(d - d.min(-1, keepdims=True)) / tau)).argmax(-1) == codes).sum()
@@ -209,14 +211,19 @@ def _most_often_right(d: Array, codes: Array, prior: Array, taus: Sequence[float
 def _random_validation(rng: np.random.Generator, size: int) -> tuple:
     """True codes drawn from the posterior at one of the temperatures."""
     N, J, C = [(12, 1, 3), (10, 1, 4), (6, 2, 3), (13, 1, 3)][size - 1]  # no more than a message shows
-    d, prior, taus = (
-        (rng.gamma(2.0, size=(N, J, C)) + rng.choice([0, 0, 3000])).round(2),
-        simplex(rng, C),
-        [0.2, 0.5, 1.0, 2.0, 5.0],
-    )
+    d = (rng.gamma(2.0, size=(N, J, C)) + rng.choice([0, 0, 3000])).round(2)
+    prior, taus = simplex(rng, C), [0.2, 0.5, 1.0, 2.0, 5.0]
     p = (prior + 0.01) * np.exp((d.min() - d) / rng.choice(taus))
     codes = (p.cumsum(-1) < rng.random((N, J, 1)) * p.sum(-1, keepdims=True)).sum(-1)
     return d, codes, prior, rng.permutation(taus).tolist()
+
+
+def _is_decided(d: Array, codes: Array, prior: Array, taus: Sequence[float]) -> bool:
+    """Whether the arguments fit, and no two temperatures cost nearly as much."""
+    fits = shaped("NJC NJ C", d, codes, prior) and min(*taus, 1) > 0 and distribution(prior) and d.min() >= 0
+    if not fits or codes.min() < 0 or codes.max() >= len(prior):
+        return False
+    return bool((np.diff(sorted(-np.log2(_own(d, codes, prior, tau)).mean() for tau in taus)) > 0.01).all())
 
 
 check_temperature = Answers(
@@ -239,28 +246,19 @@ check_temperature = Answers(
     },
     equivalent={"sum for mean: np.log2(np.maximum(own, 1e-12)).mean()": "the same number of codes for each τ"},
     random=_random_validation,
+    fair=_is_decided,
     traits={"a code that never occurs in the prior": lambda d, codes, prior, taus: (prior == 0).any()},
     mistakes={
         "how often the favourite is right says nothing of how sure to be: score the probability of the truth": (
             _most_often_right
         ),
-        "the posterior has to add up to 1, or a hot one always looks better": lambda d, codes, prior, taus: min(
-            taus, key=lambda tau: -np.log(_own(d, codes, prior, tau, divide=False)).mean()
+        "the posterior has to add up to 1, or a hot one always looks better": partial(_chosen, divide=False),
+        "return the τ itself, not its place in the list": lambda *case: case[3].index(_best_temperature(*case)),
+        "the fewest bits are asked for; yours are the most": partial(_chosen, best=max),
+        "exp(-20000) is 0 to a computer, and 0 / 0 no number: take each patch's least distance out first": partial(
+            _chosen, shift=False
         ),
-        "return the τ itself, not its place in the list": lambda d, codes, prior, taus: list(taus).index(
-            _best_temperature(d, codes, prior, taus)
-        ),
-        "the fewest bits are asked for; yours are the most": lambda d, codes, prior, taus: max(
-            taus, key=lambda tau: -np.log(_own(d, codes, prior, tau)).mean()
-        ),
-        "exp(-20000) is 0 to a computer, and 0 / 0 no number: take each patch's least distance out first": (
-            lambda d, codes, prior, taus: taus[
-                int(np.argmin([-np.log(_own(d, codes, prior, tau, shift=False)).mean() for tau in taus]))
-            ]
-        ),
-        "the posterior has the prior in it": lambda d, codes, prior, taus: min(
-            taus, key=lambda tau: -np.log(_own(d, codes, np.ones_like(prior), tau)).mean()
-        ),
+        "the posterior has the prior in it": lambda d, codes, prior, taus: _chosen(d, codes, prior * 0 + 1, taus),
         "bits are the mean of -log p, not the -log of a mean: one truth held impossible must count": (
             lambda d, codes, prior, taus: max(taus, key=lambda tau: _own(d, codes, prior, tau).mean())
         ),
@@ -282,6 +280,7 @@ check_made_up = Answers(
     solution=_made_up,
     cases={"two codes, always equal": (np.array([[0.5, 0.0], [0.0, 0.5]]),)},
     random=lambda rng, size: (simplex(rng, (size + 1) * (size + 2)).reshape(size + 1, size + 2),),
+    fair=lambda joint: shaped("AB", joint) and distribution(joint.ravel()),
     traits={"no pair that is excluded": lambda joint: (joint > 0).all()},
     mistakes={
         "cells are not equally likely: weigh each by the product of its two marginals": lambda joint: float(

@@ -9,7 +9,7 @@ import numpy as np
 
 from tiramisu_edu.course.tiles import launch, tl
 
-from ..chance import normal, simplices
+from ..chance import distribution, normal, shaped, simplices
 from . import Answers
 
 Array = np.ndarray
@@ -56,6 +56,13 @@ check_table = Answers(
     solution=_distilled,
     cases={"three pictures": ([0, 0, 1], [1, 1, 0], 2, 2, 0.5)},
     random=_random_states,
+    fair=lambda parent, child, K, M, pseudocount: (
+        len(parent) == len(child) > 0
+        and min(*parent, *child) >= 0
+        and max(parent) < K
+        and max(child) < M
+        and pseudocount > 0
+    ),
     traits={"a state that no picture has": lambda parent, child, K, M, _: len(set(parent)) < K},
     mistakes={
         "a row says what follows given its parent's state: divide each row by its sum, not the table by the total": (
@@ -65,6 +72,12 @@ check_table = Answers(
         "table[parent, child] += 1 counts a repeated pair once: use np.add.at, or a loop": _marked,
         "a row shares out `pseudocount` among its M entries": lambda parent, child, K, M, pseudocount: _distilled(
             parent, child, K, M, M * pseudocount
+        ),
+        "the imagined pictures are part of each row before it is divided by its sum": lambda *case: (
+            _counts(*case) / np.maximum(_counts(*case).sum(1, keepdims=True) - case[-1], 1)
+        ),
+        "the imagined pictures are missing: a state that no picture has gets no distribution": lambda *case: (
+            _distilled(case[0], case[1], case[2], case[3], 1e-9) * np.isin(range(case[2]), case[0])[:, None]
         ),
     },
 )
@@ -110,6 +123,7 @@ check_gemm = Answers(
     solution=_log_matmul,
     cases={"one sample": _TINY, "a column that is impossible": (_TINY[0], np.full((2, 1), -np.inf))},
     random=_random_layer,
+    fair=lambda theta, log_x: shaped("KM MB", theta, log_x) and distribution(theta) and log_x.max() < np.inf,
     equivalent={
         "number off by one: 0.0": "in a column that is all -inf any finite number may be taken out",
         "option left out: np.errstate(divide='ignore')": "a warning more, the same numbers",
@@ -169,14 +183,21 @@ check_seconds = Answers(
     cases={
         "bytes set the pace": ([(1, 64, 64)], 1, 1e9, 1e12, 1),
         "arithmetic sets the pace": ([(2, 64, 64)], 1024, 1e12, 1e9, 1),
+        "bytes in the one pass, arithmetic in the other": ([(1, 8, 1)], 1, 1.0, 0.25, 2),
     },
     random=_random_layers,
+    fair=lambda layers, B, bandwidth, peak, passes: (
+        bool(layers)
+        and all(len(layer) == 3 and min(layer) > 0 for layer in layers)
+        and min(B, bandwidth, peak) > 0
+        and passes in (1, 2)
+    ),
     traits={
         "both passes": lambda *case: case[-1] == 2,
         "several kinds of layers": lambda layers, *_: len(layers) > 1,
     },
     mistakes={
-        "each layer has a bottleneck of its own: the maximum belongs inside the sum": _maximum_of_sums,
+        "each layer, and each pass, has a bottleneck of its own: the maximum belongs inside the sum": _maximum_of_sums,
         "bytes travel while numbers are multiplied: a layer takes the longer of the two, not both": (
             _one_after_the_other
         ),
@@ -186,6 +207,10 @@ check_seconds = Answers(
         "the backward pass does twice the work of the forward pass: it is no second forward pass": (
             lambda layers, B, bandwidth, peak, passes: passes * _seconds(layers, B, bandwidth, peak, 1)
         ),
+        "a multiplication and an addition are two operations": lambda layers, B, bandwidth, peak, passes: _seconds(
+            layers, B, bandwidth, 2 * peak, passes
+        ),
+        "a number has 4 bytes": lambda layers, B, bandwidth, *more: _seconds(layers, B, 4 * bandwidth, *more),
     },
     slack=1e-15,
 )
@@ -245,6 +270,12 @@ check_kernel = Answers(
         ),
     },
     random=_random_tiles,
+    fair=lambda theta, log_x, blocks: (
+        shaped("KM MB", theta, log_x)
+        and distribution(theta)
+        and {*blocks} <= {1, 2, 4}
+        and bool(np.isfinite(log_x).all())
+    ),
     equivalent={
         "number off by one: 1e+30": "any number far below every logarithm does",
         "number off by one: 0.0": "where theta is masked, exp of the masked logarithm is 0",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..chance import simplex, simplices
+from ..chance import distribution, shaped, simplex, simplices
 from . import Answers
 
 Array = np.ndarray
@@ -35,6 +35,7 @@ check_fused = Answers(
     solution=_fused,
     cases={"one reference, half a patch": (np.array([[[0.75, 0.25]]]), np.array([[0.5]]))},
     random=_random_beliefs,
+    fair=lambda q, kappa: shaped("RJV RJ", q, kappa) and distribution(q) and kappa.min() >= 0 and kappa.max() <= 1,
     equivalent={"option left out: np.errstate(divide='ignore')": "a warning more, the same numbers"},
     traits={
         "several references": lambda q, kappa: len(q) > 1,
@@ -84,6 +85,9 @@ check_contradiction = Answers(
         "one asks nothing": (np.array([0.2, 0.8]), np.array([1.9, 0.1]), np.array([1.0, 1.0])),
     },
     random=_random_demands,
+    fair=lambda p, a, b: (
+        shaped("N N N", p, a, b) and distribution(p) and min(a.min(), b.min()) >= 0 and p @ (a * b) > 0
+    ),
     equivalent={f"operands swapped: p @ {w}": "a product of two vectors does not mind" for w in ("a", "b", "(a * b)")},
     mistakes={
         "the sign is turned: demands that rarely go together have a small Z, and their contradiction is above 0": (
@@ -135,6 +139,13 @@ check_power = Answers(
         "a sure patch beside an unsure one": (np.array([[0.999999, 0.000001], [0.505, 0.495]]), 0.9),
     },
     random=_random_rows,
+    fair=lambda q, coherence: (
+        shaped("JV", q)
+        and len(q[0]) > 1
+        and bool((np.diff(np.sort(q)) > 0.001).all())
+        and bool((abs(q.sum(1) - 1) < 1e-4).all())
+        and 0.1 < coherence < 0.96
+    ),
     traits={"several patches": lambda q, coherence: len(q) > 1},
     tolerance=1e-3,
     mistakes={
@@ -149,9 +160,9 @@ check_power = Answers(
         "coherence is what is taken, 1 - c² is what is left": lambda q, coherence: _power(q, np.sqrt(1 - coherence**2)),
     },
     equivalent={
+        "at the limit: entropy(middle) > (1 - coherence ** 2) * np.log(q.shape[1])": "no entropy is just that",
         "number off by one: 60": "sixty halvings or sixty-one",
         "number off by one: 10000.0": "the interval only has to hold the power",
-        "number off by one: 1e-300": "the logarithm of a probability of 0 is multiplied by 0",
         "another operator: log_p - log_p.max(1, keepdims=True)": "what is added in a row is divided out",
         "right operand dropped: log_p - log_p.max(1, keepdims=True)": "powers here are too small to underflow",
     },
@@ -196,6 +207,7 @@ check_impossible = Answers(
     solution=_impossible,
     cases={"two pictures": (np.array([[0, 0], [1, 1]]), np.array([0.5, 0.5]))},
     random=_random_pictures,
+    fair=lambda pictures, p: shaped("ND N", pictures, p) and distribution(p) and pictures.min() >= 0,
     traits={"a picture of probability 0": lambda pictures, p: (p == 0).any()},
     mistakes={
         "a picture of probability 0 makes nothing possible: leave it out": lambda pictures, p: _impossible(

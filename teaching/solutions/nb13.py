@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from ..chance import normal
+from ..chance import normal, shaped
 from . import Answers
 
 Array = np.ndarray
@@ -30,6 +31,10 @@ def _whole(y: Array) -> Array:
     return y / max(float(np.sqrt((y**2).sum())), 1e-10)
 
 
+def _channelwise(y: Array) -> Array:
+    return y / np.maximum(np.sqrt((y**2).sum((1, 2), keepdims=True)), 1e-10)
+
+
 def _random_layers(rng: np.random.Generator, size: int) -> tuple:
     """Two layers, all channels 0 at a position now and then."""
     shape = tuple(int(rng.integers(1, size + 2)) for _ in range(2))
@@ -47,6 +52,7 @@ check_layer_distance = Answers(
         "three times brighter": (np.array([[[1.0, 2.0]], [[2.0, 1.0]]]), np.array([[[3.0, 6.0]], [[6.0, 3.0]]])),
     },
     random=_random_layers,
+    fair=lambda y, other: shaped("CHW CHW", y, other) and min(y.min(), other.min()) >= 0,
     traits={"a position without any activity": lambda y, other: (other.sum(0) == 0).any()},
     mistakes={
         "scale first: without it a layer that is three times brighter looks far away": lambda y, other: (
@@ -58,13 +64,18 @@ check_layer_distance = Answers(
         "the mean is over positions only: add the squares of the channels up": lambda y, other: (
             (_unit(y) - _unit(other)) ** 2
         ).mean(),
+        "each position has its own length, over its channels; yours is that of a channel, over its positions": (
+            lambda y, other: ((_channelwise(y) - _channelwise(other)) ** 2).sum(0).mean()
+        ),
+        "squares of the differences are wanted, not their sizes": lambda y, other: (
+            np.abs(_unit(y) - _unit(other)).sum(0).mean()
+        ),
         "the squared length is wanted: no root": lambda y, other: np.sqrt(
             ((_unit(y) - _unit(other)) ** 2).sum(0)
         ).mean(),
     },
     equivalent={
         "operands swapped: a - b": "a square does not mind",
-        "number off by one: 1e-10": "never reached",
     },
 )
 
@@ -100,12 +111,16 @@ check_energy = Answers(
     solution=_energy_score,
     cases={"two draws of one number": (np.array([[0.0], [1.0]]), np.array([0.5]))},
     random=lambda rng, size: (normal(rng, size + 1, size), normal(rng, size)),
+    fair=lambda draws, truth: shaped("SD D", draws, truth) and len(draws) > 1,
     traits={"more than two draws": lambda draws, truth: len(draws) > 2},
     mistakes={
         "a draw paired with itself has distance 0: divide by S (S - 1), not by S²": lambda draws, truth: (
             _mean_error(draws, truth) - _parts(draws, truth)[1] * (len(draws) - 1) / len(draws) / 2
         ),
         "without the spread this rewards whoever gives one safe picture": _mean_error,
+        "the mean of the distances, not the distance of the mean of the draws": lambda draws, truth: (
+            np.linalg.norm(draws.mean(0) - truth) - _mean_error(draws, truth) + _energy_score(draws, truth)
+        ),
         "half of the spread is taken off, not all": lambda draws, truth: (
             _mean_error(draws, truth) - _parts(draws, truth)[1]
         ),
@@ -143,6 +158,15 @@ def _single_values(values: Array, clusters: Array, picks: Array) -> Any:
     return np.percentile(means, 2.5), np.percentile(means, 97.5)
 
 
+def _other_ends(values: Array, clusters: Array, picks: Array, low: float, high: float) -> Any:
+    means = np.bincount(clusters, values)[picks].sum(1) / np.bincount(clusters)[picks].sum(1)
+    return np.percentile(means, low), np.percentile(means, high)
+
+
+def _bell(means: Array) -> Any:
+    return means.mean() - 1.96 * means.std(), means.mean() + 1.96 * means.std()
+
+
 def _random_clusters(rng: np.random.Generator, size: int) -> tuple:
     G = size + 1
     clusters = rng.permutation(np.concatenate([np.arange(G), rng.integers(G, size=2 * size)]))
@@ -161,13 +185,19 @@ check_clusters = Answers(
         )
     },
     random=_random_clusters,
+    fair=lambda values, clusters, picks: (
+        shaped("N N RG", values, clusters, picks)
+        and {*clusters} == {*range(picks.shape[1])}
+        and {*picks.ravel()} <= {*clusters}
+    ),
     mistakes={
         "clusters have different sizes: a sum of sums over a sum of counts, not a mean of means": _mean_of_means,
         "a cluster that is drawn twice counts twice": _once_each,
         "clusters are drawn, and with each all its values; these are single values": _single_values,
-        "a 95 % interval leaves 2.5 % out at either end": lambda values, clusters, picks: (
-            np.percentile((np.bincount(clusters, values)[picks].sum(1) / np.bincount(clusters)[picks].sum(1)), 5),
-            np.percentile((np.bincount(clusters, values)[picks].sum(1) / np.bincount(clusters)[picks].sum(1)), 95),
+        "a 95 % interval leaves 2.5 % out at either end": partial(_other_ends, low=5, high=95),
+        "np.percentile counts in percent: 2.5, not 0.025": partial(_other_ends, low=0.025, high=0.975),
+        "percentiles are asked for, not the mean and two deviations": lambda values, clusters, picks: _bell(
+            np.bincount(clusters, values)[picks].sum(1) / np.bincount(clusters)[picks].sum(1)
         ),
     },
 )
@@ -206,6 +236,12 @@ def _thinned(share: float, tie: float, power: float, limit: int) -> int:
     return n if n <= limit else 0
 
 
+def _is_plan(share: float, tie: float, power: float, limit: int) -> bool:
+    """Whether it is a plan whose power is not just at the limit that is asked for."""
+    fits = 0.5 < share < 1 and 0 <= tie < 1 and 0.1 < power < 0.99 and 0 < limit <= 40
+    return fits and _votes_needed(share, tie, power - 1e-6, limit) == _votes_needed(share, tie, power + 1e-6, limit)
+
+
 _EDGE = {"just within the limit": (0.9, 0.0, 0.8, 12), "just beyond it": (0.9, 0.0, 0.8, 11)}
 
 check_votes = Answers(
@@ -219,6 +255,7 @@ check_votes = Answers(
         float(rng.choice([0.5, 0.8, 0.9])),
         20 + 5 * size,
     ),
+    fair=_is_plan,
     traits={"ties": lambda share, tie, *_: tie > 0, "no ties": lambda share, tie, *_: tie == 0},
     mistakes={
         "the test is two-sided: a split as uneven the other way counts, too": _one_sided,
@@ -233,5 +270,7 @@ check_votes = Answers(
     equivalent={
         "operands swapped: _chances(m, 1 - tie) @ np.array(noticed)": "a product of two vectors",
         "operands swapped: 2 * np.arange(m + 1) - m": "its size is taken",
+        "at the limit: p <= 0.05": "multiples of a power of 1/2 are never just 0.05",
+        "at the limit: _chances(m, 1 - tie) @ np.array(noticed) >= power": "no plan has just that power",
     },
 )

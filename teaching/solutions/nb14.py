@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..chance import normal
+from ..chance import normal, shaped
 from . import Answers
 
 Array = np.ndarray
@@ -32,6 +32,7 @@ check_fresh = Answers(
     solution=_fresh,
     cases={"a photograph in two splits": (np.array([1, 1, 2, 2, 3]), np.array([0, 2, 2, 2, 1]))},
     random=_random_split,
+    fair=lambda photographs, split: shaped("N N", photographs, split) and {*split} <= {0, 1, 2},
     traits={"a validation picture of a tested photograph": lambda p, s: bool(np.isin(p[s == 2], p[s == 1]).any())},
     mistakes={
         "a test picture whose sister was trained on is not fresh": lambda photographs, split: split == 2,
@@ -85,6 +86,14 @@ def _unshrunken(x_0: Array, x_t: Array, a: float, image: Array, known: Array, me
     return _guided(x_0, np.sqrt(b) * x_t, b, image, known, mean, cov)
 
 
+def _noisy_pixels(x_0: Array, x_t: Array, a: float, image: Array, known: Array, mean: Array, cov: Array) -> Array:
+    """The known pixels told with the variance 1 - ᾱ of x_t."""
+    precision = np.linalg.inv(cov) + a / (1 - a) * np.eye(len(mean))
+    seen = known / (1 - a)
+    untold = np.linalg.solve(precision, np.sqrt(a) / (1 - a) * x_t + np.linalg.solve(cov, mean))
+    return x_0 + np.linalg.solve(precision + np.diag(seen), seen * (image - untold))
+
+
 def _variances_alone(x_0: Array, x_t: Array, a: float, image: Array, known: Array, mean: Array, cov: Array) -> Array:
     return _guided(x_0, x_t, a, image, known, mean, np.diag(np.diag(cov)))
 
@@ -115,6 +124,12 @@ check_guide = Answers(
         )
     },
     random=_random_guide,
+    fair=lambda x_0, x_t, alpha_bar, image, known, mean, covariance: (
+        shaped("D D D D D DD", x_0, x_t, image, known, mean, covariance)
+        and 0 < alpha_bar < 1
+        and np.array_equal(covariance, covariance.T)
+        and np.linalg.eigvalsh(covariance)[0] > 0.05
+    ),
     traits={
         "no known pixel": lambda *case: not case[4].any(),
         "every pixel known": lambda *case: bool(case[4].all()),
@@ -124,6 +139,10 @@ check_guide = Answers(
     mistakes={
         "this is the Gaussian's mean itself; a difference guide adds its *change* to the network's prediction": _told,
         "both means are given x_t: a noisy copy of every pixel": _without_copies,
+        "the mean without the known pixels is given x_t, too: it is not μ": lambda x_0, x_t, a, y, known, mean, cov: (
+            _guided(x_0 - mean + _told(x_0, x_t, a, y, known & False, mean, cov), x_t, a, y, known, mean, cov)
+        ),
+        "the known pixels are exact; only x_t is noisy": _noisy_pixels,
         "the copy is of sqrt(ᾱ) x_0: its matrix is sqrt(ᾱ) I": _unshrunken,
         "the sign is turned: with the known pixels minus without them": lambda x_0, *rest: (
             2 * x_0 - _guided(x_0, *rest)
@@ -171,6 +190,17 @@ def _random_errors(rng: np.random.Generator, size: int) -> tuple:
     return made, rng.integers(N, size=(40, N))
 
 
+def _is_decided(errors: Errors, picks: Array) -> bool:
+    """Whether the arguments fit, no interval ends near 0, and no two guides are nearly as good."""
+    N = picks.shape[1]
+    if "none" not in errors or any(e.shape != (N,) for e in errors.values()) or not {*picks.ravel()} <= {*range(N)}:
+        return False
+    gains = [(errors["none"] - error)[picks].mean(1) for name, error in errors.items() if name != "none"]
+    means = sorted(error.mean() for error in errors.values())
+    sure = all((gain.min() > 0) == (np.percentile(gain, 2.5) > 0) and abs(gain).min() > 0.005 for gain in gains)
+    return N > 1 and len(picks) > 1 and sure and bool((np.diff(means) > 0.01).all())
+
+
 check_choice = Answers(
     name="choose",
     task="return the name of the guide to use",
@@ -183,9 +213,14 @@ check_choice = Answers(
                 "sure": np.array([0.9, 1.9, 2.8, 3.9]),
             },
             np.array([[0, 1, 2, 3], [0, 0, 1, 3], [1, 1, 2, 3], [0, 2, 2, 3], [0, 1, 3, 3]]),
-        )
+        ),
+        "an interval that begins at 0": (
+            {"none": np.array([1.0, 2.0]), "half": np.array([1.0, 1.0])},
+            np.array([[0, 0], [0, 0], [0, 1], [1, 1]]),
+        ),
     },
     random=_random_errors,
+    fair=_is_decided,
     traits={"nothing is sure": lambda errors, picks: _choose(errors, picks) == "none"},
     equivalent={
         "sum for mean: errors['none'].mean()": "a guide whose gain is surely positive has a lower mean than none",
@@ -224,8 +259,7 @@ def _of_means(base: Array, steered: Array, photographs: Array, picks: Array) -> 
 
 def _fixed_base(base: Array, steered: Array, photographs: Array, picks: Array) -> tuple[float, float, float]:
     b, s = (np.bincount(photographs, e.mean(0)) for e in (base, steered))
-    scaled = s[picks].sum(1) / b.sum()
-    return 1 - s.sum() / b.sum(), *np.percentile(1 - scaled, [2.5, 97.5])
+    return 1 - s.sum() / b.sum(), *np.percentile(1 - s[picks].sum(1) / b.sum(), [2.5, 97.5])
 
 
 def _random_report(rng: np.random.Generator, size: int) -> tuple:
@@ -249,11 +283,18 @@ check_saved = Answers(
         )
     },
     random=_random_report,
+    fair=lambda base, steered, photographs, picks: (
+        shaped("SN SN N RG", base, steered, photographs, picks)
+        and {*photographs} == {*range(picks.shape[1])}
+        and {*picks.ravel()} <= {*photographs}
+        and min(base.min(), steered.min()) > 0
+    ),
     traits={"several seeds": lambda base, *_: len(base) > 1},
     mistakes={
         "a share of sums, not a mean of shares: an easy picture would count as much as a hard one": _mean_of_shares,
         "each photograph counts with all its pictures: sums, not means": _of_means,
         "a resample draws base and steered together: both sums change": _fixed_base,
+        "these are shares of the steered error: the base stands below": lambda b, s, *more: _saved(s, b, *more),
         "the share that is saved is 1 minus the share that is left": lambda *case: tuple(1 - x for x in _saved(*case)),
     },
 )

@@ -1,6 +1,7 @@
 """Files of circuits: the same circuit back, or a reason."""
 
 import json
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -100,6 +101,7 @@ def test_half_the_bytes_almost_the_same_numbers(tmp_path, circuit):
 def test_parameters_that_are_none_are_refused(tmp_path, circuit, change, message):
     path, tensors = tmp_path / "c.safetensors", [theta.detach().clone() for theta in circuit.parameter_list]
     tensors[1] = change(tensors[1])
-    circuit_file.write(path, circuit.graph, tensors, {})
+    claimed = SimpleNamespace(graph=circuit.graph, families=circuit.families, parameter_list=tensors)
+    circuit_file.write(path, claimed, {})
     with pytest.raises(FileError, match=message):
         Circuit.load(path)

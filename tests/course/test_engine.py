@@ -108,11 +108,23 @@ def test_what_is_to_be_found_is_never_shown():
         (lambda v, o: [_mean(v, o)], "the shape is (1,), expected ()"),
         (lambda v, o: "no", "the answer is a str, expected a float"),
         (lambda v, o: {"a": 1}, "the answer is a dict, expected a float"),
-        (lambda v, o: v[0], GENERAL),
+        (lambda v, o: v[0] + 0 * o[0], GENERAL),
     ],
 )
 def test_what_leads_from_the_expected_to_the_given(answer, told):
     assert told in EXERCISE.report(answer).message
+
+
+def test_what_is_off_is_told_by_the_argument_that_is_the_same_there():
+    def halved(values, known):
+        return np.where(known, values, values / 2)
+
+    made = Answers("kept", "", lambda values, known: values, {}, {"a": (np.arange(4.0) + 1, np.arange(4) % 2 == 0)})
+    assert "every number that is off stands where known is False" in made.compared(0).report(halved).message
+
+
+def test_an_argument_that_is_not_used_is_named():
+    assert "your code does not use odds" in EXERCISE.report(lambda values, odds: values[0]).message
 
 
 def test_a_slip_gets_its_sentence():

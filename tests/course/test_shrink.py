@@ -12,7 +12,7 @@ from teaching.solutions import Answers
 from tiramisu_edu.circuits.nodes import Product
 from tiramisu_edu.course.exercises import exercises_of
 
-SHRUNKEN = [(n, check, a) for n in range(1, 8) for check, a in solutions.answers_of(n).items() if a.fair]
+SHRUNKEN = [(n, check, a) for n in solutions.numbers() for check, a in solutions.answers_of(n).items() if a.fair]
 
 
 def size(arguments):
@@ -23,6 +23,13 @@ def test_an_array_shrinks_to_the_entry_that_matters():
     values, rates = np.array([0.37, 2.5, -1.25, 4.0]), np.array([0.7, 3.5, 2.25, 1.0])
     small, left = shrink((values, rates), lambda a: len(a[0]) == len(a[1]) > 0 and a[0].min() < 0, size)
     assert small.tolist() == [-1.0] and len(left) == 1
+
+
+def test_rows_of_distributions_stay_distributions_and_what_is_unlike_keeps_its_kind():
+    table, seen = np.array([[0.2, 0.3, 0.5], [0.1, 0.1, 0.8]]), np.array([True, False, True])
+    arguments = ({"a": table, "b": table}, seen)
+    small, left = shrink(arguments, lambda a: "b" in a[0] and a[0]["b"].sum() == len(a[0]["b"]) and a[1].any(), size)
+    assert small["b"].tolist() == [[1.0]] and list(small) == ["b"] and left.tolist() == [True]
 
 
 @pytest.mark.parametrize("seed", range(5))

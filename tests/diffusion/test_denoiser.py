@@ -61,7 +61,7 @@ def test_weights_of_another_dtype(tiny_unet):
 
 
 def test_wrong_settings():
-    with pytest.raises(TiramisuError, match="expected epsilon, v_prediction, sample"):
+    with pytest.raises(TiramisuError, match="one of epsilon, v_prediction, sample"):
         Denoiser(nn.Identity(), Schedule.linear(), "score")
     with pytest.raises(TiramisuError, match="full schedule"):
         Denoiser(nn.Identity(), Schedule.linear().respace(10))

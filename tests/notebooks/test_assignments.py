@@ -68,4 +68,4 @@ def test_hidden_tests_take_the_solution_and_refuse_the_stub_and_what_fits_the_re
 def test_the_seed_of_the_students_is_refused_in_one_sentence(tmp_path, capsys):
     with pytest.raises(SystemExit):
         main([str(HAND), str(tmp_path), "--seed", "0"])
-    assert "error: seed 0 makes the cases that students have: choose another" in capsys.readouterr().err
+    assert "error: seed 0: choose 1 or more, since 0 makes the cases that students have" in capsys.readouterr().err

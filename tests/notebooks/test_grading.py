@@ -7,21 +7,19 @@ import csv
 import io
 import json
 import re
-import time
+import sys
 from pathlib import Path
 
 import nbformat
-import numpy as np
 import pytest
-from IPython.core.interactiveshell import InteractiveShell
 
-from teaching import grading, sandbox
+from teaching import grading, sandbox, solutions
 from teaching.grading import main, submissions
 from teaching.handed_in import read_handed_in
 from teaching.lesson import read_lesson
 from teaching.notebooks import student
 from teaching.odd_submissions import CHEATS, HAND, HONEST, answer, solved, write
-from teaching.sandbox import decoded, encoded
+from teaching.sandbox import encoded
 from teaching.verdict import found, hidden_exercises
 from tiramisu_edu.course.compare import Failure
 from tiramisu_edu.course.exercises import exercises_of
@@ -89,18 +87,6 @@ def test_what_ended_a_process_is_said(graded):
     assert "smooth: not yet; your code raised AttributeError" in why["partial"]
 
 
-@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")  # Python 3.12 on forks
-def test_an_answer_that_only_waits_is_stopped_too(monkeypatch):
-    monkeypatch.setattr(sandbox, "WALL", 0.2)
-    limits = {"workers": 2, "seconds": 1, "memory": 4}
-    jobs = [sandbox.Job(who, [0], ["sleep"], "...") for who in range(3)]
-    ends = list(sandbox.in_processes(jobs, lambda job: time.sleep(60 * job.who), limits))
-    assert [(job.who, ended.why) for job, ended in ends] == [
-        (0, ""),
-        *((k, "stopped: does a loop never end?") for k in (1, 2)),
-    ]
-
-
 def test_what_is_no_notebook_is_named_and_no_formula_for_a_spreadsheet(graded):
     code, printed, rows = graded
     assert code == 1 and "hidden cases of seed 7" in printed
@@ -122,24 +108,50 @@ def test_the_page_shows_what_the_grader_prints(graded):
 
 
 def test_hidden_cases_are_others_than_the_students():
-    with pytest.raises(TiramisuError, match="choose another"):
-        hidden_exercises(LESSON, 0)
+    for seed in (0, -3):
+        with pytest.raises(TiramisuError, match=f"seed {seed}: choose 1 or more"):
+            hidden_exercises(LESSON, seed)
     recorded, hidden = exercises_of(2)["check_forward"], hidden_exercises(LESSON, 7)["check_forward"]
     seen = {repr(recorded.expected[case]) for case in recorded.cases}
     new = {repr(hidden.expected[case]) for case in hidden.cases if case.startswith("random ")}
     assert len(new) > 10 and len(new & seen) < 3
 
 
-def test_names_come_from_the_file_or_from_its_folder(tmp_path):
-    (tmp_path / "Åsa").mkdir()
-    (tmp_path / "Åsa" / ".ipynb_checkpoints").mkdir()
-    for path in (HAND.name, f".ipynb_checkpoints/{HAND.name}", "béla.ipynb"):
-        nbformat.write(solved(), tmp_path / "Åsa" / path)
-    found = submissions([tmp_path])
+def test_names_come_from_the_file_or_from_its_folder(tmp_path, monkeypatch):
+    """Notebooks of other weeks are left out; two of one name are told apart by their paths."""
+    week = tmp_path / "Åsa" / HAND.stem
+    (week / ".ipynb_checkpoints").mkdir(parents=True)
+    for path in (HAND.name, f".ipynb_checkpoints/{HAND.name}", "béla.ipynb", "03_queries.ipynb"):
+        nbformat.write(solved(), week / path)
+    found = submissions(LESSON, [tmp_path, week / "béla.ipynb"])
     assert [read_handed_in(LESSON, path).student for path in found] == ["Åsa", "béla"]
     (tmp_path / "none").mkdir()
-    with pytest.raises(FileError, match="no notebook in"):
-        submissions([tmp_path / "none"])
+    for path, said in {"none": "no notebook to be graded as 02_a", "gone": "there is no .*gone"}.items():
+        with pytest.raises(FileError, match=said):
+            submissions(LESSON, [tmp_path / path])
+    monkeypatch.setattr(grading, "_run", lambda lesson, readable, *_: [{} for _ in readable])
+    grades = grading.grade(LESSON, [week / "béla.ipynb", week / ".." / "béla.ipynb", week / HAND.name], seed=7)
+    assert [Path(grade.student).name for grade in grades] == ["béla.ipynb", "béla.ipynb", "Åsa"]
+
+
+@pytest.mark.parametrize(
+    "options, said",
+    [
+        (["--workers", "0"], "--workers: 0 is no number above 0"),
+        (["--seconds", "nan"], "--seconds: nan is no number above 0"),
+        (["--csv", "/none/grades.csv"], "No such file or directory: '/none/grades.csv'"),
+    ],
+)
+def test_what_cannot_be_is_told_before_the_work(options, said, capsys):
+    with pytest.raises(SystemExit):
+        sys.exit(main([str(HAND), str(HAND), *options]))
+    assert said in capsys.readouterr().err
+
+
+def test_the_students_version_is_not_graded_against(tmp_path, capsys):
+    path = student(HAND, tmp_path)
+    assert main([str(path), str(path)]) == 2
+    assert "has no solutions: give the course's own notebook" in capsys.readouterr().err
 
 
 def test_a_broken_file_is_told_with_the_name_of_its_folder(tmp_path, monkeypatch):
@@ -165,14 +177,6 @@ def _with(source):
     notebook = solved()
     answer(notebook, "p_bright").source = source
     return notebook.cells
-
-
-@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")  # Python 3.12 on forks
-def test_what_the_process_itself_raises_is_said(monkeypatch):
-    monkeypatch.setattr(sandbox, "_limit", lambda seconds, memory: 1 / 0)
-    limits = {"workers": 1, "seconds": 1, "memory": 4}
-    ((_, ended),) = sandbox.in_processes([sandbox.Job(0, [], [], "...")], lambda job: None, limits)
-    assert "ZeroDivisionError" in ended.lines[0] and ended.why == "its process ended before it was done"
 
 
 def handed_in(tmp_path, source, name="p_bright"):
@@ -227,33 +231,14 @@ def test_a_students_version_with_nothing_done_has_no_remarks(tmp_path):
     assert not found.cheats and not found.copied and not any(found.remarks.values())
 
 
-VALUES = [
-    1,
-    0.5,
-    float("inf"),
-    "a",
-    None,
-    True,
-    ...,
-    Failure("none"),
-    {(1, 2): [1.0, 2.0], "b": {3}},
-    [],
-    ("a", (1, "b")),
-]
-
-
-def test_values_come_back_as_they_are():
-    assert decoded(encoded(VALUES[:-3])) == VALUES[:-3]
-    assert decoded(encoded(VALUES[-1])) == VALUES[-1]
-    array = decoded(encoded({"x": np.eye(2, dtype=np.float32)}))["x"]
-    assert array.dtype == np.float32 and (array == np.eye(2)).all()
-    assert decoded(encoded(object())) == Failure("a value of the type object")
-
-
-@pytest.mark.parametrize("line", ['["flag", 5]', '["error"]', '["cell", "x"]', '["values"]', "[[]]", "x", '["other"]'])
-def test_lines_that_a_process_made_up_are_no_answer(line):
-    assert found([line], "", 1.0).why == "its process returned what is no value"
-    assert sandbox._unfinished(sandbox.Ended([line, '["cell", '], "ended", 1.0)) == []
+@pytest.mark.parametrize("number", range(1, 15))
+def test_every_solution_is_right_on_hidden_cases(number):
+    """None of them ends in an error, and what it returns comes through to the grader whole."""
+    for answers in solutions.answers_of(number).values():
+        exercise = answers.compared(11)
+        assert not any(isinstance(value, Failure) for value in exercise.expected.values()), exercise.name
+        line = json.dumps(["values", encoded(exercise.expected)])
+        assert exercise.verdict(found([line, '["end"]'], "", 0.0).values).passed, exercise.name
 
 
 def test_a_notebook_that_cannot_be_graded_is_named(tmp_path, monkeypatch, capsys):
@@ -264,12 +249,3 @@ def test_a_notebook_that_cannot_be_graded_is_named(tmp_path, monkeypatch, capsys
     assert main([str(HAND), str(tmp_path / "x.ipynb"), "--seed", "7"]) == 2
     said = capsys.readouterr().err
     assert re.search(r"02_a_circuit.*could not be graded: FileError: the course stops at: 1 / 0", said)
-
-
-def test_the_course_own_error_ends_the_run(tmp_path, monkeypatch):
-    request = tmp_path / "request.json"
-    asked = {"number": 2, "cells": [["", ""], ["1 / 0", ""]], "exercises": {}, "submissions": []}
-    request.write_text(json.dumps(asked))
-    with pytest.raises(FileError, match=r"the course's own notebook stops with ZeroDivisionError.* at: 1 / 0"):
-        sandbox.run(request, io.StringIO())
-    InteractiveShell.clear_instance()

@@ -122,11 +122,17 @@ def test_sections_that_the_plan_names_exist():
 
 
 def test_homework_has_the_points_and_minutes_of_its_exercises():
+    """The sums are those of the page, and no exercise of a session is given once more."""
     rows = re.findall(r"^\| ([A-E]) \| (\d+)\.(\d) (.+?) \| (\d) \| (\d+) \|$", PLAN, re.MULTILINE)
     assert {row[0] for row in rows} == set("ABCDE")
     for _, notebook, number, title, points, minutes in rows:
         task = lesson_of(int(notebook)).tasks[int(number) - 1]
         assert (task.title, task.difficulty, task.minutes) == (title, int(points), int(minutes))
+    sums = [5 + sum(int(row[4]) for row in rows if row[0] == each) for each in "ABCDE"]
+    sets, whole = re.search(r"Together that is ([\d, and]+) points; with the project (\d+)", PLAN).groups()
+    assert list(map(int, re.findall(r"\d+", sets))) == sums and int(whole) == sum(sums) + 20
+    in_class = re.findall(r"^\| \d+ \| [^|]*exercise (\d) of \{nb\}`(\d+)`", PLAN, re.MULTILINE)
+    assert not {(row[2], row[1]) for row in rows} & set(in_class)
 
 
 def test_misconceptions_meet_messages_that_exist():

@@ -175,8 +175,7 @@ class Circuit(Tables):
         Args:
             half: probabilities in bfloat16, half the bytes; normalised again in float32 when they are read.
         """
-        parameters = circuit_file.halved(self) if half else list(self.parameter_list)
-        circuit_file.write(path, self.graph, parameters, facts)
+        circuit_file.write(path, self, facts, half=half)
 
     @staticmethod
     def load(path: str | Path) -> Circuit:

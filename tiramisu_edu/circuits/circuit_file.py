@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ..errors import FileError, StructureError
-from ..files import load_safetensors, reading, save_safetensors
+from ..files import loaded, save_safetensors
 from .regions import RegionGraph
 from .tables import Tables
 
@@ -19,17 +19,17 @@ MOST_CATEGORIES = 2**20  # of a file; a family with two numbers per unit could c
 FLOATS = (torch.float32, torch.float64, torch.bfloat16)
 
 
-def write(path: str | Path, graph: RegionGraph, parameters: list[Tensor], facts: dict[str, Any]) -> None:
-    """Write a circuit: tensors `theta.0`, `theta.1` …, the region graph and the facts as metadata."""
-    tensors = {f"theta.{i}": theta for i, theta in enumerate(parameters)}
-    metadata = {"graph": graph.to_json(), "facts": facts}
+def write(path: str | Path, tables: Tables, facts: dict[str, Any], *, half: bool = False) -> None:
+    """Write a circuit: tensors `theta.0`, `theta.1` …, the region graph and the facts as metadata.
+
+    Args:
+        half: probabilities in bfloat16, half the bytes.
+    """
+    tensors = {}
+    for i, (theta, family) in enumerate(zip(tables.parameter_list, tables.families)):
+        tensors[f"theta.{i}"] = theta.bfloat16() if half and family in PROBABILITIES else theta
+    metadata = {"graph": tables.graph.to_json(), "facts": facts}
     save_safetensors(path, tensors, kind=KIND, version=VERSION, metadata=metadata)
-
-
-def halved(tables: Tables) -> list[Tensor]:
-    """The parameters with probabilities in bfloat16, half the bytes."""
-    own = zip(tables.parameter_list, tables.families)
-    return [theta.bfloat16() if family in PROBABILITIES else theta for theta, family in own]
 
 
 def read(path: str | Path) -> tuple[RegionGraph, dict[str, Tensor], torch.dtype, dict[str, Any]]:
@@ -38,8 +38,7 @@ def read(path: str | Path) -> tuple[RegionGraph, dict[str, Tensor], torch.dtype,
     Raises:
         FileError: when the file holds no circuit, or parameters that are no finite floats.
     """
-    tensors, metadata = load_safetensors(path, kind=KIND, version=VERSION)
-    with reading(path):
+    with loaded(path, kind=KIND, version=VERSION) as (tensors, metadata):
         try:
             graph, facts = RegionGraph.from_json(metadata["graph"]), metadata["facts"]
         except StructureError as error:

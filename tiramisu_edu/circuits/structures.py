@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..checks import instance, integer, is_generator, positive_integer
+from ..checks import instance, integer, is_generator, positive_integer, positive_integers
 from ..errors import EvidenceError, StructureError
 from .evidence_checks import checked_values
 from .regions import Region, RegionGraph
@@ -26,9 +26,7 @@ class _Builder:
     """Collects regions bottom-up; each method returns the index of the region it adds."""
 
     def __init__(self, num_variables: int, num_categories: int, num_latents: int, family: str):
-        sizes = {"num_variables": num_variables, "num_categories": num_categories, "num_latents": num_latents}
-        for name, value in sizes.items():
-            positive_integer(name, value)
+        positive_integers(num_variables=num_variables, num_categories=num_categories, num_latents=num_latents)
         self.shape = num_variables, num_categories
         self.num_latents = num_latents
         self.family = family
@@ -238,8 +236,7 @@ def poon_domingos(
 
 def _rectangles(height: int, width: int, split: Callable[..., list[list[Rectangle]]], *sizes: Any) -> RegionGraph:
     """Regions of an H x W grid from the whole to single pixels; `split` lists the partitions of one; as `_Builder`."""
-    positive_integer("height", height)
-    positive_integer("width", width)
+    positive_integers(height=height, width=width)
     build = _Builder(height * width, *sizes)
     whole, made = (0, height, 0, width), dict[Rectangle, int]()
 
@@ -273,9 +270,7 @@ def rat_spn(
         depth: how often each set of variables is halved, at most log2(D).
         repetitions: R.
     """
-    positive_integer("num_variables", num_variables)
-    positive_integer("depth", depth)
-    positive_integer("repetitions", repetitions)
+    positive_integers(num_variables=num_variables, depth=depth, repetitions=repetitions)
     is_generator("generator", generator)
     if 2**depth > num_variables:
         raise StructureError(f"{num_variables} variables cannot be halved {depth} times")

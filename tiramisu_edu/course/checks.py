@@ -6,11 +6,8 @@ that fails is the smallest, and the one that is shown. `exercise(answer)` prints
 answers are not part of the package.
 
     check_product = Exercise(
-        name="product_value",
-        task="return the value of the product",
-        arguments=["values"],
-        cases={"two children": ([0.5, 0.2],)},
-        expected={"two children": 0.1},
+        name="product_value", task="return the value of the product", arguments=["values"],
+        cases={"two children": ([0.5, 0.2],)}, expected={"two children": 0.1},
         mistakes={"independent parts multiply; you added them": {"two children": 0.7}},
     )
 """
@@ -20,13 +17,14 @@ from __future__ import annotations
 import ast
 import contextlib
 import copy
+import dis
 import inspect
 import pickle
 import signal
 import threading
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -35,12 +33,22 @@ from pygments.formatters import HtmlFormatter
 from pygments.lexers import PythonLexer
 
 from ..errors import TiramisuError
-from .compare import Difference, Failure, as_array, difference, rule_between, same, show_apart, show_value
+from .compare import (
+    TELLING,
+    Difference,
+    Failure,
+    array_of,
+    difference,
+    form_hint,
+    located,
+    rule_between,
+    same,
+    show_apart,
+    show_value,
+)
 
 CHECK_SECONDS = 10  # an answer that takes longer for all cases together is stopped
 HINT_SHARE = 0.8  # of the failing cases on which an answer gives what a listed wrong one gives, to get its hint
-TELLING = 3  # as many wrong cases say something by what they share
-NAN = "there is nan in it: somewhere 0 is divided by 0, 0 meets a logarithm, or infinity is subtracted"
 GENERAL = "none of the usual ones; work the case by hand and compare each step"
 
 
@@ -97,7 +105,9 @@ class Exercise:
         """Try the answer on every case; the first case that fails is reported."""
         if self.cases and answer is not None and answer is not ... and not callable(answer):
             return Report(False, f"{self.name}: expected a function, got {show_value(answer)}")
-        return self.verdict(self.results(answer))
+        found, unused = self.verdict(self.results(answer)), ", ".join(_unused(answer))
+        hint = f"your code does not use {unused}" if unused else GENERAL
+        return replace(found, message=found.message.replace(GENERAL, hint))
 
     def verdict(self, results: Mapping[str, Any]) -> Report:
         """Compare the results of an answer, label of the case -> value, with those of the solution."""
@@ -171,22 +181,23 @@ class Exercise:
         listed = [(self._alike(theirs, results), hint) for hint, theirs in self.mistakes.items()]
         if max(listed, default=(0.0, ""))[0] >= HINT_SHARE:
             return max(listed)[1]
-        if told := _form_hint(results[case], self.expected[case], found):
+        if told := form_hint(results[case], self.expected[case], found):
             return told
-        rule = self._rule(wrong, results) if self.cases else None
         slip = (s for s, all_theirs in self.slips.items() if any(self._alike(t, results) == 1 for t in all_theirs))
-        return rule or next(slip, None) or self._shared_trait(wrong) or GENERAL
+        told = self._rule(wrong, results) or next(slip, None) or self._where(wrong, results)
+        return told or self._shared_trait(wrong) or GENERAL
 
     def _rule(self, wrong: Mapping[str, Difference], results: Mapping[str, Any]) -> str | None:
-        """What leads from the expected numbers to the given ones, all of them or those of the part that is off."""
-        numeric = [c for c in wrong if not isinstance(results[c], Failure)]
-        ours, expected = [results[c] for c in numeric], [self.expected[c] for c in numeric]
+        """What leads from the expected numbers to the given ones; never told of a value that is to be found."""
+        numeric = [c for c in wrong if c and not isinstance(results[c], Failure)]
         parts = {wrong[c].place[:1] for c in numeric}
-        rule = rule_between(ours, expected)
-        if rule or len(parts) != 1 or not all(isinstance(each, list | tuple) for each in [*ours, *expected]):
-            return rule
-        (part,) = parts
-        return rule_between([each[part[0]] for each in ours], [each[part[0]] for each in expected]) if part else None
+        return rule_between([results[c] for c in numeric], [self.expected[c] for c in numeric], parts)
+
+    def _where(self, wrong: Mapping[str, Difference], results: Mapping[str, Any]) -> str | None:
+        """What an argument tells of the entries that are off."""
+        arguments = dict(zip(self.arguments, zip(*(self.cases[c] for c in wrong if c))))
+        ours, expected = [results[c] for c in wrong], [self.expected[c] for c in wrong]
+        return located(ours, expected, arguments, self.tolerance, self.slack)
 
     def _alike(self, theirs: Mapping[str, Any], results: Mapping[str, Any]) -> float:
         """The share of the cases that a known wrong answer gets wrong in which the results are the same as its."""
@@ -199,11 +210,7 @@ class Exercise:
 
     def _shared_trait(self, wrong: Mapping[str, Any]) -> str | None:
         """What all failing cases have and no other has; or what all failing ones have, and some do not."""
-        having = {
-            trait: {c for c in self.cases if trait in self.traits.get(c, ())}
-            for t in self.traits.values()
-            for trait in t
-        }
+        having = {t: {c for c in self.cases if t in self.traits.get(c, ())} for ts in self.traits.values() for t in ts}
         exact = [trait for trait, cases in having.items() if cases == set(wrong)]
         if exact:
             return f"right in every other case; wrong in all cases with {exact[0]}, and only there"
@@ -212,8 +219,9 @@ class Exercise:
 
 
 @contextlib.contextmanager
-def time_limit(seconds: float) -> Iterator[None]:
-    """TimeoutError in the block after some seconds; without effect outside the main thread and on Windows."""
+def time_limit(seconds: float, clock: str = "REAL") -> Iterator[None]:
+    """TimeoutError in the block after some seconds, with the clock PROF of the processor; in the main thread only, and
+    not on Windows."""
     if not hasattr(signal, "SIGALRM") or threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -221,24 +229,25 @@ def time_limit(seconds: float) -> Iterator[None]:
     def stop(*_: Any) -> None:
         raise TimeoutError(f"stopped after {seconds:g} s")
 
-    handler = signal.signal(signal.SIGALRM, stop)
-    outer = signal.setitimer(signal.ITIMER_REAL, seconds, 1)  # and again, where an answer swallows the error
+    alarm, timer = signal.SIGPROF if clock == "PROF" else signal.SIGALRM, getattr(signal, f"ITIMER_{clock}")
+    handler = signal.signal(alarm, stop)
+    outer = signal.setitimer(timer, seconds, 1)  # and again, where an answer swallows the error
     try:
         yield
     finally:
-        signal.setitimer(signal.ITIMER_REAL, *outer)
-        signal.signal(signal.SIGALRM, handler)
+        signal.setitimer(timer, *outer)
+        signal.signal(alarm, handler)
 
 
 def normalised(values: Any) -> np.ndarray:
     """Values divided by their sum; a `view` of answers that are right up to a factor. None may be negative."""
-    values = np.asarray(values, dtype=float)
+    values = array_of(values).astype(float)
     return values / values.sum() if (values >= 0).all() else values
 
 
 def shares(draws: Any) -> dict[Any, float]:
     """How often each draw occurs; a `view` of answers that are drawn by chance. A draw is a number or a row of them."""
-    rows, counts = np.unique(np.asarray(draws), axis=0, return_counts=True)
+    rows, counts = np.unique(array_of(draws), axis=0, return_counts=True)
     keys = (tuple(row) if isinstance(row, list) else row for row in rows.tolist())
     return dict(zip(keys, counts / counts.sum()))
 
@@ -270,6 +279,16 @@ def _bytes(argument: Any) -> bytes | None:
         return None
 
 
+def _unused(answer: Any) -> list[str]:
+    """Names of a function's arguments that its code does not read."""
+    code = getattr(answer, "__code__", None)
+    if not inspect.iscode(code):
+        return []
+    loads = [i.argval for i in dis.get_instructions(code) if "LOAD_FAST" in i.opname]
+    read = {*code.co_cellvars, *(name for names in loads for name in (names if isinstance(names, tuple) else [names]))}
+    return [name for name in code.co_varnames[: code.co_argcount] if name not in read]
+
+
 def _describe(error: BaseException) -> str:
     frames = traceback.extract_tb(error.__traceback__)[1:2]  # the student's function, below `_result`
     line = f" at “{frames[0].line}”" if frames and frames[0].line else ""
@@ -278,23 +297,3 @@ def _describe(error: BaseException) -> str:
     except Exception:
         said = "its message cannot be shown"
     return f"your code raised {type(error).__name__}: {said}" + ("" if isinstance(error, TiramisuError) else line)
-
-
-def _form_hint(ours: Any, expected: Any, found: Difference) -> str | None:
-    """What is wrong with the form of a result: none at all, another type, another shape, an entry too few."""
-    if isinstance(ours, Failure):
-        return "read the line above from its end" if "raised" in ours.error else ours.error
-    if ours is None or ours is ...:
-        return "a branch of your function returns nothing"
-    x, y = as_array(ours), as_array(expected)
-    if x is not None and y is not None and x.shape != y.shape:
-        return f"the shape is {x.shape}, expected {y.shape}"
-    if isinstance(found.ours, Failure) or isinstance(found.expected, Failure):
-        return f"compare the entries: {', '.join(map(str, found.place))} is in one of the two only"
-    if x is None and y is not None and isinstance(ours, list | tuple) and all(as_array(e) is not None for e in ours):
-        return f"its parts have the shapes {', '.join(str(np.shape(e)) for e in ours)}, expected {y.shape[1:]} for each"
-    if isinstance(found.ours, float | np.floating) and np.isnan(found.ours):
-        return NAN
-    if (x is None) != (y is None):
-        return f"the answer is a {type(ours).__name__}, expected a {type(expected).__name__}"
-    return None

@@ -6,7 +6,7 @@ are equal, entries of a mapping that are zero may be left out, and float32 is co
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -15,6 +15,8 @@ import torch
 
 from ..circuits.nodes import Input, Node, NodeGraph, Product
 
+NAN = "there is nan in it: somewhere 0 is divided by 0, 0 meets a logarithm, or infinity is subtracted"
+TELLING = 3  # as many wrong cases or entries say something by what they share
 FLOAT32 = 1e-5  # how far answers in single precision may be off, relative to their largest entry
 
 
@@ -80,17 +82,24 @@ def _in_mapping(a: Any, b: Mapping, tolerance: float, slack: float, place: tuple
 
 
 def _in_numbers(a: Any, b: Any, tolerance: float, slack: float, place: tuple) -> Difference | None:
-    x, y = _array(a), _array(b).astype(float)
+    x, y = array_of(a), array_of(b).astype(float)
+    if x.size == y.size == 0:
+        return None
     if x.dtype.kind not in "biuf" or x.shape != y.shape:
         return Difference(place, a, b)
-    if x.dtype in (np.float32, np.float16):
-        tolerance = max(tolerance, FLOAT32)
-        slack = max(slack, FLOAT32 * float(np.max(np.abs(y[np.isfinite(y)]), initial=0)))
-    off = ~np.isclose(x.astype(float), y, rtol=tolerance, atol=slack, equal_nan=True)
+    off = _off(x, y, tolerance, slack)
     if not off.any():
         return None
     where = tuple(int(k) for k in np.argwhere(off)[0])
     return Difference((*place, *where), x[where], y[where])
+
+
+def _off(x: np.ndarray, y: np.ndarray, tolerance: float, slack: float) -> np.ndarray:
+    """Where two arrays of one shape differ; single precision counts as far as its digits go."""
+    if x.dtype in (np.float32, np.float16):
+        tolerance = max(tolerance, FLOAT32)
+        slack = max(slack, FLOAT32 * float(np.max(np.abs(y[np.isfinite(y)]), initial=0)))
+    return ~np.isclose(x.astype(float), y, rtol=tolerance, atol=slack, equal_nan=True)
 
 
 def show_value(value: Any, digits: int = 6) -> str:
@@ -146,10 +155,22 @@ RULES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 }
 
 
-def rule_between(ours: Sequence[Any], expected: Sequence[Any]) -> str | None:
-    """The sentence on how wrong results follow from the expected ones, over all cases; None where no rule fits."""
+def rule_between(ours: Sequence[Any], expected: Sequence[Any], parts: Collection[tuple] = ()) -> str | None:
+    """The sentence on how wrong results follow from the expected ones, over all cases; None where no rule fits.
+
+    Args:
+        parts: places in the results that are off; when it is one place in all, the rule may be one of that part.
+    """
+    rule = _rule_between(ours, expected)
+    if rule or len(parts) != 1 or not all(isinstance(each, list | tuple) for each in [*ours, *expected]):
+        return rule
+    (part,) = parts
+    return _rule_between([each[part[0]] for each in ours], [each[part[0]] for each in expected]) if part else None
+
+
+def _rule_between(ours: Sequence[Any], expected: Sequence[Any]) -> str | None:
     try:
-        pairs = [(_array(x).astype(float), _array(y).astype(float)) for x, y in zip(ours, expected)]
+        pairs = [(array_of(x).astype(float), array_of(y).astype(float)) for x, y in zip(ours, expected)]
         if any(x.shape != y.shape for x, y in pairs):
             return None
         a, b = (np.concatenate([pair[k].ravel() for pair in pairs]) for k in (0, 1))
@@ -181,17 +202,61 @@ def _right_up_to(pairs: Sequence[tuple[np.ndarray, np.ndarray]], a: np.ndarray, 
     return None
 
 
-def _array(value: Any) -> np.ndarray:
+def located(
+    ours: Sequence[Any], expected: Sequence[Any], arguments: Mapping[str, Sequence[Any]], tolerance: float, slack: float
+) -> str | None:
+    """The sentence on an argument that has the same value wherever a result is off; None where there is none.
+
+    Args:
+        ours, expected: the results of the wrong cases.
+        arguments: name -> its value in each of these cases. It tells where when its axes are the first of a result's.
+    """
+    try:
+        off = [_off(array_of(x), array_of(y).astype(float), tolerance, slack) for x, y in zip(ours, expected)]
+    except Exception:  # no numbers, or of another shape
+        return None
+    for name, values in arguments.items():
+        if all(isinstance(v, np.ndarray) and v.size and v.shape == o.shape[: v.ndim] for v, o in zip(values, off)):
+            at = np.concatenate([o.reshape(v.size, -1).any(1) for v, o in zip(values, off)])
+            flat = np.concatenate([np.ravel(v) for v in values])
+            told = np.unique(flat[at])
+            if len(told) == 1 and (flat != told[0]).any() and (flat.dtype == bool or at.sum() >= TELLING):
+                return f"every number that is off stands where {name} is {told[0]}; the others are right"
+    return None
+
+
+def array_of(value: Any) -> np.ndarray:
     """The value as an array; a tensor that carries a gradient counts by its numbers."""
     if isinstance(value, list | tuple) and any(isinstance(each, torch.Tensor) for each in value):
-        return np.asarray([_array(each) for each in value])
-    return np.asarray(value.detach().cpu() if isinstance(value, torch.Tensor) else value)
+        return np.asarray([array_of(each) for each in value])
+    array = np.asarray(value.detach().cpu() if isinstance(value, torch.Tensor) else value)
+    return np.asarray(array.tolist()) if array.dtype == object else array
 
 
 def as_array(value: Any) -> np.ndarray | None:
     """Numbers and truth values as an array; None for anything else."""
     try:
-        array = _array(value)
+        array = array_of(value)
     except Exception:
         return None
     return array if array.dtype.kind in "biuf" else None
+
+
+def form_hint(ours: Any, expected: Any, found: Difference) -> str | None:
+    """What is wrong with the form of a result: none at all, another type, another shape, an entry too few."""
+    if isinstance(ours, Failure):
+        return "read the line above from its end" if "raised" in ours.error else ours.error
+    if ours is None or ours is ...:
+        return "a branch of your function returns nothing"
+    x, y = as_array(ours), as_array(expected)
+    if x is not None and y is not None and x.shape != y.shape:
+        return f"the shape is {x.shape}, expected {y.shape}"
+    if isinstance(found.ours, Failure) or isinstance(found.expected, Failure):
+        return f"compare the entries: {', '.join(map(str, found.place))} is in one of the two only"
+    if x is None and y is not None and isinstance(ours, list | tuple) and all(as_array(e) is not None for e in ours):
+        return f"its parts have the shapes {', '.join(str(np.shape(e)) for e in ours)}, expected {y.shape[1:]} for each"
+    if isinstance(found.ours, float | np.floating) and np.isnan(found.ours):
+        return NAN
+    if (x is None) != (y is None):
+        return f"the answer is a {type(ours).__name__}, expected a {type(expected).__name__}"
+    return None

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from torch.nn.functional import pixel_shuffle, pixel_unshuffle
 
 from ..checks import check_images, instance, integer, number, positive_integer
-from ..errors import ImageError, TiramisuError
-from ..files import load_safetensors, reading, save_safetensors, with_weights
+from ..errors import ImageError, TiramisuError, known_name
+from ..files import loaded, save_safetensors, with_weights
 from .autoencoder import Autoencoder
 from .networks import build_network, network_config
 from .pretrained import Clip, read_pipeline
@@ -81,9 +81,7 @@ class Denoiser(nn.Module):
         clip: Clip = Clip(),  # noqa: B008 (a tuple)
     ) -> None:
         super().__init__()
-        if prediction_type not in get_args(PredictionType):
-            expected = ", ".join(get_args(PredictionType))
-            raise TiramisuError(f"unknown prediction_type {prediction_type!r}: expected {expected}")
+        known_name("prediction_type", prediction_type, get_args(PredictionType))
         instance("network", network, nn.Module)
         instance("schedule", schedule, Schedule)
         if not torch.equal(schedule.timesteps, torch.arange(len(schedule))):
@@ -193,8 +191,7 @@ class Denoiser(nn.Module):
         Raises:
             FileError: the file is missing, truncated, damaged or not a denoiser.
         """
-        tensors, metadata = load_safetensors(path, kind=KIND, version=VERSION)
-        with reading(path):
+        with loaded(path, kind=KIND, version=VERSION) as (tensors, metadata):
             schedule = Schedule(**_under("schedule.", tensors))
             weights, settings = _under("network.", tensors), metadata["network"]["config"]
             integer("layers_per_block", settings.get("layers_per_block", 1), 1, len(weights))  # each has some

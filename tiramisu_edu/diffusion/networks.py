@@ -20,7 +20,7 @@ import torch
 from torch import nn
 
 from ..checks import integer
-from ..errors import FileError, TiramisuError
+from ..errors import FileError, TiramisuError, known_name
 
 CODERS = ("VQModel", "AutoencoderKL")
 NETWORKS = ("UNet2DModel", *CODERS)
@@ -36,8 +36,7 @@ def network_class(name: str) -> Any:
     Raises:
         TiramisuError: it is none of NETWORKS.
     """
-    if name not in NETWORKS:
-        raise TiramisuError(f"unknown network class {name!r}: expected {', '.join(NETWORKS)}")
+    known_name("network class", name, NETWORKS)
     with _IMPORTING:
         if name in ALONE:
             with contextlib.suppress(ImportError, AttributeError, RuntimeError), _alone():  # of another layout

@@ -18,7 +18,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from ..errors import unknown_name
+from ..errors import known_name
 from .copaint import copaint, copaint_tt
 from .denoiser import Prediction
 from .particles import resampling, tds
@@ -281,6 +281,4 @@ def get_sampler(name: str) -> Sampler:
     Raises:
         TiramisuError: there is none.
     """
-    if name not in SAMPLERS:
-        raise unknown_name("sampler", name, SAMPLERS)
-    return SAMPLERS[name]
+    return SAMPLERS[known_name("sampler", name, SAMPLERS)]

@@ -7,7 +7,9 @@ second, and `--help` needs none of it.
 from __future__ import annotations
 
 import argparse
+import atexit
 import contextlib
+import gc
 import importlib
 import os
 import sys
@@ -30,6 +32,9 @@ COMMANDS: dict[str, Any] = {
     "bench": bench,
     "doctor": doctor,
 }
+# Else a third of the time of a short command goes into the search for cycles among the objects of torch.
+gc.set_threshold(10_000)
+atexit.register(gc.freeze)
 
 
 class Console:

@@ -14,9 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..diffusion.walk import clock
 from ..errors import TiramisuError
-from ..files import atomic_path
+from ..files import write_text
 from ..names import FOLDER
 from .pictures import check_output, save_image
 
@@ -116,29 +115,15 @@ def check_place(path: Path, kind: str, inputs: Sequence[Path] = ()) -> None:
         check_output(path, *inputs, suffixes=[path.suffix.lower()])
 
 
-def write_text(path: str | Path, text: str) -> None:
-    """Write a text file, atomically."""
-    with atomic_path(path) as unfinished:
-        unfinished.write_text(text, encoding="utf-8")
-
-
 def write_json(path: Path | None, report: dict) -> None:
     """Write the report, atomically; nothing where `path` is None."""
     if path is not None:
         write_text(path, json.dumps(report, indent=2) + "\n")
 
 
-def bfloat16_slowdown(device: torch.device) -> float:
-    """How many times as long a matrix product takes in bfloat16 as in float32; below 1 where there are instructions."""
-    least = []
-    for dtype in (torch.float32, torch.bfloat16):
-        x, times = torch.ones(256, 256, dtype=dtype, device=device), []
-        for _ in range(6):
-            begun = clock(x)
-            x @ x
-            times.append(clock(x) - begun)
-        least.append(min(times[1:]))
-    return least[1] / max(least[0], 1e-9)
+def fast_bfloat16(device: str) -> bool:
+    """Whether 16-bit arithmetic saves time there: on GPUs, and on processors with instructions for it."""
+    return torch.device(device).type == "cuda" or bool(torch.cpu.get_capabilities().get("avx512_bf16", False))
 
 
 def machine_facts(device: torch.device) -> str:

@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 
 from ..errors import FileError
-from ..files import atomic_path
+from ..files import write_text
 
 CHECKSUMS = "checksums.txt"
 KINDS = (".safetensors", ".json")
@@ -107,8 +107,7 @@ def write_checksums() -> Path:
     root = data_root()
     files = sorted(file for kind in KINDS for file in root.rglob(f"*{kind}"))
     lines = [f"{sha256(file)}  {file.relative_to(root).as_posix()}\n" for file in files]
-    with atomic_path(root / CHECKSUMS) as unfinished:
-        unfinished.write_text("".join(lines), encoding="utf-8", newline="\n")
+    write_text(root / CHECKSUMS, "".join(lines))
     return root / CHECKSUMS
 
 

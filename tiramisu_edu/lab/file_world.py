@@ -11,10 +11,10 @@ from typing import Any, NamedTuple
 from ..circuits.circuit import Circuit
 from ..diffusion.denoiser import Denoiser
 from ..errors import FileError
-from ..files import load_safetensors, reading
+from ..files import reading
 from ..methods import FITTING
 from ..names import WEAK
-from ..steering.beyond.difference import KIND, VERSION, WeightTable
+from ..steering.beyond.difference import WeightTable
 from ..world import ATTRIBUTES, READERS, TABLES, World, once
 from .datafiles import checksums, data_path, digest_of, verified
 
@@ -78,8 +78,7 @@ class FileWorld(World):
         if not path.is_file():
             return None
         table = WeightTable.load(verified(path) if self.listed else path)
-        facts = load_safetensors(path, kind=KIND, version=VERSION)[1]["facts"]
-        self.check_made_from(path, facts.get("made_from", {}), f"{FITTING} {self.to_train} --of {of}")
+        self.check_made_from(path, table.facts.get("made_from", {}), f"{FITTING} {self.to_train} --of {of}")
         return table
 
     def read(self, part: str) -> Any:

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-from ..files import load_safetensors, reading
+from ..files import loaded
 from .evidence import Codebook, Moments, Observation
 from .low_rank import LowRankCodebook
 from .mixture import gaussian_geometric_mean
@@ -48,8 +48,7 @@ def load_codebook(path: str | Path) -> PatchCodebook:
     Raises:
         FileError: when the file is no such codebook.
     """
-    tensors, metadata = load_safetensors(path, kind=KIND, version=VERSION)
-    with reading(path):
+    with loaded(path, kind=KIND, version=VERSION) as (tensors, metadata):
         channels, height, width = metadata["shape"]
         return _codebook(tensors, metadata["patch"], (channels, height, width))
 

@@ -88,7 +88,7 @@ class GaussianField(Codebook):
         log_p = -(waves.square() / spread + (2 * math.pi * spread).log()).flatten(1).sum(1) / 2
         for part in self._parts(seen):
             log_p[part.rows] += part.log_p
-        log_p -= self.log_scale(seen._replace(x_t=seen.x_t.double())) + self.log_known(seen)[:, 0, 0]
+        log_p -= log_known_copies(seen._replace(x_t=seen.x_t.double())) + self.log_known(seen)[:, 0, 0]
         return log_p[:, None, None].to(seen.x_t)
 
     def log_known(self, seen: Observation) -> Tensor:
@@ -96,9 +96,6 @@ class GaussianField(Codebook):
         for part in self._parts(seen._replace(alpha_bar=0.0)):
             log_p[part.rows, 0, 0] = part.log_p
         return log_p
-
-    def log_scale(self, seen: Observation) -> Tensor:
-        return log_known_copies(seen)
 
     def mean(self, marginals: Tensor, seen: Observation) -> Tensor:
         mean = torch.empty_like(seen.x_t)

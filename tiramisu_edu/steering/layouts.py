@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..errors import ImageError, TiramisuError, unknown_name
+from ..errors import ImageError, TiramisuError, known_name
 from ..masks import Box, inside_boxes
 
 NOTHING = -1
@@ -33,9 +33,8 @@ def layout(name: str, height: int, width: int) -> Tensor:
         TiramisuError: for an unknown name.
         ImageError: where H x W is so small that two regions meet.
     """
-    if name not in LAYOUTS:
-        raise unknown_name("layout", name, LAYOUTS)
-    return labels_of(torch.stack([inside_boxes(boxes, height, width) for boxes in LAYOUTS[name]]))
+    boxes = LAYOUTS[known_name("layout", name, LAYOUTS)]
+    return labels_of(torch.stack([inside_boxes(own, height, width) for own in boxes]))
 
 
 def labels_of(regions: Tensor) -> Tensor:

@@ -18,7 +18,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from typing import Self
 
 import torch
 from torch import Tensor
@@ -99,7 +98,7 @@ class LowRankCodebook(PatchCodebook):
         f = standard_normal(F.new_empty(*F.shape[:2], F.shape[-1], 1), generator)
         return values + self._join((F @ f)[..., 0].transpose(0, 1))
 
-    def maximise(self, parts: Iterable[tuple[Tensor, Tensor]], *, prior_weight: float = 1.0) -> Self:
+    def maximise(self, parts: Iterable[tuple[Tensor, Tensor]], *, prior_weight: float = 1.0) -> LowRankCodebook:
         """M-step of means and covariances, weighted by the posterior of the codes; F and s2 then by principal axes.
 
             C = sum_n q_n (x_n - mu) (x_n - mu)^T / sum_n q_n,   S = s C s (s: 1 / standard deviation)

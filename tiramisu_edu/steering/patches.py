@@ -14,12 +14,12 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
-from ..checks import check_images, instance, is_generator, positive_integer
+from ..checks import check_images, instance, is_generator, positive_integer, positive_integers
 from ..circuits.clustering import kmeans
 from ..diffusion.noise import standard_normal
 from ..errors import ImageError
@@ -28,6 +28,7 @@ from ..ranks import share, summed
 from .evidence import Codebook, Moments, Observation
 
 KIND, VERSION = "patch codebook", 1
+_Own = TypeVar("_Own", bound="PatchCodebook")
 VARIANCE_FLOOR = 1e-5  # a pixel that never changes would otherwise divide by zero
 
 
@@ -78,8 +79,7 @@ class PatchCodebook(Codebook):
             ImageError: when the patches do not tile the images.
         """
         check_images("images", images)
-        positive_integer("patch", patch)
-        positive_integer("num_codes", num_codes)
+        positive_integers(patch=patch, num_codes=num_codes)
         is_generator("generator", generator)
         shape = (int(images.shape[1]), int(images.shape[2]), int(images.shape[3]))
         points = to_patches(images, patch).transpose(0, 1)  # (D, N, P)
@@ -172,7 +172,7 @@ class PatchCodebook(Codebook):
         """Field -> the tensor that a file keeps."""
         return {name: x for name, x in vars(self).items() if isinstance(x, Tensor)}
 
-    def to(self, device: torch.device) -> Self:
+    def to(self: _Own, device: torch.device) -> _Own:
         moved: dict[str, Any] = {name: x.to(device) for name, x in vars(self).items() if hasattr(x, "to")}
         return replace(self, **moved)
 

@@ -61,8 +61,8 @@ def completions_with(monkeypatch, numbers):
 
     monkeypatch.setitem(GRIDS, "dps", GRIDS["dps"][: len(numbers)])
     monkeypatch.setattr(tuning, "run_method", completed)
-    task = {"steps": 2, "images": 4, "seed": 0, "measure_name": "mse", "device": torch.device("cpu")}
-    return lambda: tuning.tune(load("digits"), "dps", ["left"], **task)
+    task = tuning.Task(["left"], steps=2, images=4, seed=0, measure="mse")
+    return lambda: tuning.tune(load("digits"), "dps", task)
 
 
 def test_a_candidate_that_is_not_finite_is_reported_and_never_best(monkeypatch):
@@ -83,8 +83,8 @@ def test_by_the_energy_score_a_candidate_that_does_not_vary_is_not_the_best(monk
 
     monkeypatch.setitem(GRIDS, "dps", GRIDS["dps"][:2])
     monkeypatch.setattr(tuning, "run_method", completed)
-    task = {"steps": 2, "images": 4, "seed": 0, "device": torch.device("cpu")}
-    found = tuning.tune(load("digits"), "dps", ["left"], measure_name="energy", **task)
+    task = tuning.Task(["left"], steps=2, images=4, seed=0, measure="energy")
+    found = tuning.tune(load("digits"), "dps", task)
     assert found["options"] == GRIDS["dps"][1]
     assert [value for _, value in found["tried"]] == pytest.approx([0.3, 0.0], abs=1e-6)
 

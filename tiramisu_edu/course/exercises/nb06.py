@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..checks import normalised
+from ..compare import array_of
 from . import of_notebook
 
 exercise = of_notebook(6)
@@ -14,7 +15,7 @@ exercise = of_notebook(6)
 
 def from_largest(log_w: Any) -> np.ndarray:
     """Logarithms without their largest: the view of answers that are right up to a constant."""
-    log_w = np.asarray(log_w, dtype=float)
+    log_w = array_of(log_w).astype(float)
     return log_w - log_w.max()
 
 

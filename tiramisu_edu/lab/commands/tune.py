@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ...errors import TiramisuError, unknown_name
+from ...errors import TiramisuError, known_name
 from ...names import PAPER_MASKS, SAMPLERS, WORLDS
 from .options import WorldOptions, option
 
@@ -38,7 +38,7 @@ def run(options: Options) -> int:
     from ..common import check_place
     from ..datafiles import write_checksums
     from ..evaluation.measures import MEASURES, chosen_measure
-    from ..evaluation.tuning import CANDIDATES, GRIDS, GUIDE_GRIDS, save_tuned, tune, tuning_request
+    from ..evaluation.tuning import CANDIDATES, GRIDS, GUIDE_GRIDS, Task, save_tuned, tune, tuning_request
     from ..zoo import world_of
 
     asked: list[tuple[str, tuple[str, ...], Any]] = [("mask", options.masks, MASKS)]
@@ -51,14 +51,13 @@ def run(options: Options) -> int:
     if options.out is not None:
         folder = options.out / world.label
     check_place(folder, "folder")
-    shared: dict[str, Any] = {name: getattr(options, name) for name in ("steps", "images", "seed")}
-    shared |= {"device": world.device, "measure_name": measure}
-    kept = shared["checkpoint"] = Checkpoint(folder / ".tune.checkpoint", tuning_request(options, world))
+    task = Task(list(options.masks), options.steps, options.images, options.seed, measure)
+    kept = Checkpoint(folder / ".tune.checkpoint", tuning_request(options, world))
     many = f"{options.images} validation images x {len(options.masks)} masks, {options.steps} steps"
     print(f"{many}, {CANDIDATES} tries each; a stopped run goes on where it was")
     found = {}
     for name in options.samplers + options.guides:
-        found[name] = tune(world, name, options.masks, **shared)
+        found[name] = tune(world, name, task, kept)
         for candidate, value in found[name]["tried"]:
             mark = "<-" if candidate == found[name]["options"] else ""
             number = "not finite" if value is None else f"{value:.4f}"
@@ -76,5 +75,4 @@ def run(options: Options) -> int:
 def _check_names(asked: list[tuple[str, tuple[str, ...], Any]]) -> None:
     for what, names, allowed in asked:
         for name in names:
-            if name not in allowed:
-                raise unknown_name(what, name, allowed)
+            known_name(what, name, allowed)

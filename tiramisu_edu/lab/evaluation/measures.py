@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from ...errors import TiramisuError, unknown_name
+from ...errors import TiramisuError, known_name
 from ...world import World
 from ..worlds.factors import violations
 from .comparison import Cases
@@ -45,11 +45,10 @@ def chosen_measure(name: str | None, worlds: Iterable[World]) -> str:
     Raises:
         TiramisuError: there is no such measure, or one of the worlds has none.
     """
-    if name is not None and name not in MEASURES:
-        raise unknown_name("measure", name, MEASURES)
     has = {world.label: measures_of(world) for world in worlds}
     if name is None:
         return "lpips" if all("lpips" in own for own in has.values()) else "mse"
+    known_name("measure", name, MEASURES)
     for label, own in has.items():
         if name not in own:
             raise TiramisuError(f"{label} has no {name}, which {NEEDS[name]}: choose one of {', '.join(own)}")

@@ -13,8 +13,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from ...files import write_text
 from ...world import World
-from ..common import write_text
 from ..table import Table
 from .cells import CellResult, cell_cases
 from .measures import MEASURES

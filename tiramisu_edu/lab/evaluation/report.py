@@ -8,10 +8,11 @@ from typing import Any
 
 import torch
 
-from ...errors import TiramisuError, unknown_name
+from ...errors import TiramisuError, known_name
+from ...files import write_text
 from ...masks import MASKS
 from ...names import FOLDER
-from ..common import machine_facts, write_text
+from ..common import machine_facts
 from ..zoo import worlds_of
 from . import compute, sets, tables
 from .cells import Cell, CellResult, Method
@@ -29,8 +30,7 @@ def planned_cells(options: Any) -> list[Cell]:
     """
     methods = [Method.parse(text) for text in options.methods]
     for name in options.masks:
-        if name not in MASKS:
-            raise unknown_name("mask", name, MASKS)
+        known_name("mask", name, MASKS)
     worlds = worlds_of(options, options.worlds)
     if chosen_measure(options.measure, worlds.values()) in ENERGY and options.seeds < 2:
         raise TiramisuError("an energy score compares completions of one picture: ask for 2 --seeds or more")

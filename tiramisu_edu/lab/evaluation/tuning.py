@@ -14,14 +14,14 @@ import math
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from tqdm.auto import tqdm
 
 from ...checkpoint import Checkpoint
 from ...errors import TiramisuError
-from ..common import write_text
+from ...files import write_text
 from ..file_world import FileWorld
 from .comparison import make_cases, run_method
 from .measures import ENERGY, MEASURES, energies, measure
@@ -57,62 +57,64 @@ GUIDE_GRIDS: dict[str, list[dict[str, Any]]] = {
 }
 
 
-def tune(
-    world: FileWorld,
-    name: str,
-    masks: Sequence[str],
-    *,
-    steps: int,
-    images: int,
-    seed: int,
-    measure_name: str,
-    device: torch.device,
-    checkpoint: Checkpoint | None = None,
-) -> dict[str, Any]:
+class Task(NamedTuple):
+    """On what candidates are compared.
+
+    Attributes:
+        masks: each image is repaired under each.
+        steps: denoising steps T.
+        images: of the validation split.
+        seed: of image choice and noise; an energy score takes the next one too.
+        measure: decides which candidate is best; see `MEASURES`.
+    """
+
+    masks: list[str]
+    steps: int
+    images: int
+    seed: int
+    measure: str
+
+
+def tune(world: FileWorld, name: str, task: Task, checkpoint: Checkpoint | None = None) -> dict[str, Any]:
     """Try all candidates of a sampler or guide.
 
     Args:
         world: its validation split is used.
         name: of a sampler in `GRIDS` or a guide in `GUIDE_GRIDS`.
-        masks: each image is repaired under each.
-        steps: denoising steps T.
-        images: of the validation split.
-        seed: of image choice and noise; an energy score takes the next one too.
-        measure_name: decides which candidate is best; see `MEASURES`.
-        device: where the world's models are.
+        task: on what they are compared.
         checkpoint: of what was tried, for one name or several; written after each candidate.
 
     Returns:
         "options": the best candidate, "tried": [(candidate, mean of the measure), ...], "made_from" (see
-        `FileWorld.made_from`), and the arguments "steps", "images", "masks", "seed", "measure". A candidate with a
-        picture that is not finite has None as its mean.
+        `FileWorld.made_from`), and the fields of the task. A candidate with a picture that is not finite has None as
+        its mean.
 
     Raises:
         TiramisuError: no candidate has a finite mean; see `best_of`.
     """
-    cases = make_cases(world, masks, images, split="validation", seed=seed)
+    cases = make_cases(world, task.masks, task.images, split="validation", seed=task.seed)
     trial = copy.copy(world)
     if name in GUIDE_GRIDS:
         tuned, sampler, guide = "guide_options", BASE, name
     else:
         tuned, sampler, guide = "sampler_options", name, "none"
-    run: dict[str, Any] = {"sampler": sampler, "guide": guide, "num_inference_steps": steps}
-    seeds = (seed, seed + 1) if measure_name in ENERGY else (seed,)
+    run: dict[str, Any] = {"sampler": sampler, "guide": guide, "num_inference_steps": task.steps}
+    run["device"] = world.device
+    seeds = (task.seed, task.seed + 1) if task.measure in ENERGY else (task.seed,)
     kept, grid = checkpoint or Checkpoint(None, {}), (GRIDS | GUIDE_GRIDS)[name]
     state = kept.load() or {}
     tried: list[tuple[dict[str, Any], float | None]] = [(candidate, value) for candidate, value in state.get(name, [])]
     for candidate in tqdm(grid[len(tried) :], desc=name, unit="candidate", initial=len(tried), total=len(grid)):
         setattr(trial, tuned, {**getattr(world, tuned), name: candidate})  # as if it had been chosen before
-        done = torch.stack([run_method(trial, cases, seed=s, device=device, **run).images for s in seeds])
+        done = torch.stack([run_method(trial, cases, seed=s, **run).images for s in seeds])
         mean = float("nan")
         if done.isfinite().all():
             scores = energies(trial, done, cases) if len(seeds) > 1 else measure(trial, done[0], cases)
-            mean = scores[measure_name].nanmean().item()  # NaN: does not apply to a picture
+            mean = scores[task.measure].nanmean().item()  # NaN: does not apply to a picture
         tried.append((candidate, mean if math.isfinite(mean) else None))
         kept.save({**state, name: tried})
-    facts = {"steps": steps, "images": images, "masks": list(masks), "seed": seed, "measure": measure_name}
     made_from = world.made_from("denoiser", *(["tokenizer"] if name == "latent" else []))
-    return {"options": best_of(tried, name, measure_name), "tried": tried, "made_from": made_from} | facts
+    return {"options": best_of(tried, name, task.measure), "tried": tried, "made_from": made_from} | task._asdict()
 
 
 def tuning_request(options: Any, world: FileWorld) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from ...circuits import structures
 from ...circuits.circuit import Circuit, bits_per_dimension
 from ...circuits.learning import READ, fit_em, mean_log_likelihood
 from ...circuits.regions import RegionGraph
-from ...errors import TiramisuError
+from ...errors import known_name
 from ...tokenizer import PATCH, Tokenizer
 from ..datafiles import digest_of
 from ..memory import PROGRAM
@@ -79,12 +79,10 @@ def code_graph(structure: str, codes: Tensor, num_codes: int, num_latents: int) 
     Raises:
         TiramisuError: for another structure.
     """
-    if structure == "hclt":
+    if known_name("structure", structure, STRUCTURES) == "hclt":
         return structures.hclt(codes, num_categories=num_codes, num_latents=num_latents)
-    if structure == "quad_tree":
-        grid = round(codes.shape[1] ** 0.5)
-        return structures.quad_tree(grid, grid, num_categories=num_codes, num_latents=num_latents)
-    raise TiramisuError(f"unknown structure {structure!r}: choose one of {', '.join(STRUCTURES)}")
+    grid = round(codes.shape[1] ** 0.5)
+    return structures.quad_tree(grid, grid, num_categories=num_codes, num_latents=num_latents)
 
 
 def encode(tokenizer: Tokenizer, images: Pictures) -> Tensor:

@@ -28,6 +28,7 @@ from ...diffusion.denoiser import Denoiser, build_network
 from ...diffusion.samplers import ddim
 from ...diffusion.schedule import Schedule
 from ...errors import ImageError
+from ..common import fast_bfloat16
 from ..memory import PROGRAM
 from ..pictures import save_image
 from .denoiser_training import TrainingResult, TrainingSettings, train_denoiser
@@ -199,8 +200,3 @@ class Report:
         samples = ddim(denoiser, denoiser.schedule.respace(25), image, nothing, generator=generator)
         lines = torch.stack([self.pictures, *samples.cpu().chunk(rows)])  # (rows + 1, columns, C, S, S)
         save_image(lines.permute(2, 0, 3, 1, 4).flatten(3).flatten(1, 2), self.sheet, scale=2)
-
-
-def fast_bfloat16(device: str) -> bool:
-    """Whether 16-bit arithmetic saves time there: on GPUs, and on processors with instructions for it."""
-    return torch.device(device).type == "cuda" or bool(torch.cpu.get_capabilities().get("avx512_bf16", False))

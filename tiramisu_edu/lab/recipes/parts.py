@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ...checkpoint import Checkpoint
-from ...errors import TiramisuError, unknown_name
+from ...errors import TiramisuError, known_name, unknown_name
 from ...names import FOLDER
 from ..common import check_place
 from ..datafiles import data_root, write_checksums
@@ -116,8 +116,7 @@ def plan(request: Options) -> Plan:
     if request.source is not None and name != "clothes":
         raise TiramisuError(f"--source is for clothes; {name} has its own pictures")
     kinds = {"digits": _of_digits, "clothes": _of_clothes} | dict.fromkeys(SCENES, _of_scene)
-    if name not in kinds:
-        raise unknown_name("world", name, [*kinds, f"{FOLDER}PATH"])
+    known_name("world", name, [*kinds, f"{FOLDER}PATH"])
     return Plan((request.out or data_root()) / name, *kinds[name](request))
 
 

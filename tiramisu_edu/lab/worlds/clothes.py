@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from ...checks import positive_integer
-from ...errors import FileError, unknown_name
-from ...files import load_safetensors, reading
+from ...errors import FileError, known_name
+from ...files import loaded, reading
 from ..datafiles import data_path, verified
 
 SIZE, NUM_LEVELS = 28, 256
@@ -51,8 +51,7 @@ class Clothes:
             TiramisuError: for an unknown split.
             FileError: where a file is missing or not as published.
         """
-        if split not in SPLITS:
-            raise unknown_name("split", split, SPLITS)
+        known_name("split", split, SPLITS)
         count = None if count is None else positive_integer("count", count)
         if self.folder is None:
             levels, labels = (part[SPLITS[split]] for part in _shipped())
@@ -74,8 +73,7 @@ def to_images(levels: Tensor) -> Tensor:
 def _shipped() -> tuple[Tensor, Tensor]:
     """Grey levels (7000, 28, 28) and labels (7000,), both uint8."""
     path = verified(data_path(FILE))
-    tensors, _ = load_safetensors(path, kind=KIND, version=VERSION)
-    with reading(path):
+    with loaded(path, kind=KIND, version=VERSION) as (tensors, _):
         pixels = zlib.decompress(tensors["pixels"].numpy().tobytes())
         return torch.frombuffer(bytearray(pixels), dtype=torch.uint8).view(-1, SIZE, SIZE), tensors["labels"]
 

@@ -10,8 +10,8 @@ Repository, 1998, CC BY 4.0, in the copy that scikit-learn ships.
 from torch import Tensor
 
 from ...checks import positive_integer
-from ...errors import FileError, unknown_name
-from ...files import load_safetensors, reading
+from ...errors import FileError, known_name
+from ...files import loaded
 from ..datafiles import data_path, verified
 
 NUM_LEVELS = 17
@@ -54,11 +54,9 @@ def to_images(levels: Tensor) -> Tensor:
 
 def _load(split: str) -> tuple[Tensor, Tensor]:
     """Grey levels (N, 8, 8) long and labels (N,) long of one split."""
-    if split not in SPLITS:
-        raise unknown_name("split", split, SPLITS)
+    known_name("split", split, SPLITS)
     path = verified(data_path(FILE))
-    tensors, _ = load_safetensors(path, kind=KIND, version=VERSION)
-    with reading(path):
+    with loaded(path, kind=KIND, version=VERSION) as (tensors, _):
         levels, labels, splits = (tensors[name] for name in ("images", "labels", "splits"))
         shapes = (len(splits), HEIGHT, WIDTH), (len(splits),), (len(splits),)
         if (levels.shape, labels.shape, splits.shape) != shapes or int(levels.max()) >= NUM_LEVELS:

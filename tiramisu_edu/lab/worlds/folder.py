@@ -37,7 +37,7 @@ from torch import Tensor
 
 from ...checks import positive_integer
 from ...circuits.circuit import Circuit
-from ...errors import FileError, ImageError, unknown_name
+from ...errors import FileError, ImageError, known_name
 from ...names import FOLDER
 from ...tokenizer import Tokenizer
 from ...world import once
@@ -102,8 +102,7 @@ class PictureFolder:
             TiramisuError: for an unknown split.
             ImageError: where no picture of it can be read.
         """
-        if split not in SPLITS:
-            raise unknown_name("split", split, SPLITS)
+        known_name("split", split, SPLITS)
         count = None if count is None else positive_integer("count", count)
         files, known = self.files[split], len(self.skipped)
         wanted = len(files) if count is None else min(count, len(files))
@@ -236,9 +235,7 @@ class FolderWorld(FileWorld):
         images, states = self.pictures.images(split, count)
         return images[:], states
 
-    def to(self, device: str | torch.device) -> "FolderWorld":
-        if torch.device(device) == self.device:
-            return self
+    def _moved(self, device: str | torch.device) -> "FolderWorld":
         moved = FolderWorld(self.name, device, size=self.pictures.size, models=self.models)
         moved.pictures = self.pictures
         return moved

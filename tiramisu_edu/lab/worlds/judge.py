@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ...errors import ImageError
-from ...files import load_safetensors, reading, save_safetensors, with_weights
+from ...files import loaded, save_safetensors, with_weights
 
 KIND, VERSION = "judge", 1
 READ = 1024  # images per call when reading many
@@ -106,8 +106,7 @@ class Judge(nn.Module):
         Raises:
             FileError: for a file that is missing, damaged or of another kind.
         """
-        weights, metadata = load_safetensors(path, kind=KIND, version=VERSION)
-        with reading(path):
+        with loaded(path, kind=KIND, version=VERSION) as (weights, metadata):
             judge = with_weights(lambda: cls(**metadata["architecture"]), weights)
             judge.facts = dict(metadata["facts"])
         return judge

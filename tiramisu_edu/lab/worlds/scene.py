@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from ...checks import positive_integer
-from ...errors import ImageError, StructureError, unknown_name
+from ...errors import ImageError, StructureError, known_name
 from ...masks import mask
 from .drawing import UNITS, rgb
 from .factors import FactorModel
@@ -141,8 +141,7 @@ class Scene:
         Raises:
             TiramisuError: for an unknown split or a count below 1.
         """
-        if split not in SPLITS:
-            raise unknown_name("split", split, SPLITS)
+        known_name("split", split, SPLITS)
         count = positive_integer("count", SPLITS[split] if count is None else count)
         starts = range(0, count, BLOCK)
         parts = [self._block(split, start // BLOCK, min(BLOCK, count - start), size) for start in starts]

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from ...diffusion.step import Step
 from ...errors import TiramisuError
-from ...files import load_safetensors, reading, save_safetensors
+from ...files import loaded, save_safetensors
 from ..evidence import Observation
 from ..guide import CircuitGuide, observed
 
@@ -25,11 +27,13 @@ class WeightTable:
         log_snr: (L,) rising, log(a / (1 - a)) at which the rows were fitted; a step reads the nearest row.
         edges: (V - 1,) rising, between the V bins of the circuit's variance.
         weights: (L, V) in [0, 1].
+        facts: what is known of their making; `save` takes its own.
     """
 
     log_snr: Tensor
     edges: Tensor
     weights: Tensor
+    facts: Mapping[str, Any] = field(default_factory=dict, compare=False)
 
     def __post_init__(self) -> None:
         for name, axis in (("log_snr", self.log_snr), ("edges", self.edges)):
@@ -62,9 +66,8 @@ class WeightTable:
         Raises:
             FileError: when the file is no such table.
         """
-        tensors, _ = load_safetensors(path, kind=KIND, version=VERSION)
-        with reading(path):
-            return cls(tensors["log_snr"], tensors["edges"], tensors["weights"])
+        with loaded(path, kind=KIND, version=VERSION) as (tensors, metadata):
+            return cls(tensors["log_snr"], tensors["edges"], tensors["weights"], metadata.get("facts", {}))
 
 
 @dataclass
