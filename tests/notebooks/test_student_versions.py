@@ -25,7 +25,7 @@ from tiramisu_edu.errors import FileError
 from tiramisu_edu.lab.worlds.stored import Stored
 
 PATHS = notebook_paths(Path(__file__).parents[2] / "notebooks")
-SHORT = 15  # seconds at toy scale, as the header says
+SHORT = 10  # seconds at toy scale, as the header says
 
 quiet = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::DeprecationWarning:zmq")
 

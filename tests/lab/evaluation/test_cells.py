@@ -105,6 +105,7 @@ def test_edited_code_runs_a_cell_again_and_edited_prose_does_not(kept, monkeypat
         origin.sources_digest.cache_clear()
 
 
+@pytest.mark.filterwarnings("ignore:.*tuned for another denoiser")
 @pytest.mark.parametrize(
     ("name", "again"),
     [
@@ -162,6 +163,7 @@ def cell_names(monkeypatch, root, file, guides=("none",)):
     return names
 
 
+@pytest.mark.filterwarnings("ignore:.*tuned for another denoiser")
 def test_other_models_are_other_cells(tmp_path, monkeypatch):
     (changed,) = cell_names(monkeypatch, tmp_path / "data", "digits/denoiser.safetensors")
     assert changed != CELLS[0].name == dataclasses.replace(CELLS[0]).name

@@ -199,9 +199,9 @@ class FolderWorld(FileWorld):
         """As of any world, with a warning where it did not pass the gate of its recipe."""
         circuit = self.read("circuit")
         lost = {rival: losses(self.gate, rival) for rival in self.gate}
-        if worse := [f"than the {rival} under {number}" for rival, number in lost.items() if number]:
+        if worse := [f"the {rival} under {number}" for rival, number in lost.items() if number]:
             warnings.warn(
-                f"{self.label}: given the known pixels, the circuit's mean is worse {' and '.join(worse)} of "
+                f"{self.label}: given the known pixels, the circuit's mean is worse than {', '.join(worse)} of "
                 f"{len(self.gate['circuit'])} masks, so it may steer wrong: train it on more pictures, or say "
                 "--guide difference-field or none",
                 stacklevel=3,
