@@ -43,7 +43,7 @@ def run(options: Options) -> int:
     for name in options.device.split(","):
         chosen_device(name)
         if options.dtype == "bfloat16" and not fast_bfloat16(name):
-            print(f"note: {name} may have no instructions for bfloat16, which then takes longer than float32", flush=True)
+            print(f"note: {name} may lack instructions for bfloat16, which then takes longer than float32", flush=True)
     cells = planned_cells(options)
     many = f"{len(cells)} cells of {options.images} images"
     print(f"{many}; results in {options.out} (a stopped run goes on where it was)", flush=True)
