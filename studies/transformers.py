@@ -20,6 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tiramisu_edu.checkpoint import Checkpoint
+from tiramisu_edu.errors import TiramisuError
 from tiramisu_edu.files import tensor_digest
 from tiramisu_edu.lab.recipes.training import Clock, Training, own_rows, seeded
 
@@ -176,6 +177,9 @@ def train_transformer(
         num_codes: V.
         checkpoint: file to go on from.
         minutes: after which training stops wherever it is, that of killed runs counted.
+
+    Raises:
+        TiramisuError: they were over before the first pass.
     """
     with seeded(s.seed):
         network = CodeTransformer(num_codes, codes.shape[1], s)
@@ -206,6 +210,8 @@ def train_transformer(
         request = {"settings": asdict(s), "codes": tensor_digest({"codes": codes})}
         training = Training(network.train(), rate, generator, Clock(steps, minutes), {"looks": looks}, 1.0)
         training.run("transformer", loss, Checkpoint(checkpoint, request), after=after)
+    if not looks.best:
+        raise TiramisuError(f"no pass over the pictures ended within {minutes} minutes: ask for more")
     network.load_state_dict(looks.best)
     return network.eval(), looks
 
