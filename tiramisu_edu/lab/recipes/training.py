@@ -115,7 +115,7 @@ class Clock:
 
     Args:
         steps: optimiser steps at most.
-        minutes: after which training ends, at whatever step; None for no limit.
+        minutes: after which training ends, at whatever step, the first at least; None for no limit.
 
     Attributes:
         step: optimiser steps done.
@@ -130,7 +130,7 @@ class Clock:
     @property
     def done(self) -> float:
         """Share of the training that is done, in steps or in minutes, whichever is more."""
-        in_time = 0.0 if self.minutes is None else self.seconds / (60 * self.minutes)
+        in_time = 0.0 if self.minutes is None else self.seconds / max(60 * self.minutes, 1e-9)
         return max(self.step / self.steps, in_time)
 
     @property
