@@ -3,7 +3,7 @@
     python -m teaching.report             # counts; seconds as the headers state them
     python -m teaching.report --run       # also runs each notebook and measures its seconds
 
-A number out of range has a `!`, and the exit code is then 1.
+A number out of range has a `!`, and the exit code is then 1. A number in range but over its target has a `+`.
 """
 
 from __future__ import annotations
@@ -37,6 +37,8 @@ RULES = {  # smallest and largest number allowed
     "seconds": (1, 150),
 }
 
+TARGETS = {"cells": 45, "words": 1300}  # largest number the course aims at; RULES hold what is reached so far
+
 THOUGHT_LEAST = 0.6  # share of the exercises of a notebook that need thought: derive, design, debug, decide
 
 
@@ -49,7 +51,8 @@ def rule_table(lessons: Sequence[Lesson], seconds: Sequence[float]) -> tuple[lis
         for name, (low, high) in RULES.items():
             least = found["images"] if name == "with alt text" else low
             inside = least <= found[name] <= high
-            row.append(f"{found[name]}" if inside else f"{found[name]} !")
+            over = found[name] > TARGETS.get(name, high)
+            row.append(f"{found[name]}" + (" !" if not inside else " +" if over else ""))
             kept = kept and inside
         rows.append(row)
     return rows, kept
@@ -124,9 +127,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error(f"no notebooks such as 01_name.ipynb in {options.folder}")
     seconds = [measured_seconds(lesson.path) if options.run else lesson.running for lesson in lessons]
     rows, rules_kept = rule_table(lessons, seconds)
-    ranges = [["allowed", *(f"{low}–{high}" for low, high in RULES.values())]]
+    ranges = [
+        ["allowed", *(f"{low}–{high}" for low, high in RULES.values())],
+        ["target", *(f"at most {TARGETS[name]}" if name in TARGETS else "" for name in RULES)],
+    ]
     print(pd.DataFrame(rows + ranges, columns=["notebook", *RULES]).to_string(index=False))
-    print(f"\nseconds: {'measured here' if options.run else 'as the headers state them'}; images: all need alt text\n")
+    print(f"\nseconds: {'measured here' if options.run else 'as the headers state them'}; images: all need alt text")
+    for name, most in TARGETS.items():
+        counts = [numbers(lesson.notebook)[name] for lesson in lessons]
+        over = sum(count > most for count in counts)
+        print(f"+: over the target of {most} {name}: {over} of {len(lessons)} notebooks; most: {max(counts)}")
+    print()
     rows, all_rejected = mutant_table(lessons)
     total = [sum(int(row[k]) for row in rows) for k in (1, 2, 3)]
     head = ["exercise", "wrong answers", "rejected", "different messages", ""]

@@ -62,9 +62,11 @@ def test_numbers_are_counted():
     }
 
 
-def test_a_number_out_of_range_is_marked(lesson):
+def test_a_number_out_of_range_is_marked_and_one_over_its_target(lesson, monkeypatch):
+    found = numbers(lesson.notebook)
+    monkeypatch.setattr(report, "TARGETS", {"cells": found["cells"] - 1, "words": found["words"]})
     rows, kept = report.rule_table([lesson], [10])
-    assert kept and not any("!" in number for number in rows[0])
+    assert kept and [number for number in rows[0] if not number.isdigit()] == [HAND.stem, f"{found['cells']} +"]
     rows, kept = report.rule_table([lesson], [report.RULES["seconds"][1] + 1])
     assert not kept and rows[0][-1] == "{} !".format(report.RULES["seconds"][1] + 1)
 
@@ -94,6 +96,9 @@ def test_the_command_prints_its_tables(tmp_path, capsys):
     assert (
         "02_a_circuit_by_hand" in printed and "{}–{}".format(*report.RULES["cells"]) in printed and "(100%)" in printed
     )
+    words = numbers(read_lesson(HAND).notebook)["words"]
+    over = int(words > report.TARGETS["words"])
+    assert f"+: over the target of {report.TARGETS['words']} words: {over} of 1 notebooks; most: {words}" in printed
     with pytest.raises(SystemExit):
         report.main([str(tmp_path / "nowhere")])
     assert "no notebooks" in capsys.readouterr().err
