@@ -54,7 +54,7 @@ def grade(lesson: Lesson, paths: Sequence[Path], seed: int, limits: Limits = USU
     Args:
         lesson: the notebook, with its solutions.
         paths: the submissions.
-        seed: of the hidden cases; not 0, which makes those that students have.
+        seed: of the hidden cases, 1 or more; 0 makes those that students have.
 
     Raises:
         TiramisuError: the course's own notebook does not run, or this system cannot fork.

@@ -72,7 +72,7 @@ def hidden_exercises(lesson: Lesson, seed: int) -> dict[str, Exercise]:
     """The exercises with cases of this seed beside those that students have, and what the solutions give on them.
 
     Raises:
-        TiramisuError: seed 0, which students have, or a notebook without solutions.
+        TiramisuError: a seed below 1, 0 being what students have, or a notebook without solutions.
     """
     if seed < 1:
         raise TiramisuError(f"seed {seed}: choose 1 or more, since 0 makes the cases that students have")
