@@ -27,7 +27,7 @@ from tiramisu_edu.circuits.clustering import kmeans
 from tiramisu_edu.circuits.learning import fit_em
 from tiramisu_edu.diffusion.networks import build_network
 from tiramisu_edu.diffusion.schedule import Schedule
-from tiramisu_edu.files import atomic_path
+from tiramisu_edu.files import write_text
 from tiramisu_edu.lab.recipes.denoiser_training import TrainingSettings, train_denoiser
 from tiramisu_edu.lab.recipes.picture_teacher import teach
 from tiramisu_edu.lab.table import Table
@@ -143,8 +143,7 @@ def main(arguments: list[str] | None = None) -> None:
     text = Table(title, pd.DataFrame(rows)).markdown()
     print(text)
     if chosen.out:
-        with atomic_path(chosen.out) as unfinished:
-            unfinished.write_text(text, encoding="utf-8")
+        write_text(chosen.out, text)
 
 
 if __name__ == "__main__":

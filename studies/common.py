@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from tiramisu_edu.errors import TiramisuError
-from tiramisu_edu.files import atomic_path
+from tiramisu_edu.files import write_text
 from tiramisu_edu.lab.commands import evaluate
 from tiramisu_edu.lab.commands.options import add_options, read_options
 from tiramisu_edu.lab.evaluation.cells import CellResult
@@ -58,8 +58,7 @@ def write_page(path: Path, tables: Sequence[Table], heading: str = "") -> None:
     """Print the tables and write them as Markdown, below a heading."""
     text = heading + "\n".join(table.markdown() for table in tables)
     print(text)
-    with atomic_path(path) as unfinished:
-        unfinished.write_text(text, encoding="utf-8")
+    write_text(path, text)
 
 
 def run(

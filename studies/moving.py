@@ -26,7 +26,7 @@ from tiramisu_edu.course.drawing import layout
 from tiramisu_edu.course.examples import naive_bayes
 from tiramisu_edu.course.shapes import SHAPES, WEIGHTS
 from tiramisu_edu.course.skyline import skyline_circuit
-from tiramisu_edu.files import atomic_path
+from tiramisu_edu.files import atomic_path, write_text
 from tiramisu_edu.inpainting import Moment, inpaint
 from tiramisu_edu.lab import palette
 from tiramisu_edu.lab.evaluation.comparison import generators_for, make_cases
@@ -152,8 +152,7 @@ def write(asked: argparse.Namespace) -> None:
     """Write `data.js` and the films."""
     asked.out.mkdir(parents=True, exist_ok=True)
     text = json.dumps(page_data(asked.out), separators=(",", ":"))
-    with atomic_path(asked.out / "data.js") as unfinished:
-        unfinished.write_text(f"Moving.data = {text};\n", encoding="utf-8")
+    write_text(asked.out / "data.js", f"Moving.data = {text};\n")
     for path in [*sorted(asked.out.glob("*.webp")), asked.out / "data.js"]:
         print(f"{path}: {path.stat().st_size / 1000:.1f} kB")
 

@@ -20,7 +20,7 @@ from tiramisu_edu.circuits.circuit import Circuit
 from tiramisu_edu.circuits.pyjuice import load_pyjuice
 from tiramisu_edu.diffusion.denoiser import Denoiser
 from tiramisu_edu.errors import TiramisuError, unknown_name
-from tiramisu_edu.files import atomic_path
+from tiramisu_edu.files import write_text
 from tiramisu_edu.inpainting import inpaint
 from tiramisu_edu.lab.datafiles import sha256
 from tiramisu_edu.lab.evaluation.metrics import hidden_mse
@@ -121,8 +121,7 @@ def _read(path: Path, request: dict[str, str]) -> dict[str, dict[str, float]]:
 
 
 def _write(path: Path, request: dict[str, str], done: dict[str, dict[str, float]]) -> None:
-    with atomic_path(path) as unfinished:
-        unfinished.write_text(json.dumps({"request": request, "done": done}), encoding="utf-8")
+    write_text(path, json.dumps({"request": request, "done": done}))
 
 
 def main(arguments: list[str] | None = None) -> None:

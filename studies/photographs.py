@@ -23,7 +23,7 @@ from PIL import Image, ImageCms, ImageDraw
 
 from studies import common
 from tiramisu_edu.errors import TiramisuError
-from tiramisu_edu.files import atomic_path
+from tiramisu_edu.files import write_text
 from tiramisu_edu.lab.memory import GB
 from tiramisu_edu.lab.photo_files import ORIENTATION, open_photo
 from tiramisu_edu.lab.table import Table
@@ -132,8 +132,7 @@ def photo(options) -> None:
     )
     text = "```\n" + said + "\n".join(facts) + "\n```\n"
     print(text)
-    with atomic_path(options.out / "photographs_own.md") as unfinished:
-        unfinished.write_text(text, encoding="utf-8")
+    write_text(options.out / "photographs_own.md", text)
 
 
 def _photo_and_mask(source: Path, folder: Path) -> np.ndarray:
@@ -177,10 +176,9 @@ def study(options) -> None:
         before = json.loads(done.read_text()) if done.is_file() else {}
         said[command] = before.get(command) or output(command, folder)
         print(said[command], flush=True)
-        with atomic_path(done) as unfinished:
-            unfinished.write_text(json.dumps(before | said))
-    with atomic_path(options.out / f"photographs_{options.size}.md") as unfinished:
-        unfinished.write_text(f"{LEFT_OUT}\n\n````\n" + "\n".join(said.values()) + "````\n", encoding="utf-8")
+        write_text(done, json.dumps(before | said))
+    text = f"{LEFT_OUT}\n\n````\n" + "\n".join(said.values()) + "````\n"
+    write_text(options.out / f"photographs_{options.size}.md", text)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

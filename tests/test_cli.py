@@ -13,6 +13,7 @@ from PIL import Image
 
 from tiramisu_edu.lab import doctor
 from tiramisu_edu.lab.cli import main
+from tiramisu_edu.lab.common import fast_bfloat16
 from tiramisu_edu.lab.pictures import load_image
 
 COMMANDS = ("inpaint", "fuse", "evaluate", "tune", "show", "train", "bench", "doctor")
@@ -260,3 +261,8 @@ def test_a_warning_to_users_is_one_line_without_its_place_in_the_code(capsys, mo
     before = warnings.formatwarning
     assert main(["doctor"]) == 0 and warnings.formatwarning is before
     assert capsys.readouterr().out == printed
+
+
+def test_of_a_torch_that_does_not_tell_a_processor_is_slow_in_bfloat16(monkeypatch):
+    monkeypatch.delattr(torch.cpu, "get_capabilities", raising=False)
+    assert fast_bfloat16("cuda") and not fast_bfloat16("cpu")

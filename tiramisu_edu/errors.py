@@ -37,6 +37,6 @@ def known_name(kind: str, name: str, names: Collection[str]) -> str:
     Raises:
         TiramisuError: it is not.
     """
-    if name not in names:
+    if name not in list(names):  # a name may be anything, also what cannot be hashed
         raise unknown_name(kind, name, names)
     return name

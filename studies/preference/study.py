@@ -17,7 +17,7 @@ from PIL import Image
 from torch import Tensor
 
 from tiramisu_edu.errors import FileError, ImageError, TiramisuError
-from tiramisu_edu.files import atomic_path, load_safetensors
+from tiramisu_edu.files import load_safetensors, write_text
 from tiramisu_edu.lab.evaluation.cells import KIND, VERSION
 from tiramisu_edu.lab.pictures import open_picture
 from tiramisu_edu.lab.worlds.folder import KINDS
@@ -80,8 +80,7 @@ class Key(NamedTuple):
 
     def save(self, path: str | Path) -> Path:
         """Write the key as JSON, atomically; its path."""
-        with atomic_path(path) as unfinished:
-            unfinished.write_text(json.dumps({"study": self.study, **self._asdict()}, indent=1), encoding="utf-8")
+        write_text(path, json.dumps({"study": self.study, **self._asdict()}, indent=1))
         return Path(path)
 
     @classmethod
@@ -122,8 +121,7 @@ def write_page(study: Study, path: str | Path) -> Path:
     pairs = [[pair.left, pair.right] for pair in study.key.pairs]
     known = {"study": study.key.study, "question": study.key.question, "pairs": pairs, "pictures": pictures}
     page = Template(Path(__file__).with_name("page.html").read_text(encoding="utf-8")).render(study=known)
-    with atomic_path(path) as unfinished:
-        unfinished.write_text(page, encoding="utf-8")
+    write_text(path, page)
     return Path(path)
 
 

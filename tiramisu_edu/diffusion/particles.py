@@ -22,7 +22,7 @@ def resampling(walk: Walk, particles: Count = 10, resample_below: Share = 0.5) -
         y_T … y_0: one noisy history of the known pixels;   P particles x_T ~ N(0, I), weights w = 1 / P
         for t = T … 1:
             x_t = m y_t + (1 - m) x_t;   μ = mean of q(x_{t-1} | x_t, f(x_t, t)),  s² = its variance
-            w <- w N(m y_{t-1}; m μ, s²);   resample where 1 / sum w² < P / 2
+            w <- w N(m y_{t-1}; m μ, s²);   resample where 1 / sum w² < resample_below P
             x_{t-1} ~ N(μ, s²)
 
     The history is drawn backwards, y_{t-1} ~ q(y_{t-1} | y_t, y), the same in law as forwards. The last weighting,

@@ -32,9 +32,6 @@ COMMANDS: dict[str, Any] = {
     "bench": bench,
     "doctor": doctor,
 }
-# Else a third of the time of a short command goes into the search for cycles among the objects of torch.
-gc.set_threshold(10_000)
-atexit.register(gc.freeze)
 
 
 class Console:
@@ -72,6 +69,10 @@ class Console:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command. Exit code 0; 1 where `doctor` finds something missing; 2 for anything that cannot be done."""
+    # The process is its own: else a third of a short command goes into the search for cycles among torch's objects.
+    if arguments is None:
+        gc.set_threshold(10_000)
+        atexit.register(gc.freeze)
     out, err = Console(sys.stdout), Console(sys.stderr)
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), _short_warnings():
         try:

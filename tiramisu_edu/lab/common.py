@@ -123,7 +123,8 @@ def write_json(path: Path | None, report: dict) -> None:
 
 def fast_bfloat16(device: str) -> bool:
     """Whether 16-bit arithmetic saves time there: on GPUs, and on processors with instructions for it."""
-    return torch.device(device).type == "cuda" or bool(torch.cpu.get_capabilities().get("avx512_bf16", False))
+    told: Any = getattr(torch.cpu, "get_capabilities", dict)  # which older versions lack
+    return torch.device(device).type == "cuda" or bool(told().get("avx512_bf16", False))
 
 
 def machine_facts(device: torch.device) -> str:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -64,7 +64,7 @@ class GaussianField(Codebook):
     centre: Tensor
     colours: Tensor
     variances: Tensor
-    kept: dict[tuple[float, bytes], Tensor] = field(default_factory=dict, init=False, repr=False, compare=False)
+    kept: dict[bool, tuple[Any, Tensor]] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @classmethod
     def fit(cls, images: Tensor) -> GaussianField:
@@ -79,7 +79,8 @@ class GaussianField(Codebook):
 
     def circuit(self) -> Circuit:
         """Of the one code."""
-        return Circuit(structures.factorized(1, num_categories=1), generator=torch.Generator().manual_seed(0))
+        one = Circuit(structures.factorized(1, num_categories=1), generator=torch.Generator().manual_seed(0))
+        return one.to(self.centre.device)
 
     def log_noisy(self, seen: Observation) -> Tensor:
         """log p(noisy copies of the hidden pixels | known), (B, 1, 1)."""
@@ -92,24 +93,22 @@ class GaussianField(Codebook):
         return log_p[:, None, None].to(seen.x_t)
 
     def log_known(self, seen: Observation) -> Tensor:
-        log_p = torch.zeros(len(seen.image), 1, 1, dtype=torch.float64)
+        log_p = self.centre.new_zeros(len(seen.image), 1, 1)
         for part in self._parts(seen._replace(alpha_bar=0.0)):
             log_p[part.rows, 0, 0] = part.log_p
         return log_p
 
     def mean(self, marginals: Tensor, seen: Observation) -> Tensor:
-        mean = torch.empty_like(seen.x_t)
+        mean = torch.empty_like(seen.x_t).flatten(2)
         for part in self._parts(seen):
-            coloured = torch.einsum("ndp,cd->ncp", part.mean, self.colours) + self.centre[:, None]
-            mean[part.rows] = coloured.view(len(part.rows), *mean.shape[1:]).to(mean)
-        return torch.where(seen.known, seen.image, mean)
+            mean[part.rows] = (torch.einsum("ndp,cd->ncp", part.mean, self.colours) + self.centre[:, None]).to(mean)
+        return torch.where(seen.known, seen.image, mean.view_as(seen.x_t))
 
     def moments(self, marginals: Tensor, seen: Observation) -> Moments:
-        variance = torch.empty_like(seen.x_t)
+        variance = torch.empty_like(seen.x_t).flatten(2)
         for part in self._parts(seen):
-            spread = torch.einsum("dp,cd->cp", part.variance(), self.colours**2)
-            variance[part.rows] = spread.view(variance.shape[1:]).to(variance)
-        return Moments(self.mean(marginals, seen), variance).given(seen)
+            variance[part.rows] = torch.einsum("dp,cd->cp", part.variance(), self.colours**2).to(variance)
+        return Moments(self.mean(marginals, seen), variance.view_as(seen.x_t)).given(seen)
 
     def _parts(self, seen: Observation) -> Iterator[_Part]:
         """Exact conditioning, first on noisy copies of all pixels, then on the known ones, which overrule theirs.
@@ -119,7 +118,7 @@ class GaussianField(Codebook):
             mean_h - L_hh^-1 (L r)_h,   log p = -(r^T L r - (L r)_h^T L_hh^-1 (L r)_h + log det S L_hh + k log 2 pi) / 2
         """
         a, root = seen.alpha_bar, math.sqrt(seen.alpha_bar)
-        spread, (down, across) = self._spread(a), (cosines(n) for n in seen.x_t.shape[2:])
+        spread, (down, across) = self._spread(a), _axes(seen.x_t)
         mean = self._pixels(self._waves(seen.x_t.double(), root) * root * spread / (1 - a))
         alone = torch.einsum("ckl,hk,wl->chw", spread, down**2, across**2).flatten(1)
         residual = torch.where(seen.known, self._coloured(seen.image.double(), 1.0) - mean, 0.0)
@@ -145,14 +144,14 @@ class GaussianField(Codebook):
         return self.variances * (1 - alpha_bar) / (alpha_bar * self.variances + 1 - alpha_bar)
 
     def _factor(self, alpha_bar: float, known: Tensor) -> Tensor:
-        """Cholesky's of the precision of the hidden pixels, (C, h, h). The last two are kept: of a step and at 0."""
-        key = alpha_bar, known.cpu().numpy().tobytes()
-        if key not in self.kept:
-            for oldest in list(self.kept)[:-1]:
-                del self.kept[oldest]
+        """Cholesky's of the precision of the hidden pixels, (C, h, h). Two are kept: of the last step, and at 0."""
+        place, key = alpha_bar == 0, (alpha_bar, known.cpu().numpy().tobytes())
+        found = self.kept.get(place)
+        if found is None or found[0] != key:
+            self.kept.pop(place, None)
             precision = _between(1 / self._spread(alpha_bar), known.view(self.variances.shape[1:]).logical_not())
-            self.kept[key] = torch.linalg.cholesky(precision)
-        return self.kept[key]
+            found = self.kept[place] = key, torch.linalg.cholesky(precision)
+        return found[1]
 
     def _coloured(self, images: Tensor, scale: float) -> Tensor:
         """images - scale mean, in the colours U."""
@@ -160,22 +159,26 @@ class GaussianField(Codebook):
 
     def _waves(self, images: Tensor, scale: float = 1.0) -> Tensor:
         """Coefficients of images - scale mean, (N, C, H, W)."""
-        down, across = (cosines(n) for n in images.shape[2:])
-        return torch.einsum("nchw,hk,wl->nckl", self._coloured(images, scale), down, across)
+        return torch.einsum("nchw,hk,wl->nckl", self._coloured(images, scale), *_axes(images))
 
     def _pixels(self, waves: Tensor) -> Tensor:
         """Pictures of coefficients, (N, C, H, W), in the colours U and without the mean."""
-        return torch.einsum("nckl,hk,wl->nchw", waves, *(cosines(n) for n in waves.shape[2:]))
+        return torch.einsum("nckl,hk,wl->nchw", waves, *_axes(waves))
 
 
 def _between(variances: Tensor, chosen: Tensor) -> Tensor:
     """W diag(variances) W^T between the chosen (H, W) of all pixels, (C, h, h)."""
-    down, across = (cosines(n) for n in chosen.shape)
+    down, across = _axes(chosen)
     rows = torch.einsum("ik,jk,ckl->cijl", down, down, variances)
     columns = (across[:, None] * across).flatten(0, 1).mT  # (W, W W)
     table = (rows @ columns).unflatten(3, (len(across), len(across)))  # (C, H, H, W, W)
     i, j = chosen.nonzero(as_tuple=True)
     return table[:, i[:, None], i, j[:, None], j]
+
+
+def _axes(pictures: Tensor) -> list[Tensor]:
+    """The waves down and across pictures (..., H, W), where they are."""
+    return [cosines(n).to(pictures.device) for n in pictures.shape[-2:]]
 
 
 def cosines(n: int) -> Tensor:

@@ -117,6 +117,8 @@ def test_random_mask_without_generator_and_unknown_name_are_refused():
         mask("wide", 8, 8)
     with pytest.raises(TiramisuError, match=r"unknown mask 'middle': .*hoose one of left, top, expand"):
         mask("middle", 8, 8)
+    with pytest.raises(TiramisuError, match=r"unknown mask \['left'\]"):
+        mask(["left"], 8, 8)
 
 
 @pytest.mark.parametrize(("name", "height", "width"), [("left", 8, 1), ("expand", 1, 1)])

@@ -99,14 +99,13 @@ def tune(world: FileWorld, name: str, task: Task, checkpoint: Checkpoint | None 
     else:
         tuned, sampler, guide = "sampler_options", name, "none"
     run: dict[str, Any] = {"sampler": sampler, "guide": guide, "num_inference_steps": task.steps}
-    run["device"] = world.device
     seeds = (task.seed, task.seed + 1) if task.measure in ENERGY else (task.seed,)
     kept, grid = checkpoint or Checkpoint(None, {}), (GRIDS | GUIDE_GRIDS)[name]
     state = kept.load() or {}
     tried: list[tuple[dict[str, Any], float | None]] = [(candidate, value) for candidate, value in state.get(name, [])]
     for candidate in tqdm(grid[len(tried) :], desc=name, unit="candidate", initial=len(tried), total=len(grid)):
         setattr(trial, tuned, {**getattr(world, tuned), name: candidate})  # as if it had been chosen before
-        done = torch.stack([run_method(trial, cases, seed=s, **run).images for s in seeds])
+        done = torch.stack([run_method(trial, cases, seed=s, device=world.device, **run).images for s in seeds])
         mean = float("nan")
         if done.isfinite().all():
             scores = energies(trial, done, cases) if len(seeds) > 1 else measure(trial, done[0], cases)

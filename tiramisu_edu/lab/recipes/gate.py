@@ -47,9 +47,8 @@ def gate(circuit: Circuit, codebook: PatchCodebook, train: Pictures, held_out: T
     stored = train[: max(1, numbers // train[:1].numel())]
     kernels = [KernelCodebook(stored, variance) for variance in BANDWIDTHS]
     average = torch.stack([part.double().mean(0) * len(part) for part in train.split(256)]).sum(0) / len(train)
-    generator, field = torch.Generator().manual_seed(0), None
-    if held_out.shape[2] * held_out.shape[3] <= MOST:
-        field = GaussianField.fit(train[:STORED])
+    generator, is_small = torch.Generator().manual_seed(0), held_out.shape[2] * held_out.shape[3] <= MOST
+    field = GaussianField.fit(train[:STORED]) if is_small else None
     found: dict[str, dict[str, float]] = {}
     for name in PAPER_MASKS:
         known = mask_batch(name, 1, *held_out.shape[2:], generator=generator)[0]

@@ -203,7 +203,7 @@ class FolderWorld(FileWorld):
             warnings.warn(
                 f"{self.label}: given the known pixels, the circuit's mean is worse than {', '.join(worse)} of "
                 f"{len(self.gate['circuit'])} masks, so it may steer wrong: train it on more pictures, or say "
-                "--guide difference-field or none",
+                f"--guide {'' if self.best_guide == 'difference' else 'difference-field or '}none",
                 stacklevel=3,
             )
         return circuit
