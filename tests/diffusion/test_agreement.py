@@ -5,13 +5,15 @@ mask "left", 12 steps, the shipped denoiser, float64. Published code of the CoPa
 """
 
 import json
+import math
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from tiramisu_edu.diffusion import walk
+from tiramisu_edu.diffusion import particles, walk
+from tiramisu_edu.diffusion.pretrained import Clip
 from tiramisu_edu.diffusion.samplers import SAMPLERS
 from tiramisu_edu.lab.zoo import load
 from tiramisu_edu.masks import mask
@@ -26,7 +28,13 @@ OPTIONS = {  # as in the run of the authors' code
     "dps": {"zeta": 8.0},
     "resampling": {"particles": 4, "resample_below": 0.0},
     "copaint": {"backtrack": 0.8, "carry": False},
+    "copaint-tt": {"backtrack": 0.8, "carry": False, "jump_length": 3, "repeats": 2},
+    "tds": {"particles": 4},
+    "diffpir": {"zeta": 0.3, "trust": 0.01},
+    "ding": {},
+    "daps": {"ode_steps": 3, "langevin_time": 1e-10},
 }
+UNCLIPPED = {"tds", "daps"}  # whose authors do not hold clean predictions in [-1, 1]
 
 
 @pytest.fixture(scope="module")
@@ -53,11 +61,13 @@ def test_the_network_sees_what_the_authors_code_showed_it(monkeypatch, task, nam
     denoiser, image, known, seen = task
     schedule, generator = denoiser.schedule.respace(STEPS), torch.Generator().manual_seed(0)
     given_noise(monkeypatch, OFFICIAL[f"{name}.noise"])
+    monkeypatch.setattr(particles, "uniform", lambda like, generator: torch.full_like(like, 0.37))
     monkeypatch.setattr(torch.Tensor, "float", torch.Tensor.double)  # of times too, as in their run
+    monkeypatch.setattr(denoiser, "clip", Clip(math.inf if name in UNCLIPPED else 1.0))
     seen.clear()
     SAMPLERS[name](denoiser, schedule, image, known, generator=generator, **OPTIONS[name])
     x, index = OFFICIAL[f"{name}.x"], OFFICIAL[f"{name}.index"]
-    assert 0 <= len(seen) - len(x) <= (3 if name == "copaint" else 1)  # they leave out the last step
+    assert 0 <= len(seen) - len(x) <= (3 if name.startswith("copaint") else 1)  # they leave out the last step
     assert [int(t[0]) for _, t in seen[: len(x)]] == schedule.timesteps[index].tolist()
     found = torch.stack([x for x, _ in seen[: len(x)]])
     assert found.dtype == torch.float64
