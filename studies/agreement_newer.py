@@ -57,7 +57,7 @@ def daps(run: Run, folder: Path) -> None:
                 return -run.predict(x * run.signal[i], i).epsilon / sigma
 
         scheduler.register_diffusion_scheduler("ours")(Levels)
-        levels = [{"name": "ours", "num_steps": n} for n in (STEPS, 3)]
+        levels = [{"name": "ours", "num_steps": n} for n in (STEPS, 2)]
         falling = {"lr_min_ratio": 1 - 0.99 * (STEPS + 1) / STEPS}
         method = sampler.DAPS(*levels, {"num_steps": chain, "lr": tau**2 / 2, "tau": tau, **falling})
         operator = operators.get_operator("inpainting", mask_type="box")

@@ -56,7 +56,7 @@ def copaint(run: Run, folder: Path) -> None:
 
 
 def copaint_tt(run: Run, folder: Path) -> None:
-    x_T, jumps = run.draw(), {"jump_length": 3, "jump_n_sample": 2}
+    x_T, jumps = run.draw(), {"jump_length": 4, "jump_n_sample": 2}
     with official(folder, []):
         times = importlib.import_module("guided_diffusion.new_scheduler").ddim_repaint_timesteps(STEPS, STEPS, **jumps)
     order: list[Tensor | None] = []
@@ -65,7 +65,7 @@ def copaint_tt(run: Run, folder: Path) -> None:
         order += [run.draw()] if following > here else []
     travel = {"ddim.schedule_params.use_timetravel": True, "ddim.schedule_params": jumps}
     with official(folder, order):
-        copaint_loop(run, "O_DDIMSampler", descent(**travel), x_T)
+        copaint_loop(run, "O_DDIMSampler", descent(**travel, **{"optimize_xt.num_iteration_optimize_xt": 1}), x_T)
 
 
 def repaint(run: Run, folder: Path) -> None:
