@@ -5,7 +5,6 @@ Where theirs knows measurement noise and ours does not, theirs is run at its lim
 
 from __future__ import annotations
 
-import importlib
 import re
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -16,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .agreement_run import SHAPE, STEPS, TOP, Run, official
+from .agreement_run import SHAPE, STEPS, TOP, Run, modules, official
 
 
 def daps(run: Run, folder: Path) -> None:
@@ -34,11 +33,10 @@ def daps(run: Run, folder: Path) -> None:
         run.noise.append(sum(order[-chain:]) / chain**0.5)
         order.append(run.draw())
     with official(folder, order):
-        scheduler, sampler, operators = (
-            importlib.import_module(name) for name in ("cores.scheduler", "sampler", "forward_operator")
-        )
+        scheduler, sampler, operators = modules("cores.scheduler", "sampler", "forward_operator")
+        kind: Any = scheduler.EDMScheduler
 
-        class Levels(scheduler.EDMScheduler):
+        class Levels(kind):
             """From a level of our schedule down to the clean image in at most so many steps."""
 
             def __init__(self, num_steps: int, sigma_max: Any = sigmas[TOP]) -> None:
@@ -85,15 +83,12 @@ def diffpir(run: Run, folder: Path) -> None:
     run.draw()  # ours has one more step
     digit, known = (tensor[0].permute(1, 2, 0).numpy() for tensor in (run.image, run.known))
     with official(folder, [*order, None]):
-        gd, util, log = (
-            importlib.import_module(n)
-            for n in ("guided_diffusion.gaussian_diffusion", "utils.utils_image", "utils.utils_logger")
-        )
+        gd, util, log = modules("guided_diffusion.gaussian_diffusion", "utils.utils_image", "utils.utils_logger")
         kinds = {"model_mean_type": gd.ModelMeanType.EPSILON, "model_var_type": gd.ModelVarType.LEARNED_RANGE}
         process = gd.GaussianDiffusion(betas=run.betas, loss_type=gd.LossType.MSE, **kinds)
-        network = run.network()
-        network.load_state_dict = lambda _: None  # type: ignore[assignment, method-assign]
-        places = {"imread_uint": lambda path, n_channels: known if "gt_keep" in path else (digit + 1) * 127.5}
+        network: Any = run.network()
+        network.load_state_dict = lambda _: None
+        places: Any = {"imread_uint": lambda path, n_channels: known if "gt_keep" in path else (digit + 1) * 127.5}
         places |= {"get_image_paths": lambda _: ["digit"], "mkdir": id, "calculate_psnr": lambda *_, **__: 0.0}
         module = ModuleType("main_ddpir_inpainting")
         with patch.multiple(util, **places), patch.object(log, "logger_info"), patch.object(torch, "load"):
@@ -113,11 +108,10 @@ def ding(run: Run, folder: Path) -> None:
         order += [run.draw(), torch.where(run.known, 0, run.draw())]
     run.draw()  # with s = 0
     with official(folder / "src", order):
-        base, operators, algorithm = (
-            importlib.import_module(f"fm.{n}") for n in ("wrappers.base", "operators", "samplers.exact_algo")
-        )
+        base, operators, algorithm = modules("fm.wrappers.base", "fm.operators", "fm.samplers.exact_algo")
+        kind: Any = base.NetCFM
 
-        class Model(base.NetCFM):
+        class Model(kind):
             def pred_x0(self, x: Tensor, t: Tensor) -> Tensor:
                 return run.predict(x, t - 1).x_0
 

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .agreement_run import SHAPE, STEPS, TOP, Run, Settings, official
+from .agreement_run import SHAPE, STEPS, TOP, Run, Settings, modules, official
 
 ROWS, UNIFORM = 4, 0.37  # particles, and the number that places systematic resampling
 
@@ -31,7 +31,7 @@ def replacement(run: Run, folder: Path) -> None:
 
 def copaint_loop(run: Run, kind: str, conf: Settings, x_T: Tensor) -> None:
     """One of the samplers of the CoPaint repository."""
-    gd, ddim = (importlib.import_module(f"guided_diffusion.{name}") for name in ("gaussian_diffusion", "ddim"))
+    gd, ddim = modules("guided_diffusion.gaussian_diffusion", "guided_diffusion.ddim")
     steps = {"num_inference_steps": STEPS, "ddpm_num_steps": STEPS}
     conf["ddim.schedule_params"] = {**steps, **conf.get("ddim.schedule_params", {})}
     kinds = {"model_mean_type": gd.ModelMeanType.EPSILON, "model_var_type": gd.ModelVarType.LEARNED_RANGE}
@@ -82,7 +82,7 @@ def repaint(run: Run, folder: Path) -> None:
         known = run.draw() if order else None
         order += [run.draw() if here > 0 else None, *([known] if known is not None else [])]
     with official(folder, order):
-        gd, respace = (importlib.import_module(f"guided_diffusion.{n}") for n in ("gaussian_diffusion", "respace"))
+        gd, respace = modules("guided_diffusion.gaussian_diffusion", "guided_diffusion.respace")
         jumps = {"t_T": STEPS, "n_sample": 1, "jump_length": 3, "jump_n_sample": 2}
         conf = Settings(inpa_inj_sched_prev=True, schedule_jump_params=jumps)
         kinds = {"model_mean_type": gd.ModelMeanType.EPSILON, "model_var_type": gd.ModelVarType.LEARNED_RANGE}
@@ -94,7 +94,7 @@ def repaint(run: Run, folder: Path) -> None:
 def ddnm(run: Run, folder: Path) -> None:
     x_T, fresh = run.draw(), [run.draw() for _ in range(STEPS)]
     with official(folder, fresh):
-        operators, steps = (importlib.import_module(f"functions.{n}") for n in ("svd_operators", "svd_ddnm"))
+        operators, steps = modules("functions.svd_operators", "functions.svd_ddnm")
         A = operators.Inpainting(1, 8, run.gaps, "cpu")
         travel = SimpleNamespace(T_sampling=STEPS, travel_length=1, travel_repeat=1)
         conf = SimpleNamespace(diffusion=SimpleNamespace(num_diffusion_timesteps=STEPS), time_travel=travel)
@@ -119,9 +119,7 @@ def dps(run: Run, folder: Path) -> None:
     for i in reversed(range(STEPS)):
         order += [run.draw() if i > 0 else None, None]  # the second is added to a measurement that is not used
     with official(folder, order):
-        gd, method = (
-            importlib.import_module(f"guided_diffusion.{n}") for n in ("gaussian_diffusion", "condition_methods")
-        )
+        gd, method = modules("guided_diffusion.gaussian_diffusion", "guided_diffusion.condition_methods")
         kinds = {"model_mean_type": "epsilon", "model_var_type": "learned_range", "dynamic_threshold": False}
         sampler = gd.DDPM(range(STEPS), betas=run.betas, clip_denoised=True, rescale_timesteps=False, **kinds)
         masked = SimpleNamespace(forward=lambda x, **_: x * run.known)
@@ -133,11 +131,9 @@ def particles(run: Run, folder: Path, kind: str, order: list[Tensor | None], bel
     """A filter of the TDS repository, which resamples where fewer than `below` of its particles count."""
     with official(folder, order):
         sys.path.insert(0, str(folder / "image_exp"))
-        smc, gd, operators = (
-            importlib.import_module(f"image_diffusion.{n}")
-            for n in ("feynman_kac_image_ddpm", "smc_diffusion", "operators")
-        )
-        pf, utils = (importlib.import_module(f"smc_utils.{n}") for n in ("feynman_kac_pf", "smc_utils"))
+        names = ("feynman_kac_image_ddpm", "smc_diffusion", "operators")
+        smc, gd, operators = modules(*(f"image_diffusion.{name}" for name in names))
+        pf, utils = modules("smc_utils.feynman_kac_pf", "smc_utils.smc_utils")
         utils.random = SimpleNamespace(rand=lambda n: np.full(n, UNIFORM))
         kinds = {"model_mean_type": gd.ModelMeanType.EPSILON, "model_var_type": gd.ModelVarType.LEARNED_RANGE}
         base = {"particle_base_shape": SHAPE, "use_timesteps": range(STEPS), "betas": run.betas, "loss_type": None}

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -70,6 +71,11 @@ class Run:
                 return torch.cat([epsilon, -torch.ones_like(epsilon)], 1) if variance else epsilon
 
         return Network(self)
+
+
+def modules(*names: str) -> list[Any]:
+    """The authors' modules of these names, inside `official`."""
+    return [importlib.import_module(name) for name in names]
 
 
 class Settings(dict):
