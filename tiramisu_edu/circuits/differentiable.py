@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 
 from ..errors import TiramisuError
+from .engines.cuda_graphs import by_graph
 from .engines.messages import Evidence
 from .threads import few_threads
 
@@ -19,9 +22,19 @@ class LogPartition(torch.autograd.Function):
     def forward(ctx, circuit, is_recorded, rows, *parameters):
         ctx.evidence, ctx.engine, ctx.plan = Evidence.of(rows), circuit.engine, circuit.plan
         keep = is_recorded and any(ctx.needs_input_grad)
-        ctx.messages = ctx.engine.forward(ctx.plan, list(parameters), ctx.evidence, keep=keep, tapes=circuit.tapes)
+        forward = partial(ctx.engine.forward, ctx.plan, list(parameters), tapes=circuit.tapes)
+
+        def log_z(messages):
+            return ctx.engine.log_partition(ctx.plan, messages).to(circuit.dtype)
+
+        def query(rows):
+            return (log_z(forward(Evidence.of(rows))),)
+
+        if not keep:
+            return by_graph(ctx.engine, ctx.plan, "log Z", query, rows, parameters)[0]
+        ctx.messages = forward(ctx.evidence, keep=True)
         ctx.save_for_backward(rows, *parameters)
-        return ctx.engine.log_partition(ctx.plan, ctx.messages).to(circuit.dtype)
+        return log_z(ctx.messages)
 
     @staticmethod
     def backward(ctx, grad):
