@@ -28,7 +28,7 @@ from benchmarks.peers import ON_CUDA, PSEUDOCOUNT, available_peers
 from benchmarks.rivals import measure_peers
 from tiramisu_edu.circuits import structures
 from tiramisu_edu.circuits.circuit import Circuit
-from tiramisu_edu.circuits.engines.cuda_graphs import Graphs, Query
+from tiramisu_edu.circuits.engines.cuda_graphs import Graphs, Query, Tensors
 from tiramisu_edu.circuits.engines.messages import Evidence
 from tiramisu_edu.circuits.learning import accumulate, em_step
 from tiramisu_edu.circuits.regions import RegionGraph
@@ -145,16 +145,16 @@ def queries(graph: RegionGraph, batches: Sequence[int], device: torch.device) ->
     everything = sum(table.numel() for table in tables)
     sums = everything - sum(tables[n].numel() for n in {level.parameter for level in plan.levels if level.is_input})
 
-    def forward(rows: Tensor) -> tuple[Tensor, ...]:
+    def forward(rows: Tensor) -> Tensors:
         return (engine.forward(plan, tables, Evidence.of(rows)).log_root,)
 
-    def marginals(rows: Tensor) -> tuple[Tensor, ...]:
+    def marginals(rows: Tensor) -> Tensors:
         evidence = Evidence.of(rows)
         messages, out = engine.forward(plan, tables, evidence, keep=True), torch.zeros_like(evidence.given)
         engine.backward(plan, tables, evidence, messages, marginals=out)
         return (out,)
 
-    def counts(rows: Tensor) -> tuple[Tensor, ...]:
+    def counts(rows: Tensor) -> Tensors:
         evidence = Evidence.of(rows)
         messages = engine.forward(plan, tables, evidence, keep=True)
         engine.backward(plan, tables, evidence, messages, gradients=gradients)

@@ -16,7 +16,7 @@ from ..checks import is_generator, positive_integer
 from . import circuit_file
 from .differentiable import LogPartition
 from .engines import choose, safe, traceback
-from .engines.cuda_graphs import by_graph
+from .engines.cuda_graphs import Tensors, by_graph
 from .engines.messages import Evidence
 from .engines.tape import Tapes
 from .evidence_checks import check_log_weights, check_possible, checked_values
@@ -117,7 +117,7 @@ class Circuit(Tables):
         """
         engine, tables, out = self.engine, self.tables(), []
 
-        def query(rows: Tensor) -> tuple[Tensor, ...]:
+        def query(rows: Tensor) -> Tensors:
             evidence = Evidence.of(rows)
             messages = engine.forward(self.plan, tables, evidence, keep=True, tapes=self.tapes)
             marginals = (torch.empty_like if self.plan.is_tree else torch.zeros_like)(evidence.given)

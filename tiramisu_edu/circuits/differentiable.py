@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 import torch
 
 from ..errors import TiramisuError
@@ -21,20 +19,15 @@ class LogPartition(torch.autograd.Function):
     @staticmethod
     def forward(ctx, circuit, is_recorded, rows, *parameters):
         ctx.evidence, ctx.engine, ctx.plan = Evidence.of(rows), circuit.engine, circuit.plan
-        keep = is_recorded and any(ctx.needs_input_grad)
-        forward = partial(ctx.engine.forward, ctx.plan, list(parameters), tapes=circuit.tapes)
-
-        def log_z(messages):
-            return ctx.engine.log_partition(ctx.plan, messages).to(circuit.dtype)
+        engine, plan, keep = ctx.engine, ctx.plan, is_recorded and any(ctx.needs_input_grad)
 
         def query(rows):
-            return (log_z(forward(Evidence.of(rows))),)
+            messages = engine.forward(plan, list(parameters), Evidence.of(rows), keep=keep, tapes=circuit.tapes)
+            ctx.messages = messages if keep else None
+            return (engine.log_partition(plan, messages).to(circuit.dtype),)
 
-        if not keep:
-            return by_graph(ctx.engine, ctx.plan, "log Z", query, rows, parameters)[0]
-        ctx.messages = forward(ctx.evidence, keep=True)
         ctx.save_for_backward(rows, *parameters)
-        return log_z(ctx.messages)
+        return (query(rows) if keep else by_graph(engine, plan, "log Z", query, rows, parameters))[0]
 
     @staticmethod
     def backward(ctx, grad):

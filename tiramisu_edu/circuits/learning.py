@@ -24,7 +24,7 @@ from ..checks import check_rows, instance, integer, is_generator, number
 from ..files import reading, tensor_digest
 from ..ranks import process_rank, share, summed
 from .circuit import Circuit, bits_per_dimension
-from .engines.cuda_graphs import by_graph
+from .engines.cuda_graphs import Tensors, by_graph
 from .engines.messages import Evidence
 from .evidence_checks import check_log_weights, check_possible, checked_values
 from .inputs import get_family
@@ -279,7 +279,7 @@ def accumulate(circuit: Circuit, tables: list[Tensor], rows: Tensor, gradients: 
     """One batch of the E-step: log p(x) or log Z(w) of the rows, (B,); d log Z / d table is added to `gradients`."""
     engine, plan = circuit.engine, circuit.plan
 
-    def query(rows: Tensor) -> tuple[Tensor, ...]:
+    def query(rows: Tensor) -> Tensors:
         evidence = Evidence.of(rows)
         messages = engine.forward(plan, tables, evidence, keep=True, tapes=circuit.tapes)
         engine.backward(plan, tables, evidence, messages, gradients=gradients)

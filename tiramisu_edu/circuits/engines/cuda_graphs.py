@@ -33,13 +33,12 @@ from . import fast, safe
 from .plan import Plan
 
 MOST = 8
-Query = Callable[[Tensor], tuple[Tensor, ...]]
+Tensors = Sequence[Tensor]
+Query = Callable[[Tensor], Tensors]
 _turns = threading.Lock()
 
 
-def by_graph(
-    engine: ModuleType, plan: Plan, name: str, query: Query, rows: Tensor, others: Sequence[Tensor]
-) -> tuple[Tensor, ...]:
+def by_graph(engine: ModuleType, plan: Plan, name: str, query: Query, rows: Tensor, others: Tensors) -> Tensors:
     """query(rows), from a CUDA graph where there can be one.
 
     Args:
@@ -51,19 +50,15 @@ def by_graph(
     """
     if not is_possible(engine, rows, others):
         return query(rows)
-    graphs: Graphs = plan.__dict__.setdefault("_cuda_graphs", Graphs())
-    return graphs(name, query, rows, others)
+    return plan.__dict__.setdefault("_cuda_graphs", Graphs())(name, query, rows, others)
 
 
-def is_possible(engine: ModuleType, rows: Tensor, others: Sequence[Tensor]) -> bool:
+def is_possible(engine: ModuleType, rows: Tensor, others: Tensors) -> bool:
     """Whether the engine never waits for the card, all lies there, no gradient is wanted, and nobody else records."""
-    device = rows.device
-    if device.type != "cuda" or engine in (fast, safe) or rows.numel() == 0:
+    if rows.device.type != "cuda" or engine in (fast, safe) or torch.is_grad_enabled() or torch.compiler.is_compiling():
         return False
-    if torch.is_grad_enabled() or torch.compiler.is_compiling():
-        return False
-    is_default = torch.cuda.current_stream(device) == torch.cuda.default_stream(device)  # where nothing can be recorded
-    return is_default and all(tensor.device == device for tensor in others)
+    is_default = torch.cuda.current_stream(rows.device) == torch.cuda.default_stream(rows.device)  # records nothing
+    return is_default and rows.numel() > 0 and all(tensor.device == rows.device for tensor in others)
 
 
 class Recorded:
@@ -76,7 +71,7 @@ class Recorded:
         with torch.cuda.stream(side), recording:  # the outer one leaves the stream also where recording fails
             self.results = query(own)
 
-    def __call__(self, rows: Tensor) -> tuple[Tensor, ...]:
+    def __call__(self, rows: Tensor) -> Tensors:
         self.own.copy_(rows)
         self.graph.replay()
         return tuple(result.clone() for result in self.results)
@@ -92,7 +87,7 @@ class Graphs:
     def __reduce__(self) -> tuple[type[Graphs], tuple[()]]:
         return Graphs, ()  # a copy starts empty
 
-    def __call__(self, name: str, query: Query, rows: Tensor, others: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    def __call__(self, name: str, query: Query, rows: Tensor, others: Tensors) -> Tensors:
         kind = name, _layout(rows), torch.is_inference_mode_enabled()  # its tensors change in that mode only
         key = kind, *((tensor.data_ptr(), *_layout(tensor)) for tensor in others)
         with _turns:
