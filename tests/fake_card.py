@@ -9,8 +9,10 @@ from torch.overrides import TorchFunctionMode, resolve_name
 from torch.utils._pytree import tree_flatten, tree_map
 
 CARD = torch.device("cuda", 0)
-CROSSING = {"torch.Tensor.to", "torch.Tensor.copy_", "torch.Tensor.type_as", "torch.Tensor.data.__set__"}
-NOT_THERE = {"torch.Tensor.numpy", "torch.Tensor.__array__", "torch.from_numpy"}
+CROSSING = {"to", "copy_", "type_as", "data.__set__"}  # methods that take tensors of both
+TO_THE_PROCESSOR = {"cpu", "tolist", "item", "__bool__", "__float__", "__int__", "__index__"}
+ARRAYS = {"numpy", "__array__"}
+FREE = ("_parse_to", "_has_compatible_shallow_copy_type")  # read no numbers
 
 
 class CardGenerator(torch.Generator):
@@ -27,7 +29,7 @@ class FakeCard(TorchFunctionMode):
         self.memory = {}  # all that was made there is held, so that no address comes twice
 
     def has(self, x):
-        return isinstance(x, torch.Tensor) and x.untyped_storage()._cdata in self.memory
+        return x.untyped_storage()._cdata in self.memory
 
     def put(self, x):
         if isinstance(x, torch.Tensor):
@@ -36,42 +38,48 @@ class FakeCard(TorchFunctionMode):
 
     def __torch_function__(self, function, types, args=(), kwargs=None):
         kwargs, name = dict(kwargs or {}), resolve_name(function) or str(function)
-        if name in ("torch.Tensor.device.__get__", "torch.Tensor.is_cuda.__get__", "torch.Tensor.is_cpu.__get__"):
+        method = name.removeprefix("torch.Tensor.")
+        if any(word in name for word in FREE):
+            return function(*args, **kwargs)
+        if method in ("device.__get__", "is_cuda.__get__", "is_cpu.__get__"):
             there = self.has(args[0])
             return {"device": CARD if there else torch.device("cpu"), "is_cuda": there, "is_cpu": not there}[
-                name.split(".")[2]
+                method.split(".")[0]
             ]
-        if name.endswith("_parse_to"):  # of arguments only
-            return function(*args, **kwargs)
-        wanted = [d for d in map(as_device, tree_flatten((args, kwargs))[0]) if d is not None]
-        tensors = [x for x in tree_flatten((args, kwargs))[0] if isinstance(x, torch.Tensor)]
-        there = [x for x in tensors if self.has(x)]
-        target = wanted[-1].type == "cuda" if wanted else bool(there)
-        if name in CROSSING:
-            if name == "torch.Tensor.copy_":
-                target = self.has(args[0])
-            elif len(tensors) > 1 and not wanted:
-                target = self.has(tensors[-1])
-        elif name in ("torch.Tensor.cpu", "torch.Tensor.tolist", "torch.Tensor.item"):
-            target = False
-        elif name in NOT_THERE and there:
-            raise TypeError(f"can't convert {CARD} device type tensor to numpy")
-        elif name not in ("torch.Tensor.__setitem__", "torch.Tensor.__getitem__") or not self.has(args[0]):
-            if there and any(x.ndim and not self.has(x) for x in tensors):
-                raise RuntimeError(f"{name}: expected all tensors to be on the same device, found cuda:0 and cpu")
-            if any(not x.ndim for x in there) and any(x.ndim for x in tensors if not self.has(x)):
-                raise RuntimeError(f"{name}: expected all tensors to be on the same device, found cuda:0 and cpu")
-        generator = kwargs.get("generator")
-        if generator is not None and (generator.device.type == "cuda") != target:
-            raise RuntimeError(f"{name}: expected a {'cuda' if target else 'cpu'} generator, found {generator.device}")
+        operands = tree_flatten((args, kwargs))[0]
+        tensors = [x for x in operands if isinstance(x, torch.Tensor)]
+        devices = [device for device in map(as_device, operands) if device is not None]
+        target = self.target(method, tensors, devices)
+        self.check(method, tensors, target, kwargs.get("generator"))
         args, kwargs = tree_map(on_cpu, (args, kwargs))
         made = function(*args, **kwargs)
-        crosses = bool(there) != target and made is not None and name in (*CROSSING, "torch.Tensor.cpu")
-        if crosses and name not in ("torch.Tensor.copy_", "torch.Tensor.data.__set__"):
+        if method in ("to", "cpu", "type_as") and target != self.has(tensors[0]):
             made = made.clone()  # memory of its own
-        if target and name != "torch.Tensor.data.__set__":
+        if target and method != "data.__set__":
             tree_map(self.put, made)
         return made
+
+    def target(self, method, tensors, devices):
+        """Whether the result is on the card."""
+        if method in TO_THE_PROCESSOR:
+            return False
+        if devices:
+            return devices[-1].type == "cuda"
+        if method in ("copy_", "__setitem__", "__getitem__"):
+            return self.has(tensors[0])
+        return self.has(tensors[-1]) if method in CROSSING else any(map(self.has, tensors))
+
+    def check(self, method, tensors, target, generator):
+        """Raise as a card would."""
+        there, here = ([x for x in tensors if self.has(x) is on] for on in (True, False))
+        if method in ARRAYS and there:
+            raise TypeError(f"can't convert {CARD} device type tensor to numpy")
+        if generator is not None and (generator.device.type == "cuda") != target:
+            raise RuntimeError(f"{method}: expected a {'cuda' if target else 'cpu'} generator, not {generator.device}")
+        is_index = method in ("__getitem__", "__setitem__") and self.has(tensors[0])  # may be on either
+        mixed = there and any(x.ndim for x in here)  # a number of the processor goes with anything
+        if mixed and method not in CROSSING and not is_index:
+            raise RuntimeError(f"{method}: expected all tensors to be on the same device, found cuda:0 and cpu")
 
 
 def as_device(x):

@@ -125,7 +125,7 @@ VERBS = [name for name in vars(Model) if not name.startswith("_") and name not i
 STEPS = st.lists(st.tuples(st.sampled_from(VERBS), st.integers(1, 2), st.integers(0, 9)), min_size=8, max_size=20)
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(steps=STEPS, most=st.sampled_from([1, 2, 8]))
 def test_any_order_of_queries_and_changes_gives_what_plain_calls_give(steps, most):
     """Bit for bit, and what was returned before stays as it was."""
