@@ -12,7 +12,7 @@ CARD = torch.device("cuda", 0)
 CROSSING = {"to", "copy_", "type_as", "data.__set__"}  # methods that take tensors of both
 TO_THE_PROCESSOR = {"cpu", "tolist", "item", "__bool__", "__float__", "__int__", "__index__"}
 ARRAYS = {"numpy", "__array__"}
-FREE = ("_parse_to", "_has_compatible_shallow_copy_type")  # read no numbers
+FREE = ("_parse_to", "_has_compatible_shallow_copy_type", "torch.device")  # read no numbers
 
 
 class CardGenerator(torch.Generator):

@@ -115,7 +115,8 @@ class Circuit(Tables):
         Raises:
             EvidenceError: as `log_partition`.
         """
-        engine, tables, out = self.engine, self.tables(), []
+        engine, tables = self.engine, self.tables()
+        out: list[Tensor] = []
 
         def query(rows: Tensor) -> Tensors:
             evidence = Evidence.of(rows)
@@ -127,7 +128,7 @@ class Circuit(Tables):
         for piece in self.chunks(self._checked(log_weights)[0]):
             marginals, *log_z = by_graph(engine, self.plan, "marginals", query, piece, tables)
             for values in log_z:
-                check_possible(values, sum(map(len, out)))
+                check_possible(values, sum(len(done) for done in out))
             out.append(marginals)
         return out[0] if len(out) == 1 else torch.cat(out)
 
