@@ -16,6 +16,7 @@ from ..checks import is_generator, positive_integer
 from . import circuit_file
 from .differentiable import LogPartition
 from .engines import choose, safe, traceback
+from .engines.cuda_graphs import Tensors, by_graph
 from .engines.messages import Evidence
 from .engines.tape import Tapes
 from .evidence_checks import check_log_weights, check_possible, checked_values
@@ -114,12 +115,21 @@ class Circuit(Tables):
         Raises:
             EvidenceError: as `log_partition`.
         """
-        engine, tables, out = self.engine, self.tables(), []
-        new = torch.empty_like if self.plan.is_tree else torch.zeros_like
-        for evidence, messages in self._queries(self._checked(log_weights)[0], engine, tables, keep=True):
-            marginals = new(evidence.given)
+        engine, tables = self.engine, self.tables()
+        out: list[Tensor] = []
+
+        def query(rows: Tensor) -> Tensors:
+            evidence = Evidence.of(rows)
+            messages = engine.forward(self.plan, tables, evidence, keep=True, tapes=self.tapes)
+            marginals = (torch.empty_like if self.plan.is_tree else torch.zeros_like)(evidence.given)
             engine.backward(self.plan, tables, evidence, messages, marginals=marginals)
-            out.append(marginals.permute(2, 0, 1))
+            return marginals.permute(2, 0, 1), *([messages.log_root] if messages.may_be_impossible else [])
+
+        for piece in self.chunks(self._checked(log_weights)[0]):
+            marginals, *log_z = by_graph(engine, self.plan, "marginals", query, piece, tables)
+            for values in log_z:
+                check_possible(values, sum(len(done) for done in out))
+            out.append(marginals)
         return out[0] if len(out) == 1 else torch.cat(out)
 
     @by_work
@@ -204,28 +214,19 @@ class Circuit(Tables):
         shifted = (log_weights - largest[..., None]).to(self.device, self.dtype)
         return shifted, largest.sum(-1, dtype=torch.float64).to(self.device)
 
-    def _queries(
-        self, rows: Tensor, engine: ModuleType, tables: list[Tensor], copies: int = 1, share: int = 1, **options: Any
-    ) -> Iterator[tuple[Evidence, Any]]:
-        """`chunks` of soft evidence, each with its messages; none of Z(w) = 0. The options are of `forward`."""
-        first_row = 0
+    def _walks(
+        self, rows: Tensor, engine: ModuleType, pick: traceback.Pick, copies: int = 1, share: int = 1, **options: Any
+    ) -> Iterator[Tensor]:
+        """Pieces of states (copies, B, D), each reached from the root; arguments as in `chunks`, `forward`, `walk`."""
+        tables, first = self.tables(), 0
         for piece in self.chunks(rows, copies, share):
             evidence = Evidence.of(piece)
             messages = engine.forward(self.plan, tables, evidence, tapes=self.tapes, **options)
             if messages.may_be_impossible:
-                check_possible(messages.log_root, first_row)
-            first_row += len(piece)
-            yield evidence, messages
-
-    def _walks(
-        self, rows: Tensor, engine: ModuleType, pick: traceback.Pick, copies: int = 1, share: int = 1, **options: Any
-    ) -> Iterator[Tensor]:
-        """Pieces of states (copies, B, D), each reached from the root; arguments as in `_queries`, `traceback.walk`."""
-        tables, first = self.tables(), 0
-        for evidence, messages in self._queries(rows, engine, tables, copies, share, **options):
+                check_possible(messages.log_root, first)
             odds = partial(engine.odds, self.plan, tables, messages)
             yield traceback.walk(self.plan, odds, pick, evidence.given, copies, first)
-            first += evidence.given.shape[-1]
+            first += len(piece)
 
     def chunks(self, rows: Tensor, copies: int = 1, share: int = 1) -> Iterator[Tensor]:
         """Rows in pieces whose messages stay within MESSAGE_BYTES; each `share` of them is cut as it would be alone."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from ..errors import TiramisuError
+from .engines.cuda_graphs import by_graph
 from .engines.messages import Evidence
 from .threads import few_threads
 
@@ -18,10 +19,15 @@ class LogPartition(torch.autograd.Function):
     @staticmethod
     def forward(ctx, circuit, is_recorded, rows, *parameters):
         ctx.evidence, ctx.engine, ctx.plan = Evidence.of(rows), circuit.engine, circuit.plan
-        keep = is_recorded and any(ctx.needs_input_grad)
-        ctx.messages = ctx.engine.forward(ctx.plan, list(parameters), ctx.evidence, keep=keep, tapes=circuit.tapes)
+        engine, plan, keep = ctx.engine, ctx.plan, is_recorded and any(ctx.needs_input_grad)
+
+        def query(rows):
+            messages = engine.forward(plan, list(parameters), Evidence.of(rows), keep=keep, tapes=circuit.tapes)
+            ctx.messages = messages if keep else None
+            return (engine.log_partition(plan, messages).to(circuit.dtype),)
+
         ctx.save_for_backward(rows, *parameters)
-        return ctx.engine.log_partition(ctx.plan, ctx.messages).to(circuit.dtype)
+        return (query(rows) if keep else by_graph(engine, plan, "log Z", query, rows, parameters))[0]
 
     @staticmethod
     def backward(ctx, grad):

@@ -24,6 +24,7 @@ from ..checks import check_rows, instance, integer, is_generator, number
 from ..files import reading, tensor_digest
 from ..ranks import process_rank, share, summed
 from .circuit import Circuit, bits_per_dimension
+from .engines.cuda_graphs import Tensors, by_graph
 from .engines.messages import Evidence
 from .evidence_checks import check_log_weights, check_possible, checked_values
 from .inputs import get_family
@@ -276,10 +277,15 @@ def em_step(
 @torch.no_grad()
 def accumulate(circuit: Circuit, tables: list[Tensor], rows: Tensor, gradients: list[Tensor]) -> Tensor:
     """One batch of the E-step: log p(x) or log Z(w) of the rows, (B,); d log Z / d table is added to `gradients`."""
-    evidence, engine = Evidence.of(rows), circuit.engine
-    messages = engine.forward(circuit.plan, tables, evidence, keep=True, tapes=circuit.tapes)
-    engine.backward(circuit.plan, tables, evidence, messages, gradients=gradients)
-    return engine.log_partition(circuit.plan, messages)
+    engine, plan = circuit.engine, circuit.plan
+
+    def query(rows: Tensor) -> Tensors:
+        evidence = Evidence.of(rows)
+        messages = engine.forward(plan, tables, evidence, keep=True, tapes=circuit.tapes)
+        engine.backward(plan, tables, evidence, messages, gradients=gradients)
+        return (engine.log_partition(plan, messages),)
+
+    return by_graph(engine, plan, "counts", query, rows, [*tables, *gradients])[0]
 
 
 def rows_at_once(circuit: Circuit) -> int:
