@@ -148,5 +148,5 @@ class Tables(nn.Module):
             theta.copy_(tensors[name])
             if tensors[name].dtype == torch.bfloat16:
                 theta /= theta.sum(-1, keepdim=True)
-            if family in (*PROBABILITIES, "indicator", "bernoulli") and (theta < 0).any():
+            if family in (*PROBABILITIES, "indicator") and (theta < 0).any():
                 raise FileError(f"{path}: its tensor {name} holds negative probabilities")
