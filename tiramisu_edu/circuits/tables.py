@@ -8,10 +8,10 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
+from ..checks import instance, integer
 from ..errors import FileError, StructureError
 from ..files import loaded, save_safetensors
 from .engines.plan import compile_plan, laid_out
-from .evidence_checks import check_tensor
 from .inputs import get_family
 from .regions import RegionGraph
 
@@ -27,8 +27,7 @@ class Tables(nn.Module):
 
     def __init__(self, graph: RegionGraph, generator: torch.Generator | None, dtype: torch.dtype):
         super().__init__()
-        if not isinstance(graph, RegionGraph):
-            raise StructureError(f"a circuit is made from a RegionGraph, not from {type(graph).__name__}")
+        instance("graph", graph, RegionGraph)
         if dtype not in (torch.float32, torch.float64):
             raise StructureError(f"a circuit computes in torch.float32 or torch.float64, not in {dtype}")
         self.graph, self.num_variables, self.num_categories = graph, graph.num_variables, graph.num_categories
@@ -84,7 +83,7 @@ class Tables(nn.Module):
             StructureError: for another shape, for rows that are no distributions, or a region of another family.
         """
         parameter, row = self._owner(index)
-        check_tensor("table", table)
+        instance("table", table, Tensor)
         family, own = self.families[parameter], self.parameter_list[parameter]
         if family not in PROBABILITIES:
             raise StructureError(f"region {index} holds the parameters of its family {family!r}, not a table")
@@ -96,9 +95,7 @@ class Tables(nn.Module):
         own[row] = table.to(own)
 
     def _owner(self, index: int) -> tuple[int, int]:
-        if not isinstance(index, int) or not 0 <= index < len(self.graph.regions):
-            raise StructureError(f"regions are numbered 0 … {len(self.graph.regions) - 1}; there is no {index!r}")
-        return self.plan.region_parameter[index]
+        return self.plan.region_parameter[integer("index", index, 0, len(self.graph.regions) - 1)]
 
     def save(self, path: str | Path, *, half: bool = False, **facts: object) -> None:
         """Write structure, parameters and any `facts` (JSON values: data, seed, likelihood) to one safetensors file.
