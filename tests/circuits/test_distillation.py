@@ -110,4 +110,6 @@ def test_adam_learns_and_keeps_distributions():
     for theta in circuit.parameter_list:
         assert torch.allclose(theta.sum(-1), torch.ones(theta.shape[:-1]), atol=1e-5)
     with pytest.raises(TiramisuError, match="use categorical inputs"):
-        fit_adam(Circuit(structures.mixture(5, num_categories=2, num_latents=2, family="bernoulli")), toy_data())
+        fit_adam(
+            Circuit(structures.mixture(5, num_categories=2, num_latents=2, family="discretised_gaussian")), toy_data()
+        )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from functools import partial
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -13,8 +12,7 @@ import torch
 from torch import Tensor
 
 from ..checks import is_generator, positive_integer
-from . import circuit_file
-from .differentiable import LogPartition
+from ..errors import TiramisuError
 from .engines import choose, safe, traceback
 from .engines.cuda_graphs import Tensors, by_graph
 from .engines.messages import Evidence
@@ -22,7 +20,7 @@ from .engines.tape import Tapes
 from .evidence_checks import check_log_weights, check_possible, checked_values
 from .regions import RegionGraph
 from .tables import Tables
-from .threads import by_work
+from .threads import by_work, few_threads
 
 MESSAGE_BYTES = 256 * 2**20  # a batch is worked through in chunks whose messages take about this much
 
@@ -52,7 +50,6 @@ class Circuit(Tables):
         super().__init__(graph, generator, dtype)
         self.engine_name = engine
         self.tapes = Tapes()  # buffers for queries, at most MESSAGE_BYTES each
-        self.facts: dict[str, object] = {}  # what is known of its making: data, seed, likelihood
 
     @property
     def engine(self) -> ModuleType:
@@ -179,31 +176,10 @@ class Circuit(Tables):
         """As `log_likelihood`, so that `torch.func.functional_call` can put other parameters in."""
         return self.log_likelihood(x)
 
-    def save(self, path: str | Path, *, half: bool = False, **facts: object) -> None:
-        """Write structure, parameters and any `facts` (JSON values: data, seed, likelihood) to one safetensors file.
-
-        Args:
-            half: probabilities in bfloat16, half the bytes; normalised again in float32 when they are read.
-        """
-        circuit_file.write(path, self, facts, half=half)
-
-    @staticmethod
-    def load(path: str | Path) -> Circuit:
-        """The circuit that `save` wrote, in float32 or float64 as saved; the facts are in `circuit.facts`.
-
-        Raises:
-            FileError: when the file is missing, truncated, or no circuit of this version.
-        """
-        graph, tensors, dtype, facts = circuit_file.read(path)
-        circuit = Circuit(graph, generator=torch.Generator(), dtype=dtype)
-        circuit_file.fill(path, circuit, tensors)
-        circuit.facts = facts
-        return circuit
-
     def _log_z(self, rows: Tensor) -> Tensor:
         """log p(x) of values (B, D), log Z(w) of log weights (B, D, C); differentiable."""
         tables, is_recorded = self.tables(), torch.is_grad_enabled()
-        return torch.cat([LogPartition.apply(self, is_recorded, piece, *tables) for piece in self.chunks(rows)])
+        return torch.cat([_LogPartition.apply(self, is_recorded, piece, *tables) for piece in self.chunks(rows)])
 
     def _checked(self, log_weights: Tensor) -> tuple[Tensor, Tensor | float]:
         """The log weights in the circuit's floats, and log of the factor taken out of each row, (B,), on the way."""
@@ -232,6 +208,49 @@ class Circuit(Tables):
         """Rows in pieces whose messages stay within MESSAGE_BYTES; each `share` of them is cut as it would be alone."""
         size = max(16, MESSAGE_BYTES // (self.plan.floats_per_sample * self.dtype.itemsize * copies))
         return (piece for some in rows.split(max(1, size // share) * share) for piece in some.split(size))
+
+
+class _LogPartition(torch.autograd.Function):
+    """log Z with the circuit's own backward pass as its gradient, of values (B, D) or log weights (B, D, C).
+
+    `is_recorded` is False under `torch.no_grad`, where nothing is kept.
+    """
+
+    @staticmethod
+    def forward(ctx, circuit, is_recorded, rows, *parameters):
+        ctx.evidence, ctx.engine, ctx.plan = Evidence.of(rows), circuit.engine, circuit.plan
+        engine, plan, keep = ctx.engine, ctx.plan, is_recorded and any(ctx.needs_input_grad)
+
+        def query(rows):
+            messages = engine.forward(plan, list(parameters), Evidence.of(rows), keep=keep, tapes=circuit.tapes)
+            ctx.messages = messages if keep else None
+            return (engine.log_partition(plan, messages).to(circuit.dtype),)
+
+        ctx.save_for_backward(rows, *parameters)
+        return (query(rows) if keep else by_graph(engine, plan, "log Z", query, rows, parameters))[0]
+
+    @staticmethod
+    def backward(ctx, grad):
+        rows, *parameters = ctx.saved_tensors
+        with torch.no_grad(), few_threads(ctx.plan, len(rows), rows.is_floating_point()):
+            marginals = torch.zeros_like(ctx.evidence.given) if ctx.needs_input_grad[2] else None
+            gradients = [torch.zeros_like(p) for p in parameters] if any(ctx.needs_input_grad[3:]) else None
+            asked = {"root_flow": grad, "gradients": gradients, "marginals": marginals}
+            ctx.engine.backward(ctx.plan, parameters, ctx.evidence, ctx.messages, **asked)
+        found = [None if marginals is None else marginals.permute(2, 0, 1), *(gradients or (None for _ in parameters))]
+        return None, None, *_Once.apply(grad, rows, *parameters, *found)
+
+
+class _Once(torch.autograd.Function):
+    """Hands on the gradients, the second half of its arguments; what they are gradients of only marks the way back."""
+
+    @staticmethod
+    def forward(ctx, upstream, *tensors):
+        return tuple(None if g is None else g.view_as(g) for g in tensors[len(tensors) // 2 :])
+
+    @staticmethod
+    def backward(ctx, *_):
+        raise TiramisuError("log Z has no second derivatives: its gradient, once computed, is a constant")
 
 
 def bits_per_dimension(mean_log_likelihood: float, num_variables: int) -> float:

@@ -23,10 +23,6 @@ class InputFamily(ABC):
     is_learned = True
     size: int | None = None  # numbers that learning sets per unit; None for one per category
 
-    def check(self, num_units: int, num_categories: int) -> str | None:
-        """Why a region of this shape cannot have this family, or None."""
-        return None
-
     @abstractmethod
     def start(self, shape: tuple[int, int, int], generator: torch.Generator | None, dtype: torch.dtype) -> Tensor:
         """Random parameters (R, K, size) for R regions of K units over C categories."""
@@ -63,32 +59,11 @@ class Indicator(Categorical):
 
     name, is_learned, size = "indicator", False, 0
 
-    def check(self, num_units: int, num_categories: int) -> str | None:
-        return None if num_units == num_categories else "an indicator region has one unit per category"
-
     def start(self, shape: tuple[int, int, int], generator: torch.Generator | None, dtype: torch.dtype) -> Tensor:
         return torch.eye(shape[2], dtype=dtype).expand(shape).clone()
 
     def maximise(self, parameters: Tensor, counts: Tensor, pseudocount: float) -> Tensor:
         return parameters
-
-
-class Bernoulli(InputFamily):
-    """Two categories, one number p: f(1) = p, f(0) = 1 - p. The M-step is exact."""
-
-    name, size = "bernoulli", 1
-
-    def check(self, num_units: int, num_categories: int) -> str | None:
-        return None if num_categories == 2 else f"a Bernoulli input has 2 categories, not {num_categories}"
-
-    def start(self, shape: tuple[int, int, int], generator: torch.Generator | None, dtype: torch.dtype) -> Tensor:
-        return 0.25 + 0.5 * torch.rand((*shape[:2], 1), generator=generator, dtype=dtype)
-
-    def table(self, parameters: Tensor, num_categories: int) -> Tensor:
-        return torch.cat([1 - parameters, parameters], -1)
-
-    def maximise(self, parameters: Tensor, counts: Tensor, pseudocount: float) -> Tensor:
-        return normalised_counts(self.table(parameters, 2), counts, pseudocount)[..., 1:]
 
 
 class _Discretised(InputFamily):
@@ -182,8 +157,7 @@ class DiscretisedLogistic(_Discretised):
 
 
 FAMILIES: dict[str, InputFamily] = {
-    family.name: family
-    for family in (Categorical(), Indicator(), Bernoulli(), DiscretisedGaussian(), DiscretisedLogistic())
+    family.name: family for family in (Categorical(), Indicator(), DiscretisedGaussian(), DiscretisedLogistic())
 }
 
 

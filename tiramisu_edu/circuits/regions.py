@@ -150,8 +150,8 @@ def _check_region(graph: RegionGraph, index: int, region: Region) -> None:
         raise _fail(graph, index, f"it needs at least one unit, not {region.num_units}")
     if region.is_input and len(scope) != 1:
         raise _fail(graph, index, f"an input region has one variable, not {len(scope)}")
-    if region.is_input and (why := get_family(region.family).check(region.num_units, graph.num_categories)):
-        raise _fail(graph, index, why)
+    if region.is_input and not get_family(region.family).is_learned and region.num_units != graph.num_categories:
+        raise _fail(graph, index, "an indicator region has one unit per category")
     for child in (c for partition in region.partitions for c in partition):
         if not 0 <= child < len(graph.regions):
             raise _fail(graph, index, f"its child {child} does not exist")
