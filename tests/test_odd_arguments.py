@@ -134,7 +134,7 @@ REFUSED = {
         lambda: structures.poon_domingos(2, "2", **SIZES),
         lambda: rat(4, depth=1, repetitions=1, generator=0, **SIZES),
         lambda: rat(4, depth=1.5, repetitions=1, **SEEDED, **SIZES),
-        lambda: structures.mixture(4, family="gauss", **SIZES),
+        lambda: structures.latent_tree([-1], family="gauss", **SIZES),
     ],
     "mask": [
         lambda: mask("left", 2.5, 8),

@@ -27,7 +27,7 @@ from .circuit import Circuit, bits_per_dimension
 from .engines.cuda_graphs import Tensors, by_graph
 from .engines.messages import Evidence
 from .evidence_checks import check_log_weights, check_possible, checked_values
-from .inputs import get_family
+from .inputs import normalised_counts
 from .threads import by_work, few_threads
 
 READ, NUMBERS = 4096, 2**26  # rows, and log weights, read at once from data that may be larger than memory
@@ -264,11 +264,11 @@ def em_step(
             log_likelihood += log_z.double().sum()
             first_row += len(rows)
     summed([*gradients, log_likelihood])
-    for own, gradient, table, name in zip(circuit.parameter_list, gradients, tables, circuit.families):
-        family, some = get_family(name or "categorical"), 1 + BLOCK // table[0].numel()
-        blocks = (tensor.detach().split(len(table) if table.is_cuda else some) for tensor in (own, gradient, table))
-        for theta, count, probabilities in zip(*blocks):
-            theta.lerp_(family.maximise(theta, count.mul_(probabilities), pseudocount), step)
+    for own, gradient, family in zip(circuit.parameter_list, gradients, circuit.families):
+        some = len(own) if own.is_cuda else 1 + BLOCK // own[0].numel()
+        for theta, count in zip(own.detach().split(some), gradient.split(some)):
+            if family != "indicator":
+                theta.lerp_(normalised_counts(theta, count.mul_(theta), pseudocount), step)
             count.zero_()
     return float(log_likelihood)
 

@@ -12,12 +12,10 @@ from ..checks import instance, integer
 from ..errors import FileError, StructureError
 from ..files import loaded, save_safetensors
 from .engines.plan import compile_plan, laid_out
-from .inputs import get_family
+from .inputs import random_table
 from .regions import RegionGraph
 
 KIND, VERSION = "circuit", 1
-PROBABILITIES = (None, "categorical")  # sums and inputs whose parameters are probabilities themselves
-MOST_CATEGORIES = 2**20  # of a file; a family with two numbers per unit could claim any
 FLOATS = (torch.float32, torch.float64, torch.bfloat16)
 Own = TypeVar("Own", bound="Tables")
 
@@ -35,9 +33,8 @@ class Tables(nn.Module):
         self.families = [parameter.family for parameter in self.plan.parameters]  # of input regions, None for sums
         self.parameter_list = nn.ParameterList()
         for parameter in self.plan.parameters:
-            family = get_family(parameter.family or "categorical")  # sum weights are categorical over their products
-            start = family.start(parameter.shape, generator, dtype)
-            self.parameter_list.append(nn.Parameter(start, requires_grad=family.is_learned))
+            start = random_table(parameter.shape, parameter.family, generator, dtype)
+            self.parameter_list.append(nn.Parameter(start, requires_grad=parameter.family != "indicator"))
         self._follow_parameters()
         self.facts: dict[str, Any] = {}  # what is known of its making: data, seed, likelihood
 
@@ -63,8 +60,7 @@ class Tables(nn.Module):
 
     def tables(self) -> list[Tensor]:
         """theta (R, K_out, M) of every level, probabilities that sum to one over M; differentiable."""
-        own = zip(self.parameter_list, self.families)
-        return [theta if name is None else get_family(name).table(theta, self.num_categories) for theta, name in own]
+        return list(self.parameter_list)
 
     def region_table(self, index: int) -> Tensor:
         """theta (K_out, M) of region `index` of the graph."""
@@ -80,13 +76,13 @@ class Tables(nn.Module):
             table: (K_out, M), non-negative, each row summing to one.
 
         Raises:
-            StructureError: for another shape, for rows that are no distributions, or a region of another family.
+            StructureError: for another shape, for rows that are no distributions, or a region of indicators.
         """
         parameter, row = self._owner(index)
         instance("table", table, Tensor)
-        family, own = self.families[parameter], self.parameter_list[parameter]
-        if family not in PROBABILITIES:
-            raise StructureError(f"region {index} holds the parameters of its family {family!r}, not a table")
+        own = self.parameter_list[parameter]
+        if self.families[parameter] == "indicator":
+            raise StructureError(f"region {index} holds fixed indicators")
         if table.shape != own.shape[1:]:
             raise StructureError(f"region {index} needs a table of {tuple(own.shape[1:])}, not {tuple(table.shape)}")
         sums = table.double().sum(-1)
@@ -103,9 +99,7 @@ class Tables(nn.Module):
         Args:
             half: probabilities in bfloat16, half the bytes; normalised again in float32 when they are read.
         """
-        tensors = {}
-        for i, (theta, family) in enumerate(zip(self.parameter_list, self.families)):
-            tensors[f"theta.{i}"] = theta.bfloat16() if half and family in PROBABILITIES else theta
+        tensors = {f"theta.{i}": theta.bfloat16() if half else theta for i, theta in enumerate(self.parameter_list)}
         metadata = {"graph": self.graph.to_json(), "facts": facts}
         save_safetensors(path, tensors, kind=KIND, version=VERSION, metadata=metadata)
 
@@ -121,7 +115,7 @@ class Tables(nn.Module):
                 graph, facts = RegionGraph.from_json(metadata["graph"]), metadata["facts"]
             except StructureError as error:
                 raise FileError(f"{path} does not hold a circuit: {error}") from error
-        if graph.num_categories > MOST_CATEGORIES or graph.num_stored > sum(map(torch.numel, tensors.values())):
+        if graph.num_stored > sum(map(torch.numel, tensors.values())):
             raise FileError(f"{path}: its graph needs more parameters than the file holds")
         for name, theta in tensors.items():
             if theta.dtype not in FLOATS:
@@ -141,9 +135,9 @@ class Tables(nn.Module):
         found = {name: tuple(theta.shape) for name, theta in tensors.items()}
         if expected != found:
             raise FileError(f"{path}: its tensors have shapes {found}, its graph needs {expected}")
-        for name, theta, family in zip(expected, self.parameter_list, self.families):
+        for name, theta in zip(expected, self.parameter_list):
             theta.copy_(tensors[name])
             if tensors[name].dtype == torch.bfloat16:
                 theta /= theta.sum(-1, keepdim=True)
-            if family in (*PROBABILITIES, "indicator") and (theta < 0).any():
+            if (theta < 0).any():
                 raise FileError(f"{path}: its tensor {name} holds negative probabilities")
