@@ -90,8 +90,7 @@ def inpaint(
         generator: one for the batch, or one per image so that no image depends on its neighbours, up to rounding; or a
             seed; None is seed 0.
         record: keep the trajectory, in latents where the denoiser works there.
-        parts: denoiser, circuit, codebook, tokenizer, code_circuit, pictures: see `PartsWorld`. With a world they
-            replace its own, and nothing that was tuned for it is used.
+        parts: denoiser, circuit, codebook, tokenizer, code_circuit, pictures, in place of a world: see `PartsWorld`.
 
     Raises:
         TiramisuError: for an unknown sampler or guide, a part that is missing, or a number out of range.
