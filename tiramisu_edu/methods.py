@@ -14,7 +14,7 @@ from .errors import TiramisuError, known_name, unknown_name
 from .latent_codes import LatentCodes
 from .names import GUIDES
 from .steering.beyond.difference import DifferenceGuide, WeightTable
-from .steering.controls.blends import LearnedGuide, PrecisionGuide
+from .steering.controls.blends import BlendGuide
 from .steering.controls.kernel import KernelCodebook
 from .steering.controls.published import PublishedLatentGuide
 from .steering.evidence import Codebook
@@ -28,8 +28,8 @@ from .world import World
 PIXEL_GUIDES = {
     "mixture": MixtureGuide,
     "difference": DifferenceGuide,
-    "precision": PrecisionGuide,
-    "learned": LearnedGuide,
+    "precision": BlendGuide,
+    "learned": BlendGuide,
 }
 # Keyword -> its words in the names of guides: "difference-kernel" is guide "difference" with circuit="kernel".
 PARTS = {
