@@ -18,8 +18,8 @@ from .diffusion.denoiser import Denoiser
 from .diffusion.schedule import Schedule
 from .errors import TiramisuError, known_name
 from .steering.beyond.difference import WeightTable
-from .steering.codebooks import load_codebook
 from .steering.evidence import Codebook, PixelCodebook
+from .steering.low_rank import load_codebook
 from .steering.patches import PatchCodebook
 from .tokenizer import Tokenizer
 
