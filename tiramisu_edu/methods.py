@@ -11,7 +11,6 @@ from .checks import instance
 from .circuits.circuit import Circuit
 from .diffusion.noise import Generators, check_generators
 from .errors import TiramisuError, known_name, unknown_name
-from .latent_codes import LatentCodes
 from .names import GUIDES
 from .steering.beyond.difference import DifferenceGuide, WeightTable
 from .steering.controls.blends import BlendGuide
@@ -20,7 +19,7 @@ from .steering.controls.published import PublishedLatentGuide
 from .steering.evidence import Codebook
 from .steering.field import GaussianField
 from .steering.guide import Guide
-from .steering.latent import CodedLatentGuide, LatentGuide
+from .steering.latent import CodedLatentGuide, LatentCodes, LatentGuide
 from .steering.mixture import MixtureGuide
 from .tokenizer import Tokenizer
 from .world import World

@@ -17,8 +17,7 @@ from torch.nn.functional import pixel_shuffle, pixel_unshuffle
 from ..checks import check_images, instance, integer, number, positive_integer
 from ..errors import ImageError, TiramisuError, known_name
 from ..files import loaded, save_safetensors, with_weights
-from .autoencoder import Autoencoder
-from .networks import build_network, network_config
+from .networks import Autoencoder, build_network, network_config
 from .pretrained import Clip, read_pipeline
 from .schedule import Schedule, signal_and_noise
 

@@ -14,8 +14,7 @@ from torch import Tensor, nn
 
 from ..checks import integer
 from ..errors import FileError, TiramisuError
-from .autoencoder import Autoencoder
-from .networks import CODERS, WEIGHTS, first_line, read_json, read_network
+from .networks import CODERS, WEIGHTS, Autoencoder, first_line, read_json, read_network
 from .schedule import Schedule
 
 SCHEDULERS = tuple(

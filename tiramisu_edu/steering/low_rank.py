@@ -1,4 +1,4 @@
-"""Gaussian patch leaves whose pixels are correlated: a diagonal and a few factors, in closed form all the same; files.
+"""Gaussian patch leaves whose pixels are correlated: a diagonal and a few factors, in closed form all the same.
 
     p(x_j | z_j = v) = N(mu, diag s2 + F F^T),   x_j = mu + F f + s e   with f ~ N(0, I) of R numbers, e ~ N(0, I)
 
