@@ -51,7 +51,6 @@ def fuse(
     *,
     temperature: float | None = None,
     model: Literal["codes", "pixels"] | None = None,
-    structure: str | None = None,
     num_images: int = 1,
     sampler: str = "ddim",
     num_inference_steps: int = 25,
@@ -72,7 +71,6 @@ def fuse(
             for distances in the units of the authors' autoencoder; in ours 1 is the usual rounding error.
         model: "codes", the paper's tokenizer and circuit over codes, the default where the world has them; "pixels",
             the world's circuit about pixels with the difference guide.
-        structure: which of the world's circuits over codes; its first if None.
         num_images: N, each from its own noise.
         sampler, num_inference_steps, guided_fraction, eta, generator: as in `inpaint`; nothing is known but the
             demands.
@@ -98,7 +96,7 @@ def fuse(
     if known_name("model", model or usual, ("codes", "pixels")) == "pixels":
         circuit, demands, guide = _of_pixels(world, references, split, tempering, **options)
     else:
-        options |= {"structure": structure, "generator": own_generator(generator)}
+        options["generator"] = own_generator(generator)
         circuit, demands, guide = _of_codes(world, references, split, tempering, **options)
     log_z, each = weigh(circuit, demands)
 
@@ -119,10 +117,10 @@ def _of_pixels(
 
 
 def _of_codes(
-    world: World, references: Tensor, split: Tensor, tempering: _Tempering, structure: str | None, **options: Any
+    world: World, references: Tensor, split: Tensor, tempering: _Tempering, **options: Any
 ) -> tuple[Circuit, Demands, Guide]:
     """The same with the circuit over codes."""
-    circuit, tokenizer = code_models(world, structure)
+    circuit, tokenizer = code_models(world)
     demands = code_demands(tokenizer, references, split, *tempering)
     ruled = covered_fraction(split, len(demands.joint)).sum(0)
     return circuit, demands, CodeFusionGuide(circuit, tokenizer, demand=demands.joint, ruled=ruled, **options)

@@ -66,7 +66,6 @@ def make_guide(
                 network's own, as published. Of the difference it is consistent, of the others raw.
             strength: of the difference; a number, a `WeightTable`, or "calibrated", the world's table.
             readout: "published", of the latent guide.
-            structure: of the latent guide, the name of one of the world's circuits over codes.
             variance: of the kernel, its bandwidth squared.
             They replace what was tuned for the world.
 
@@ -97,7 +96,7 @@ def make_guide(
 
 
 def _latent(world: World, generator: Generators | None, options: dict[str, Any]) -> Guide:
-    circuit, tokenizer = code_models(world, options.pop("structure", None))
+    circuit, tokenizer = code_models(world)
     in_latents = CodedLatentGuide if isinstance(tokenizer, LatentCodes) else LatentGuide
     kind = PublishedLatentGuide if options.pop("readout", None) else in_latents
     return kind(circuit, tokenizer, generator=generator, **options)
@@ -139,14 +138,11 @@ def check_guide_name(name: str) -> str:
     return known_name("guide", name, GUIDES)
 
 
-def code_models(world: World, structure: str | None = None) -> tuple[Circuit, Tokenizer]:
-    """A circuit over codes and the tokenizer they belong to: that of its latents where the denoiser works there.
-
-    Args:
-        structure: name of the circuit; the world's first if None.
+def code_models(world: World) -> tuple[Circuit, Tokenizer]:
+    """The world's first circuit over codes and the tokenizer they belong to: of latents where the denoiser works there.
 
     Raises:
-        TiramisuError: when the world has none, or none of that name.
+        TiramisuError: when the world has none.
     """
     coder = world.denoiser.autoencoder
     tokenizer = world.tokenizer if coder is None else LatentCodes(coder)
@@ -157,10 +153,7 @@ def code_models(world: World, structure: str | None = None) -> tuple[Circuit, To
         commands = [f"tiramisu-edu train {world.to_train} --part {part}" for part in ("tokenizer", "codes")]
         train = f", or: {' && '.join(commands)}" if "tokenizer" in world.parts else ""
         raise _lacks(world, "tokenizer and circuit over codes: choose a guide on pixels", train)
-    structure = structure or next(iter(circuits))
-    if structure not in circuits:
-        raise TiramisuError(f"world {world.name!r} has no circuit {structure!r} over codes: {', '.join(circuits)}")
-    return circuits[structure], tokenizer
+    return next(iter(circuits.values())), tokenizer
 
 
 def fitted_weights(world: World, of: str) -> WeightTable:
