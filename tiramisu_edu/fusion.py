@@ -64,7 +64,7 @@ def fuse(
         world: from `load`.
         references: (R, C, H, W) in [-1, 1], or R images (C, H, W), of the world's size; at most eight.
         regions: a layout by name ("left-right", "up-down", "two-windows1" to "3", "eye-mouth", "upper-lower"), or
-            labels (H, W) long, the number of the reference that rules a pixel or -1 for none, or (R, H, W) bool.
+            labels (H, W) long, the number of the reference that rules a pixel or -1 for none.
         coherence: how strictly references are followed, 0 (not at all) to 1 (only the likeliest code of each patch):
             demands are tempered to the mean entropy (1 - coherence^2) log V, see `steering.fusion`.
         temperature: in place of coherence, as published: demands proportional to p^(1 / temperature). Published: 0.1,
@@ -76,8 +76,7 @@ def fuse(
             demands.
 
     Raises:
-        ImageError: for references or regions of a wrong size or type, and regions that are empty, overlap or name
-            no reference.
+        ImageError: for references or regions of a wrong size or type, and regions that are empty or name no reference.
         EvidenceError: for demands of probability zero.
         TiramisuError: for too many references, a coherence outside [0, 1], a temperature of 0 or below, or a world
             without the models.
