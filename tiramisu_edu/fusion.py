@@ -9,19 +9,16 @@ import torch
 from torch import Tensor
 
 from .checks import check_images, instance, number, positive_integer
-from .circuits.circuit import Circuit
 from .diffusion.noise import Generators, generators_of
 from .errors import ImageError, TiramisuError, known_name
 from .inpainting import inpaint
 from .methods import code_models
 from .steering.beyond.difference import DifferenceGuide
-from .steering.fusion import CodeFusionGuide, Demands, code_demands, pixel_demands, weigh
+from .steering.fusion import CodeFusionGuide, code_demands, pixel_demands, weigh
 from .steering.guide import Guide, own_generator
 from .steering.latent import covered_fraction
 from .steering.layouts import MOST_REFERENCES, check_regions
 from .world import World
-
-_Tempering = tuple[float, float | None]  # coherence, and a temperature in place of it
 
 
 class FusionResult(NamedTuple):
@@ -93,10 +90,14 @@ def fuse(
     options: dict[str, Any] = {} if guided_fraction is None else {"fraction": guided_fraction}
     usual = "pixels" if world.tokenizer is None else "codes"
     if known_name("model", model or usual, ("codes", "pixels")) == "pixels":
-        circuit, demands, guide = _of_pixels(world, references, split, tempering, **options)
+        circuit, codebook = world.circuit, world.codebook
+        demands = pixel_demands(codebook, references, split, *tempering)
+        guide: Guide = DifferenceGuide(circuit, codebook, demand=demands.joint, **options)
     else:
-        options["generator"] = own_generator(generator)
-        circuit, demands, guide = _of_codes(world, references, split, tempering, **options)
+        circuit, tokenizer = code_models(world)
+        demands = code_demands(tokenizer, references, split, *tempering)
+        options |= {"ruled": covered_fraction(split, len(demands.joint)).sum(0), "generator": own_generator(generator)}
+        guide = CodeFusionGuide(circuit, tokenizer, demand=demands.joint, **options)
     log_z, each = weigh(circuit, demands)
 
     nothing = torch.zeros(num_images, *references.shape[1:], dtype=references.dtype, device=references.device)
@@ -104,25 +105,6 @@ def fuse(
     sampling: dict[str, Any] = {"sampler": sampler, "num_inference_steps": num_inference_steps, "eta": eta}
     found = inpaint(world, nothing, unknown, guide=guide, generator=generator, **sampling)
     return FusionResult(found.images, log_z, tuple(each), sum(each) - log_z, found.seconds)
-
-
-def _of_pixels(
-    world: World, references: Tensor, split: Tensor, tempering: _Tempering, **options: Any
-) -> tuple[Circuit, Demands, Guide]:
-    """The circuit over pixels or patches, what the references demand of it, and the guide that meets the demands."""
-    demands = pixel_demands(world.codebook, references, split, *tempering)
-    options |= {"demand": demands.joint}
-    return world.circuit, demands, DifferenceGuide(world.circuit, world.codebook, **options)
-
-
-def _of_codes(
-    world: World, references: Tensor, split: Tensor, tempering: _Tempering, **options: Any
-) -> tuple[Circuit, Demands, Guide]:
-    """The same with the circuit over codes."""
-    circuit, tokenizer = code_models(world)
-    demands = code_demands(tokenizer, references, split, *tempering)
-    ruled = covered_fraction(split, len(demands.joint)).sum(0)
-    return circuit, demands, CodeFusionGuide(circuit, tokenizer, demand=demands.joint, ruled=ruled, **options)
 
 
 def _checked_references(world: World, references: Tensor | Sequence[Tensor]) -> Tensor:
