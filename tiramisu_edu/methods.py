@@ -76,7 +76,7 @@ def make_guide(
     instance("world", world, World)
     if generator is not None:
         check_generators(generator)
-    kind, *words = check_guide_name(name or "none").split("-")
+    kind, *words = known_name("guide", name or "none", GUIDES).split("-")
     if kind == "none":
         return None
     options = {part: word for part, chosen in PARTS.items() for word in words if word in chosen} | options
@@ -127,15 +127,6 @@ def _pixel_models(world: World, options: dict[str, Any]) -> tuple[Circuit, Codeb
             tune = f"tiramisu-edu tune {world.to_train} --guides difference-kernel"
             raise _lacks(world, "kernel bandwidth: give variance=...", f", or tune: {tune}")
     return world.circuit, world.codebook
-
-
-def check_guide_name(name: str) -> str:
-    """The name itself.
-
-    Raises:
-        TiramisuError: there is no such guide.
-    """
-    return known_name("guide", name, GUIDES)
 
 
 def code_models(world: World) -> tuple[Circuit, Tokenizer]:

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import KW_ONLY, dataclass, field, is_dataclass
 from functools import wraps
-from typing import Annotated, Any, Protocol, get_args
+from typing import Annotated, Any, get_args
 
 import torch
 from torch import Tensor
@@ -183,26 +183,22 @@ class Walk:
         return torch.where(self.known, self.image, x.clamp(-self.denoiser.limit, self.denoiser.limit))
 
 
-class Sampler(Protocol):
-    """The call of all samplers: the arguments of `Walk`, and the method's own options by name.
+Sampler = Callable[..., Tensor]
+"""The call of all samplers: the arguments of `Walk`, and the method's own options by name.
 
-    Each has its own default of eta, the method's. Images of a batch do not influence each other: with a generator of
-    its own an image comes out as it would alone, up to rounding. Networks round differently in batches of other
-    sizes. On digits and faces, 6 to 12 steps, this moved pixels by 1e-6 to 3e-5; by up to 1e-4 where gradients magnify
-    it (dps, copaint); in one case by 1.3e-3 (ddrm with a guide, whose unclipped x_0 is large at high noise).
+Each has its own default of eta, the method's. Images of a batch do not influence each other: with a generator of its own
+an image comes out as it would alone, up to rounding. Networks round differently in batches of other sizes. On digits and
+faces, 6 to 12 steps, this moved pixels by 1e-6 to 3e-5; by up to 1e-4 where gradients magnify it (dps, copaint); in one
+case by 1.3e-3 (ddrm with a guide, whose unclipped x_0 is large at high noise).
 
-    Inside `torch.inference_mode()` a sampler works as outside. `torch.set_default_dtype` does not change pictures.
+Inside `torch.inference_mode()` a sampler works as outside. `torch.set_default_dtype` does not change pictures.
 
-    Returns:
-        (B, C, H, W) in [-1, 1], known pixels exact.
+Returns:
+    (B, C, H, W) in [-1, 1], known pixels exact.
 
-    Raises:
-        ImageError, TiramisuError: as in `Walk`; for an unknown option or one out of its range.
-    """
-
-    def __call__(
-        self, denoiser: Denoiser, schedule: Schedule, image: Tensor, known: Tensor, **options: Any
-    ) -> Tensor: ...
+Raises:
+    ImageError, TiramisuError: as in `Walk`; for an unknown option or one out of its range.
+"""
 
 
 def sampler(loop: Callable[..., Tensor]) -> Sampler:
