@@ -183,28 +183,24 @@ class Walk:
         return torch.where(self.known, self.image, x.clamp(-self.denoiser.limit, self.denoiser.limit))
 
 
-Sampler = Callable[..., Tensor]
-"""The call of all samplers: the arguments of `Walk`, and the method's own options by name.
-
-Each has its own default of eta, the method's. Images of a batch do not influence each other: with a generator of its own
-an image comes out as it would alone, up to rounding. Networks round differently in batches of other sizes. On digits and
-faces, 6 to 12 steps, this moved pixels by 1e-6 to 3e-5; by up to 1e-4 where gradients magnify it (dps, copaint); in one
-case by 1.3e-3 (ddrm with a guide, whose unclipped x_0 is large at high noise).
-
-Inside `torch.inference_mode()` a sampler works as outside. `torch.set_default_dtype` does not change pictures.
-
-Returns:
-    (B, C, H, W) in [-1, 1], known pixels exact.
-
-Raises:
-    ImageError, TiramisuError: as in `Walk`; for an unknown option or one out of its range.
-"""
+Sampler = Callable[..., Tensor]  # the arguments of `Walk`, and the method's own options by name; see `sampler`
 
 
 def sampler(loop: Callable[..., Tensor]) -> Sampler:
     """A sampler from its loop, (walk, **options) -> images; options carry their bounds in their types.
 
     A dataclass among the loop's arguments stands for its fields, each an option of the sampler.
+
+    Each has its own default of eta, the method's. Images of a batch do not influence each other: with a generator of
+    its own an image comes out as it would alone, up to rounding. Networks round differently in batches of other
+    sizes. On digits and faces, 6 to 12 steps, this moved pixels by 1e-6 to 3e-5; by up to 1e-4 where gradients magnify
+    it (dps, copaint); in one case by 1.3e-3 (ddrm with a guide, whose unclipped x_0 is large at high noise).
+
+    Inside `torch.inference_mode()` a sampler works as outside. `torch.set_default_dtype` does not change pictures.
+
+    Returns:
+        The sampler; its result is (B, C, H, W) in [-1, 1], known pixels exact. It raises ImageError and TiramisuError
+        as `Walk`, and for an unknown option or one out of its range.
     """
     of_walk, (_, *declared) = inspect.signature(Walk).parameters, inspect.signature(loop).parameters.values()
     records: dict[str, Any] = {option.name: option.annotation for option in declared if is_dataclass(option.annotation)}
