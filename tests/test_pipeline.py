@@ -113,7 +113,7 @@ def test_parts_are_given_in_place_of_a_world():
     world, nothing = load("digits"), torch.zeros(1, 1, 8, 8)
     with pytest.raises(TiramisuError, match="not a world and denoiser"):
         inpaint(world, nothing, nothing > 0, denoiser=world.denoiser, guide="none")
-    own = tiramisu_edu.pipeline.parts_of(None, {"denoiser": world.denoiser, "circuit": world.circuit})
+    own = tiramisu_edu.pipeline.parts_of(None, {n: getattr(world, n) for n in ("denoiser", "circuit", "codebook")})
     assert own.sampler_options == own.code_circuits == {} != world.sampler_options
     with pytest.raises(TiramisuError, match="has no learned weights"):
         inpaint(own, nothing, nothing > 0, guide="learned")
@@ -149,7 +149,8 @@ def test_on_another_device_a_pipeline_keeps_what_was_tuned(tmp_path):
     moved = world.to("meta")
     assert moved.sampler_options == world.sampler_options == load("digits").sampler_options != {}
     assert moved.weights("difference") is world.weights("difference") is not None
-    own = tiramisu_edu.pipeline.parts_of(None, {"denoiser": world.denoiser, "circuit": world.circuit})
-    assert own.weights("difference") is None
+    digits = load("digits")
+    own = tiramisu_edu.pipeline.parts_of(None, {"denoiser": digits.denoiser, "circuit": digits.circuit})
+    assert own.weights("difference") is None is not digits.weights("difference")
     there = own.to("meta")
     assert there.circuit.device.type == next(there.denoiser.parameters()).device.type == "meta"
