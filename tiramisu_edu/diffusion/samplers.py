@@ -1,4 +1,4 @@
-"""Samplers: one loop each, one call for all (`walk.Sampler`), each readable against its paper's algorithm.
+"""Samplers: one loop each, one call for all (`walk.sampler`), each readable against its paper's algorithm.
 
 Any of them is steered by a guide (`Step` -> clean prediction); `guide=None` is the plain sampler, bit for bit. The
 defaults of options are the published values; what was tuned for a world is in data/WORLD/samplers.json.
