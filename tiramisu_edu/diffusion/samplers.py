@@ -267,7 +267,7 @@ def misfit_gradient(walk: Walk, x_t: Tensor, i: int) -> tuple[Prediction, Tensor
 
 _OLDER = (ddim, ddpm, replacement, repaint, ddrm, ddnm, dps, resampling, copaint, copaint_tt)
 _ALL = (*_OLDER, daps, diffpir, ding, tds)
-SAMPLERS: dict[str, Sampler] = {sample.__name__.replace("_", "-"): sample for sample in _ALL}  # type: ignore[attr-defined]
+SAMPLERS: dict[str, Sampler] = {sample.__name__.replace("_", "-"): sample for sample in _ALL}
 
 
 def get_sampler(name: str) -> Sampler:
