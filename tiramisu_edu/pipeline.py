@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -20,7 +21,7 @@ from .diffusion.networks import read_json
 from .diffusion.noise import Generators, generators_of
 from .diffusion.step import Step
 from .diffusion.walk import Sampler
-from .errors import ImageError, TiramisuError
+from .errors import ImageError, TiramisuError, known_name
 from .files import reading, write_text
 from .inpainting import inpaint
 from .photo import complete_photo
@@ -38,10 +39,10 @@ class PipelineOutput(NamedTuple):
     """What a call of the pipeline returns.
 
     Attributes:
-        images: Pillow images, of the sizes and modes of those given.
+        images: a list of Pillow images, an array (B, H, W, C) or a tensor (B, C, H, W), both in [0, 1].
     """
 
-    images: list[Image.Image]
+    images: Any
 
 
 class TiramisuInpaintPipeline:
@@ -120,23 +121,25 @@ class TiramisuInpaintPipeline:
 
     def __call__(
         self,
-        image: Pictures,
-        mask_image: Pictures,
+        image: Pictures | Tensor,
+        mask_image: Pictures | Tensor,
         *,
         num_inference_steps: int = 25,
         guidance: str | Callable[[Step], Tensor] | None = "mixture",
         sampler: str | Sampler = "copaint",
         generator: Generators | int | None = None,
+        output_type: Literal["pil", "np", "pt"] = "pil",
         **options: Any,
     ) -> PipelineOutput:
         """Fill in the white part of the mask. CoPaint with the mixture is the paper's Tiramisu.
 
         Args:
             image: a Pillow image or a list of them, of any size: where it is not the model's, the part around each
-                hole is (see `photo`). For tensors there is `inpaint`.
-            mask_image: of the same kind and size; from one half on a pixel is filled in.
+                hole is (see `photo`). Or a tensor (B, C, H, W) in [0, 1] of the model's size.
+            mask_image: of the same kind and size, (B, 1, H, W) for tensors; from one half on a pixel is filled in.
             num_inference_steps, sampler, generator: as in `inpaint`.
             guidance: its `guide`.
+            output_type: "pil", "np" or "pt".
             options: guided_fraction and eta, as in `inpaint`.
 
         Returns: pixels outside the mask exactly as given.
@@ -144,15 +147,23 @@ class TiramisuInpaintPipeline:
             ImageError: images and masks that do not fit each other or the model.
             TiramisuError: as `inpaint`.
         """
+        known_name("output_type", output_type, ("pil", "np", "pt"))
         options |= {"sampler": sampler, "guide": guidance, "num_inference_steps": num_inference_steps}
-        run: Any = partial(inpaint, self.world, generator=generators_of(generator, 1), **options)
+        noise = generators_of(generator, len(image) if isinstance(image, Tensor) else 1)
+        run: Any = partial(inpaint, self.world, generator=noise, **options)
 
         def complete(picture: Tensor, known: Tensor) -> Tensor:
             return run(picture.to(self.world.device), known.to(self.world.device)).images.cpu()
 
+        if isinstance(image, Tensor):
+            instance("mask_image", mask_image, Tensor)
+            hidden = mask_image.expand(len(image), 1, *image.shape[-2:]) >= 0.5  # type: ignore[union-attr]
+            found = (complete(image * 2 - 1, ~hidden) + 1) / 2
+            return PipelineOutput(_processor().postprocess(torch.where(hidden, found.to(image), image), output_type))
         images = [image] if isinstance(image, Image.Image) else list(image)
         masks = [mask_image] if isinstance(mask_image, Image.Image) else list(mask_image)
-        return PipelineOutput([self._completed(*pair, complete) for pair in zip(images, masks, strict=True)])
+        done = [self._completed(*pair, complete) for pair in zip(images, masks, strict=True)]
+        return PipelineOutput(done if output_type == "pil" else _processor().postprocess(_stacked(done), output_type))
 
     def _part(self, name: str) -> Any:
         """A part of the world, None where it has none."""
@@ -162,15 +173,25 @@ class TiramisuInpaintPipeline:
         return getattr(self.world, name) if has else None
 
     def _completed(self, image: Image.Image, mask: Image.Image, complete: Any) -> Image.Image:
-        for name, picture in (("image", image), ("mask_image", mask)):
-            instance(name, picture, Image.Image)
         if mask.size != image.size:
             raise ImageError(f"the mask is {mask.size} (width, height), its image {image.size}")
         shape = self.world.denoiser.shape
         if shape is None:
-            raise TiramisuError("the denoiser's network does not state the size of its pictures: use inpaint")
+            raise TiramisuError("the denoiser's network does not state the size of its pictures: give tensors of it")
         picture = image if image.mode in ("L", "RGB", "RGBA") else image.convert("RGB")
         pixels, hidden = np.array(picture), np.array(mask.convert("L")) >= 128
         colours = pixels[..., None] if pixels.ndim == 2 else pixels[..., :3]
         colours[:] = complete_photo(colours, hidden, shape[1:], shape[0], complete)
         return Image.fromarray(pixels)
+
+
+def _stacked(pictures: list[Image.Image]) -> Tensor:
+    """(B, C, H, W) in [0, 1]."""
+    if len({(picture.size, picture.mode) for picture in pictures}) > 1:
+        raise ImageError("pictures of several sizes or modes make no array: choose output_type='pil'")
+    return _processor().numpy_to_pt(_processor().pil_to_numpy(pictures))
+
+
+def _processor() -> Any:
+    """What turns pictures into arrays and tensors, all in [0, 1], and back, in diffusers."""
+    return importlib.import_module("diffusers.image_processor").VaeImageProcessor(do_normalize=False)
