@@ -29,11 +29,11 @@ from tiramisu_edu.lab.table import Table
 from tiramisu_edu.lab.worlds.folder import PictureFolder
 from tiramisu_edu.masks import mask
 from tiramisu_edu.names import PAPER_MASKS
+from tiramisu_edu.tokenizer import Tokenizer
 from tiramisu_edu.world import PartsWorld
 
 from . import common
 from .paper_table import AVERAGES, METHODS
-from .taming import vq_gan
 
 
 class Preset(NamedTuple):
@@ -64,7 +64,7 @@ def study(options: argparse.Namespace) -> None:
     world = PartsWorld(
         options.device,
         denoiser=Denoiser.from_pretrained(source, label=options.label),
-        tokenizer=vq_gan(options.tokenizer),
+        tokenizer=Tokenizer.from_pretrained(options.tokenizer),
         code_circuit=load_pyjuice(options.circuit) if is_pyjuice else Circuit.load(options.circuit),
     )
     shape = world.denoiser.shape

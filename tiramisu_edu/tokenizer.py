@@ -24,13 +24,15 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from .checks import check_images, instance, positive_integer
 from .diffusion.networks import WEIGHTS, build_network, network_config, read_json, read_network
 from .diffusion.pretrained import model_folder
 from .errors import FileError, ImageError, TiramisuError
-from .files import loaded, save_safetensors, with_weights
+from .files import loaded, reading, save_safetensors, with_weights
+from .taming import vq_model
 
 KIND, VERSION = "tokenizer", 1
 PATCH = 4  # pixels along the side of a patch
@@ -181,16 +183,22 @@ class Tokenizer(nn.Module):
 
     @staticmethod
     def from_pretrained(source: str | Path, revision: str | None = None, variant: str | None = None) -> VQTokenizer:
-        """A VQModel of diffusers.
+        """A VQModel of diffusers, or a VQ-GAN checkpoint of taming-transformers or latent-diffusion.
 
         Args:
-            source: the folder of a VQModel or of a pipeline with one, or a hub name.
+            source: the folder of a VQModel or of a pipeline with one, a hub name, or a safetensors file.
             revision: commit or tag on the hub.
             variant: of the weights, such as "fp16".
 
         Raises:
-            FileError: nothing of the kind.
+            FileError: nothing of the kind, or a pickle.
         """
+        if Path(source).is_file():
+            if Path(source).suffix != ".safetensors":
+                raise FileError(f"{source} is no safetensors file; a pickle can run code: convert it first")
+            with reading(source):
+                description, weights = vq_model(load_file(source))
+                return VQTokenizer(with_weights(lambda: build_network(description), weights))
         folder = model_folder(source, revision, ["*.json", f"*{WEIGHTS}*.safetensors*"])
         inside = next((folder / name for name in ("vqvae", "movq") if (folder / name).is_dir()), folder)
         if (name := read_json(inside / "config.json").get("_class_name")) != "VQModel":
@@ -203,7 +211,7 @@ class Tokenizer(nn.Module):
 
 
 class VQTokenizer(Tokenizer):
-    """A trained VQModel of diffusers with the same verbs.
+    """A trained VQModel of diffusers, or a VQ-GAN, with the same verbs.
 
     Its encoder looks at the whole picture, so that what is hidden beside a patch touches the patch's code. Distances
     have the units of the published latent steering: spread is 1.

@@ -1,29 +1,18 @@
-"""VQ-GAN checkpoints of taming-transformers and latent-diffusion, as a VQModel of diffusers.
+"""VQ-GAN checkpoints of taming-transformers and latent-diffusion, as weights of diffusers' VQModel.
 
-    python -m studies.taming vqgan.safetensors FOLDER
-
-`Tokenizer.from_pretrained` reads the folder that this writes.
 The two libraries hold the same network under other names (Esser, Rombach, Ommer, "Taming Transformers for
 High-Resolution Image Synthesis", CVPR 2021). What only its training needs, discriminator and LPIPS, is left out.
 """
 
 from __future__ import annotations
 
-import argparse
 import re
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-from safetensors.torch import load_file
 from torch import Tensor
 
-from tiramisu_edu.diffusion.networks import build_network
-from tiramisu_edu.errors import FileError
-from tiramisu_edu.files import reading, with_weights
-from tiramisu_edu.tokenizer import VQTokenizer
-
-from . import common
+from .errors import FileError
 
 PREFIXES = ("first_stage_model.", "model.")
 RENAMED = (
@@ -40,19 +29,6 @@ RENAMED = (
     (r"norm_out", "conv_norm_out"),
 )
 KEPT = ("encoder.", "decoder.", "quantize.embedding.", "quant_conv.", "post_quant_conv.")
-
-
-def vq_gan(path: Path) -> VQTokenizer:
-    """The tokenizer of a checkpoint.
-
-    Raises:
-        FileError: no such file, a pickle, or no VQ-GAN with an ordinary codebook.
-    """
-    if path.suffix != ".safetensors":
-        raise FileError(f"{path} is no safetensors file; a pickle can run code: convert it first")
-    with reading(path):
-        description, weights = vq_model(load_file(path))
-        return VQTokenizer(with_weights(lambda: build_network(description), weights))
 
 
 def vq_model(weights: Mapping[str, Tensor]) -> tuple[dict[str, Any], dict[str, Tensor]]:
@@ -101,16 +77,3 @@ def _renamed(name: str, levels: int) -> str:
 def _linear(name: str, weight: Tensor) -> Tensor:
     """A 1 x 1 convolution of an attention as the matrix that diffusers has for it."""
     return weight[:, :, 0, 0] if ".attn" in name and weight.ndim == 4 else weight
-
-
-def main(arguments: list[str] | None = None) -> None:
-    """The command."""
-    options = argparse.ArgumentParser(prog="python -m studies.taming", description=(__doc__ or "").split("\n")[0])
-    options.add_argument("checkpoint", type=Path, help="safetensors file")
-    options.add_argument("out", type=Path, help="folder to write")
-    options.add_argument("--threads", type=int, default=1, help="of the processor")
-    common.run(lambda asked: vq_gan(asked.checkpoint).network.save_pretrained(asked.out), options.parse_args(arguments))
-
-
-if __name__ == "__main__":
-    main()
