@@ -16,7 +16,7 @@ from torch import Tensor
 from ..errors import ImageError
 from ..files import atomic_path
 from ..photo import Complete, complete_photo
-from .pictures import WRITTEN, open_grey, opened
+from .pictures import WRITTEN, open_levels, opened
 
 LOSSLESS = {suffix: kind for suffix, kind in WRITTEN.items() if kind != "JPEG"}
 ORIENTATION = 274  # the tag of EXIF
@@ -109,7 +109,7 @@ def load_mask(path: str | Path, height: int, width: int) -> Tensor:
         ImageError: for a file that is missing, no picture, coloured, see-through, of another size, all white or all
             black.
     """
-    levels, notices = open_grey(path)
+    levels, notices = open_levels(path)
     if levels.shape != (height, width):
         found_height, found_width = levels.shape
         raise ImageError(

@@ -12,7 +12,7 @@ from ..errors import ImageError, unknown_name
 from ..steering.layouts import LAYOUTS, NOTHING, layout
 from ..world import World
 from .evaluation.sheet import HIDDEN_COLOUR
-from .pictures import load_image, open_labels
+from .pictures import load_image, open_levels
 
 
 def reference_groups(world: World, files: Sequence[Path] | None, pairs: int, *, seed: int) -> list[Tensor]:
@@ -42,7 +42,7 @@ def read_regions(name: str, size: tuple[int, int]) -> Tensor:
         return layout(name, *size)
     if not Path(name).is_file():
         raise unknown_name("regions", name, [*LAYOUTS, "a label picture"])
-    levels, notices = open_labels(name)
+    levels, notices = open_levels(name, labels=True)
     for notice in notices:
         print(f"notice: {name}: {notice}")
     if tuple(levels.shape) != size:
