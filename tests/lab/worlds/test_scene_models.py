@@ -12,7 +12,7 @@ from tiramisu_edu.lab.recipes.training import Job
 from tiramisu_edu.lab.worlds.factors import FactorModel, equal, factors
 from tiramisu_edu.lab.worlds.judge import Judge
 from tiramisu_edu.lab.worlds.scene import Box, Scene
-from tiramisu_edu.lab.worlds.scenes import SCENES
+from tiramisu_edu.lab.zoo import SCENES
 from tiramisu_edu.tokenizer import Tokenizer
 
 COLOURS = ("red", "green", "blue")
