@@ -92,8 +92,6 @@ def test_this_machine_has_what_is_needed():
         "torch",
         "lpips",
         "triton",
-        "memory",
-        "disk",
         "GPU",
         "data files",
         "models load",
