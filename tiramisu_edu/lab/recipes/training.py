@@ -45,7 +45,6 @@ class Job:
         seed: of everything random.
         device: where to train, such as "cuda".
         checkpoint: file to go on from where it exists; None: in one go.
-        command: that makes another part of the same world, without the part's name.
     """
 
     source: Source
@@ -53,7 +52,6 @@ class Job:
     seed: int = 0
     device: str = "cpu"
     checkpoint: Path | None = None
-    command: str = "tiramisu-edu train WORLD --part"
 
     def generator(self) -> torch.Generator:
         """A fresh one of the seed."""
@@ -75,7 +73,7 @@ class Job:
             FileError: it was not.
         """
         if not (found := self.beside(part)).is_file():
-            raise FileError(f"{found} is not made yet; make it with: {self.command} {part}")
+            raise FileError(f"{found} is not made yet: make it first, by the same command with --part {part}")
         return found
 
 
