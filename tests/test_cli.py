@@ -205,12 +205,15 @@ def test_fuse_draws_digits_and_refuses_nonsense(tmp_path, capsys):
     assert "contradiction" in printed and f"picture: {out}" in printed and out.exists()
     labels = picture(tmp_path / "labels.png", np.kron([[0, 100], [200, 0]], np.ones((4, 4))))
     assert main(["fuse", *flags, "--regions", labels]) == 0
+    assert main(["fuse", *flags, "--temperature", "0.1,1"]) == 0
+    assert "pair  temperature  log Z" in capsys.readouterr().out
     for wrong, message in [
         (["--regions", "magic"], "unknown regions 'magic'"),
         (["--regions", picture(tmp_path / "black.png", np.zeros((8, 8)))], "black everywhere"),
         (["--regions", picture(tmp_path / "large.png", np.eye(9) * 255)], "the label picture is (9, 9)"),
         (["--coherence", "2"], "coherence must lie in [0, 1]"),
         (["--coherence", "much"], "--coherence takes numbers"),
+        (["--temperature", "0"], "--temperature must lie in"),
         (["--pairs", "0"], "--pairs must lie in"),
         (["--reference", labels, "--regions", "left-right"], "for 2 references, not 1"),
         (["--model", "codes"], "no tokenizer"),

@@ -92,6 +92,8 @@ def test_this_machine_has_what_is_needed():
         "torch",
         "lpips",
         "triton",
+        "memory",
+        "disk",
         "GPU",
         "data files",
         "models load",

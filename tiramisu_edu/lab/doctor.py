@@ -7,8 +7,10 @@ standard library is imported at the top: the diagnosis is printed also where a p
 import importlib
 import importlib.metadata
 import importlib.util
+import os
 import platform
 import shlex
+import shutil
 import sys
 import warnings
 from collections.abc import Callable
@@ -22,6 +24,7 @@ HELP = "check the installation, the data and the models"
 MINIMUM_PYTHON = (3, 10)
 MODULES = {"pillow": "PIL"}  # distribution: module, where the names differ
 IMPORTED = ("torch", "numpy", "pillow", "safetensors")  # by every command; importing the others takes ten seconds
+MEMORY_GIB, DISK_GIB = 4, 2  # enough for the toy scale of the course
 
 
 class Finding(NamedTuple):
@@ -105,6 +108,22 @@ def _lpips_backbone(torch: Any) -> Finding:
     return Finding("note", "LPIPS backbone not downloaded; tables use the judge's features and say so", download)
 
 
+def _memory() -> Finding:
+    if not hasattr(os, "sysconf"):
+        return Finding("note", "memory cannot be read on this system")
+    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    if total >= MEMORY_GIB:
+        return Finding("ok", f"memory {total:.0f} GiB")
+    return Finding("note", f"memory {total:.1f} GiB", f"stay at TIRAMISU_SCALE=toy; {MEMORY_GIB} GiB are comfortable")
+
+
+def _disk() -> Finding:
+    free = shutil.disk_usage(Path.cwd()).free / 2**30
+    if free >= DISK_GIB:
+        return Finding("ok", f"disk {free:.0f} GiB free")
+    return Finding("note", f"disk {free:.1f} GiB free", f"free {DISK_GIB} GiB before training or running the course")
+
+
 def _gpu(torch: Any) -> Finding:
     if not torch.cuda.is_available():
         return Finding("note", "no CUDA GPU; everything runs on the CPU at the toy and laptop scales")
@@ -129,6 +148,8 @@ def _models(zoo: Any) -> Finding:
 
 CHECKS: dict[Callable[..., Finding], tuple[str, ...]] = {
     _lpips_backbone: ("torch",),
+    _memory: (),
+    _disk: (),
     _gpu: ("torch",),
     _data: ("tiramisu_edu.lab.datafiles",),
     _models: ("tiramisu_edu.lab.zoo",),

@@ -22,6 +22,9 @@ class Options(WorldOptions):
     )
     regions: str = option("left-right", "a layout, or a label picture", metavar="NAME|FILE")
     coherence: tuple[float, ...] = option((0.1, 0.3, 0.5, 0.7, 0.9), "0: ignore, 1: obey exactly", metavar="X,X")
+    temperature: tuple[float, ...] | None = option(
+        None, "in place of coherence, as published: demands p^(1 / X); 0.1 there", metavar="X,X"
+    )
     model: str | None = option(None, "None: codes where there are some", choices=("codes", "pixels"))
     pairs: int = option(1, "how many held-out pairs")
     images: int = option(1, "completions per pair and level")
@@ -44,7 +47,8 @@ def run(options: Options) -> int:
     from ..repair import pasted, read_regions, reference_groups
     from ..zoo import world_of
 
-    world, levels = world_of(options), options.coherence
+    world, levels = world_of(options), options.temperature or options.coherence
+    scale = "temperature" if options.temperature else "coherence"
     groups = reference_groups(world, options.reference, options.pairs, seed=options.seed)
     regions = read_regions(options.regions, (groups[0].shape[2], groups[0].shape[3]))
     ruled = options.regions if options.regions in LAYOUTS else regions.to(world.device)
@@ -58,19 +62,19 @@ def run(options: Options) -> int:
         drawn: list[torch.Tensor] = []
         for level in levels:
             generator = torch.Generator().manual_seed(options.seed + number)
-            found = fuse(world, references.to(world.device), ruled, generator=generator, coherence=level, **settings)
+            found = fuse(world, references.to(world.device), ruled, generator=generator, **settings | {scale: level})
             drawn.append(found.images.cpu())
             if not report:
-                tqdm.write("pair  coherence  log Z of all demands  contradiction (nats)")
+                tqdm.write(f"pair  {scale:>9}  log Z of all demands  contradiction (nats)")
             tqdm.write(f"{number:4}  {level:9.2f}  {found.log_z:20.1f}  {found.contradiction:20.1f}")
-            report.append({"pair": number, "coherence": level, "log_z": found.log_z, "nats": found.contradiction})
+            report.append({"pair": number, scale: level, "log_z": found.log_z, "nats": found.contradiction})
         tqdm.write(save_completed(paths[number], torch.cat(drawn)))
         middle = report[-len(levels) + len(levels) // 2]["nats"]
         for copy in range(options.images):
             shown = [pasted(references, regions)] + [images[copy : copy + 1] for images in drawn]
             line = torch.cat([references, *(x.expand(1, *references.shape[1:]) for x in shown)])
             rows[f"pair {number}\n{middle:+.1f} nats" + " " * copy] = line
-    title = f"{world.label}: references, their regions, then coherence " + ", ".join(f"{x:g}" for x in levels)
+    title = f"{world.label}: references, their regions, then {scale} " + ", ".join(f"{x:g}" for x in levels)
     print(f"picture: {save_sheet(options.out, rows, f'{title}; nats at {levels[len(levels) // 2]:g}')}")
     write_json(options.json, {"fusions": report})
     return 0

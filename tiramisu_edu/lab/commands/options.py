@@ -32,6 +32,7 @@ BOUNDS: dict[str, tuple[float, float]] = {
     "eta": (0, 1),
     "guided_fraction": (0, 1),
     "coherence": (0, 1),
+    "temperature": (0.001, 1000),
 }
 OWN = ("writes", "may_be_empty", "at_most")  # keys of a field's metadata that are not argparse's
 
