@@ -141,6 +141,16 @@ def test_a_folders_pictures_and_models_are_part_of_its_cells(tmp_path):
     assert found[0] != found[1] != found[2] and len({one["sources"] for one in found}) == 1
 
 
+def test_stale_cells_of_another_rank_are_waited_for(kept, monkeypatch):
+    """A file that is there but old is no result: the rank that has to make it again may still be at work."""
+    result = load_cell(kept, CELLS[1])
+    save_cell(kept, dataclasses.replace(result, origin={}))
+    monkeypatch.setattr(runner.time, "sleep", lambda _: save_cell(kept, result))  # now the other rank is done
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", "1")
+    assert run_cells(CELLS[1:2], kept, progress=False)[0].origin == result.origin
+
+
 def cell_names(monkeypatch, root, file, guides=("none",)):
     """Names of cells where the data folder is a copy at `root` with other bytes in a file."""
     shutil.copytree(data_root(), root, copy_function=os.link)
@@ -195,6 +205,16 @@ def test_a_killed_run_loses_one_cell_and_ends_with_the_same_table(tmp_path, monk
     for a, b in zip(whole, resumed):
         assert torch.equal(a.completions, b.completions)
         assert all(torch.equal(a.metrics[name], b.metrics[name]) for name in a.metrics)
+
+
+def test_ranks_share_the_cells(tmp_path, monkeypatch):
+    shares = [runner._share(CELLS, rank, 2) for rank in range(2)]
+    assert sorted(cell.name for share in shares for cell in share) == sorted(cell.name for cell in CELLS)
+    for cell in shares[1]:
+        save_cell(tmp_path, run_cell(load("digits"), cell, torch.device("cpu")))  # the other rank has finished
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", "0")
+    assert len(run_cells(CELLS, tmp_path, progress=False)) == len(CELLS)
 
 
 def test_two_workers_give_what_one_gives(tmp_path):

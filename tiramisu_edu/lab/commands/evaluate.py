@@ -27,13 +27,15 @@ class Options(WorldOptions):
     split: str = option("test", "tune on validation only", choices=("validation", "test"))
     dtype: str = option("float32", "of the denoising network", choices=("float32", "bfloat16"))
     measure: str | None = option(None, "what the tables compare; None: LPIPS, or MSE where a world has none")
-    workers: int = option(1, "processes that share the cells")
+    workers: int = option(1, "processes that share the cells; or use torchrun")
     device: str = option("cpu", "cpu, cuda, mps; cuda:0,cuda:1: several share the cells")
     out: Path = option(Path("out/evaluation"), "folder; a stopped run goes on there", writes="folder")
 
 
 def run(options: Options) -> int:
     """Run the cells that are missing, then write table.md, table.tex, per_image.csv, the figures and index.html."""
+    import os
+
     from ..common import chosen_device, fast_bfloat16
     from ..evaluation.report import planned_cells, report
     from ..evaluation.runner import run_cells
@@ -46,5 +48,6 @@ def run(options: Options) -> int:
     many = f"{len(cells)} cells of {options.images} images"
     print(f"{many}; results in {options.out} (a stopped run goes on where it was)", flush=True)
     done = run_cells(cells, options.out / "cells", device=options.device, workers=options.workers)
-    report(options, done)
+    if int(os.environ.get("RANK", 0)) == 0:
+        report(options, done)
     return 0
