@@ -1,5 +1,7 @@
 """`tiramisu-edu train` knows every file that a world is made of, and refuses what does not exist."""
 
+import shlex
+
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -44,9 +46,25 @@ def test_a_toy_denoiser_from_the_command_line(tmp_path, monkeypatch, capsys):
 
 
 @pytest.mark.parametrize(("part", "missing"), [("codes", "tokenizer"), ("circuit_independent", "codebook")])
-def test_what_is_not_made_yet_is_named(part, missing, tmp_path, capsys):
-    assert main(["train", "clothes", "--scale", "toy", "--out", str(tmp_path), "--part", part]) == 2
-    assert f"{missing}.safetensors is not made yet: make it first, by the same command" in capsys.readouterr().err
+def test_what_is_not_made_yet_is_made_by_the_same_command(part, missing, tmp_path, capsys):
+    """All options that were given are repeated, and can be pasted into a shell."""
+    given = [
+        "--scale",
+        "toy",
+        "--seed",
+        "3",
+        "--num-latents",
+        "5",
+        "--source",
+        "my pictures",
+        "--out",
+        f"{tmp_path}/a b",
+    ]
+    assert main(["train", "clothes", *given, "--part", part]) == 2
+    words = shlex.split(capsys.readouterr().err.split("make it with: ")[1])
+    assert words[:3] == ["tiramisu-edu", "train", "clothes"] and words[-2:] == ["--part", missing]
+    pairs = lambda found: set(zip(found[::2], found[1::2]))  # noqa: E731
+    assert pairs(words[3:-2]) == pairs(given)
 
 
 @pytest.mark.parametrize(

@@ -105,7 +105,7 @@ def test_models_of_another_size_and_missing_parts_are_told(place, capsys):
             make()
     (models / "tokenizer.safetensors").unlink()
     assert main(["train", f"folder:{place}", *TOY, "--part", "codes"]) == 2
-    assert "tokenizer.safetensors is not made yet: make it first, by the same command" in capsys.readouterr().err
+    assert "make it with: tiramisu-edu train 'folder:" in capsys.readouterr().err
     flags = ["--world", f"folder:{place}", "--size", "32", "--guide", "latent"]
     assert main(["inpaint", *flags, "--out", str(place.parent / "a.png")]) == 2
     assert "--part tokenizer && tiramisu-edu train" in capsys.readouterr().err

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -61,7 +62,7 @@ def make(request: Any) -> None:
         start, path = time.perf_counter(), folder / f"{name}.safetensors"
         print(f"{name}: {path}", flush=True)
         kept = checkpoint_of(path)
-        parts[name](Job(planned.source, path, request.seed, request.device, kept))
+        parts[name](Job(planned.source, path, request.seed, request.device, kept, _command(request)))
         Checkpoint(kept, {}).remove()
         print(f"{name}: done in {time.perf_counter() - start:.1f} s", flush=True)
         if request.out is None and not request.world.startswith(FOLDER):
@@ -158,3 +159,13 @@ def _changed(settings: Any, request: Any, *names: str) -> Any:
     """Settings with those of the named options that were given."""
     given = {name: getattr(request, name) for name in names}
     return replace(settings, **{name: value for name, value in given.items() if value is not None})
+
+
+def _command(request: Any) -> str:
+    """The command that makes another part with the same options; the part's name is to follow."""
+    given = {f.name.replace("_", "-"): (getattr(request, f.name), f.default) for f in fields(request)}
+    changed = {name: value for name, (value, default) in given.items() if value != default}
+    options = [
+        word for name, value in changed.items() if name not in ("world", "part") for word in (f"--{name}", str(value))
+    ]
+    return shlex.join(["tiramisu-edu", "train", request.world, *options, "--part"])

@@ -45,6 +45,7 @@ class Job:
         seed: of everything random.
         device: where to train, such as "cuda".
         checkpoint: file to go on from where it exists; None: in one go.
+        command: that makes another part of the same world, without the part's name.
     """
 
     source: Source
@@ -52,6 +53,7 @@ class Job:
     seed: int = 0
     device: str = "cpu"
     checkpoint: Path | None = None
+    command: str = "tiramisu-edu train WORLD --part"
 
     def generator(self) -> torch.Generator:
         """A fresh one of the seed."""
@@ -73,7 +75,7 @@ class Job:
             FileError: it was not.
         """
         if not (found := self.beside(part)).is_file():
-            raise FileError(f"{found} is not made yet: make it first, by the same command with --part {part}")
+            raise FileError(f"{found} is not made yet; make it with: {self.command} {part}")
         return found
 
 
