@@ -9,7 +9,6 @@ A part that needs more memory than is free is left out, and the table says so.
 from __future__ import annotations
 
 import json
-import os
 import pickle
 import resource
 import subprocess
@@ -29,11 +28,10 @@ from tiramisu_edu.circuits import structures
 from tiramisu_edu.circuits.circuit import Circuit
 from tiramisu_edu.circuits.pyjuice import load_pyjuice
 from tiramisu_edu.diffusion.networks import build_network
+from tiramisu_edu.lab.memory import GB, PROGRAM, free_memory
 from tiramisu_edu.lab.table import Table
 from tiramisu_edu.tokenizer import VQTokenizer
 
-GB = 1e9
-PROGRAM = 0.9 * GB  # PyTorch and the package
 SIDE, CODES, PICKS = 16, 1024, 64  # of codes; codes; products that a unit of a sparse circuit mixes
 BLOCKS = {"in_channels": 3, "out_channels": 3, "layers_per_block": 2}
 VQ_GAN = BLOCKS | {
@@ -52,18 +50,6 @@ DENOISER = BLOCKS | {  # of google/ddpm-celebahq-256
 }
 
 Steps = Iterator[str]  # yields the name of each step when it is done
-
-
-def free_memory() -> float:
-    """Bytes that a process can still take of the machine and of the group of processes it is in."""
-    found = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
-    lines = Path("/proc/meminfo").read_text().splitlines() if Path("/proc/meminfo").is_file() else []
-    found += [1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable:")]
-    group = Path("/sys/fs/cgroup")  # of a container
-    limit = (group / "memory.max").read_text().strip() if (group / "memory.max").is_file() else "max"
-    if limit != "max":
-        found.append(int(limit) - int((group / "memory.current").read_text()))
-    return min(found)
 
 
 def circuit(K: int) -> Steps:

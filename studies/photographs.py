@@ -24,6 +24,7 @@ from PIL import Image, ImageCms, ImageDraw
 from studies import common
 from tiramisu_edu.errors import TiramisuError
 from tiramisu_edu.files import write_text
+from tiramisu_edu.lab.memory import GB
 from tiramisu_edu.lab.photo_files import ORIENTATION, open_photo
 from tiramisu_edu.lab.table import Table
 from tiramisu_edu.lab.worlds.folder import KINDS
@@ -42,8 +43,7 @@ TREE = "train folder:photos --part circuit --num-latents 16 --images 200 --minut
 PHOTO = "inpaint --world folder:photos --image photo.jpg --mask mask.png --batch 1 --out out/photo.png"
 PHOTO_SIZE = (3000, 2000)
 SIZES = ((64, 4), (128, 8), (256, 16), (128, 4), (256, 8))  # of a picture and of a patch
-TAKEN = r"\[([\d.]+) s of the processor, ([\d.]+) GB"
-GB = 1e9
+FORETOLD, TAKEN = r"about ([\d.]+) GB of memory", r"\[([\d.]+) s of the processor, ([\d.]+) GB"
 BAR = re.compile(r"\d%\|.*\| \d+/\d+ \[")  # of progress
 EVERY = re.compile(r"^([\w ]+: )?(step|round) \d+")  # lines of progress
 LEFT_OUT = "Left out are bars of progress, and of lines of steps or rounds that follow one another all but two."
@@ -105,14 +105,14 @@ def _without_progress(lines: Sequence[str]) -> list[str]:
 
 
 def tree(options) -> None:
-    """Write how much memory the tree of a folder takes."""
+    """Write how much memory the tree of a folder takes, and how much was foretold."""
     rows = []
     for size, patch in SIZES:
         own = f"--size {size} --patch {patch} --models tree-{size}-{patch}"
         said = output(f"{TREE} {own}", options.folder)
-        seconds, peak = re.findall(TAKEN, said)[-1]
+        foretold, (seconds, peak) = (re.findall(text, said)[-1] for text in (FORETOLD, TAKEN))
         row = {"picture": f"{size} x {size}", "patch": patch, "variables": (size // patch) ** 2}
-        rows.append(row | {"peak, GB": peak, "processor seconds": seconds})
+        rows.append(row | {"foretold, GB": foretold, "peak, GB": peak, "processor seconds": seconds})
         print(rows[-1], flush=True)
     title = "A tree over patches, 64 codes each, K = 16, 200 pictures, no round of EM"
     common.write_page(options.out / "photographs_memory.md", [Table(title, pd.DataFrame(rows))])

@@ -9,7 +9,7 @@ from PIL import Image
 
 from studies import strength
 from tiramisu_edu.errors import FileError
-from tiramisu_edu.lab import datafiles, zoo
+from tiramisu_edu.lab import datafiles, memory, zoo
 from tiramisu_edu.lab.cli import main
 from tiramisu_edu.lab.datafiles import sha256
 from tiramisu_edu.lab.evaluation import perceptual, tuning
@@ -120,6 +120,14 @@ def test_official_lpips_needs_no_judge(place, monkeypatch):
     monkeypatch.setattr(perceptual, "official_weights", lambda folder=None: place)
     monkeypatch.setattr("tiramisu_edu.lab.evaluation.measures.official_weights", perceptual.official_weights)
     assert "lpips" in measures_of(world_of(place))
+
+
+@pytest.mark.parametrize("part", ["denoiser", "circuit", "tokenizer", "codes", "circuit_independent"])
+def test_what_the_memory_does_not_hold_is_refused_before_work_begins(place, capsys, monkeypatch, part):
+    monkeypatch.setattr(memory, "free_memory", lambda device="cpu": 2e8)
+    assert main(["train", f"folder:{place}", *TOY, "--part", part]) == 2
+    said = capsys.readouterr()
+    assert "GB of memory" in said.out and "0.2 are free: ask for fewer --images" in said.err
 
 
 def test_minutes_end_a_training(place, capsys):

@@ -10,11 +10,12 @@ from torch import Tensor
 
 from ...circuits import structures
 from ...circuits.circuit import Circuit, bits_per_dimension
-from ...circuits.learning import fit_em, mean_log_likelihood
+from ...circuits.learning import READ, fit_em, mean_log_likelihood
 from ...circuits.regions import RegionGraph
 from ...errors import known_name
-from ...tokenizer import Tokenizer
+from ...tokenizer import PATCH, Tokenizer
 from ..datafiles import digest_of
+from ..memory import PROGRAM
 from ..worlds.stored import Pictures
 from .picture_teacher import teach
 from .training import Job
@@ -31,12 +32,14 @@ class CodeSettings:
 
     Attributes:
         structure: one of `STRUCTURES`.
+        num_codes: of the tokenizer, for what is known of the memory before it is read.
         images: of the training split.
         num_latents: K, states per latent.
         epochs: passes of EM over the codes.
     """
 
     structure: str = "hclt"
+    num_codes: int = 256
     images: int = 16_384
     num_latents: int = 32
     epochs: int = 12
@@ -86,3 +89,12 @@ def encode(tokenizer: Tokenizer, images: Pictures) -> Tensor:
     """Codes (N, D) long of images (N, C, H, W), batch by batch."""
     device = tokenizer.codebook.device
     return torch.cat([tokenizer.encode(part.to(device)).cpu() for part in images.split(ENCODED)])
+
+
+def code_memory(settings: CodeSettings, count: int, size: int) -> float:
+    """About how many bytes `train_code_circuit` takes for `count` pictures of size x size, as measured."""
+    s, D, N = settings, (size // PATCH) ** 2, min(count, settings.images)
+    of_pictures = N * (2 * 8 * D + 4 * 300 * 3)
+    of_parameters = 16 * 4 * D * s.num_latents * (s.num_latents + s.num_codes)
+    of_batches = 4 * D * (4 * min(N, READ) * s.num_latents + ENCODED * (600 + 8 * s.num_codes))
+    return PROGRAM + of_pictures + of_parameters + of_batches + 8 * 3 * s.num_codes**2

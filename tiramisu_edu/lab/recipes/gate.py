@@ -27,6 +27,7 @@ from ..evaluation.metrics import hidden_mse
 from ..worlds.stored import Pictures
 
 MOST = 64 * 64  # pixels of a picture that the Gaussians can hold
+MATRICES = 12  # of all pixels by all pixels, in float64, that it has at once: as measured, with room to spare
 RIDGES = (1e-3, 0.01, 0.1)  # variances added to the full Gaussian's
 BANDWIDTHS = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0)  # variances of the kernel
 

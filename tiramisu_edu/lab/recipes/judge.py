@@ -15,8 +15,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ...checkpoint import Checkpoint
+from ..memory import PROGRAM
 from ..worlds.factors import violations
-from ..worlds.judge import Judge, accuracy
+from ..worlds.judge import READ, Judge, accuracy
 from ..worlds.scene import Scene
 from .training import Clock, Job, Source, Training, seeded
 
@@ -139,6 +140,11 @@ def train_judge(job: Job, settings: JudgeSettings) -> dict[str, Any]:
     report = judge_report(judge.half().float(), source, s.num_test)
     judge.save(job.path, seed=job.seed, images=len(images), epochs=s.epochs, **report)
     return report
+
+
+def judge_memory(settings: JudgeSettings, count: int, size: int) -> float:
+    """About how many bytes `train_judge` takes besides its pictures: most are activations of `READ` test pictures."""
+    return PROGRAM + 4 * 4 * READ * (size // settings.patch) ** 2 * settings.widths[1]
 
 
 def fit_judge(

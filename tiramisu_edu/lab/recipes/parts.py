@@ -6,7 +6,6 @@ import shlex
 import time
 from collections.abc import Callable
 from dataclasses import fields, replace
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,20 +14,35 @@ from ...errors import TiramisuError, known_name, unknown_name
 from ...names import FOLDER
 from ..common import check_place
 from ..datafiles import data_root, write_checksums
-from ..worlds import clothes
+from ..memory import reserve
+from ..worlds import clothes, digits, scene
+from ..worlds.drawing import UNITS
 from ..worlds.folder import FolderWorld
 from ..zoo import SCENES, DigitsWorld
 from . import denoiser, judge, pixel_circuit
-from .code_circuit import CodeSettings, train_code_circuit
-from .denoiser import Recipe, train_world_denoiser
-from .judge import JudgeSettings, train_judge
-from .patch_circuit import PatchSettings, train_independent_circuit, train_patch_circuit
-from .tokenizer import TokenizerSettings, train_world_tokenizer
+from .code_circuit import CodeSettings, code_memory, train_code_circuit
+from .denoiser import Recipe, denoiser_memory, train_world_denoiser
+from .judge import JudgeSettings, judge_memory, train_judge
+from .patch_circuit import PatchSettings, patch_memory, train_independent_circuit, train_patch_circuit
+from .tokenizer import TokenizerSettings, tokenizer_memory, train_world_tokenizer
 from .training import Job, Source, checkpoint_of
 
-Part = Callable[[Job], object]
-"""Makes one file."""
 TOGETHER = {"codebook": ("circuit",), "codes": ("codes_hclt", "codes_quad_tree")}  # part -> what is made for it
+
+
+class Part(NamedTuple):
+    """How a file is made.
+
+    Attributes:
+        train: the recipe.
+        settings: its second argument.
+        memory: (settings, number of training pictures, their side) -> the bytes that it needs besides the pictures;
+            None: next to nothing.
+    """
+
+    train: Callable[[Job, Any], object]
+    settings: Any = None
+    memory: Callable[[Any, int, int], float] | None = None
 
 
 class Plan(NamedTuple):
@@ -37,19 +51,32 @@ class Plan(NamedTuple):
     Attributes:
         folder: of the files.
         source: the pictures.
+        size: their side in pixels.
         parts: the name of each file, in the order in which all are made.
+        most: how many pictures there are to train on.
+        channels: of those pictures that are held in memory; 0 where they are read from a file.
     """
 
     folder: Path
     source: Source
+    size: int
     parts: dict[str, Part]
+    most: int
+    channels: int
+
+    def memory(self, part: Part) -> float:
+        """About how many bytes a recipe needs; pictures are drawn or unpacked in pieces, which are then joined."""
+        assert part.memory is not None
+        wanted = getattr(part.settings, "images", None)
+        count = self.most if wanted is None else min(wanted, self.most)
+        return part.memory(part.settings, count, self.size) + 2 * 4 * count * self.channels * self.size**2
 
 
 def make(request: Any) -> None:
     """Make one part or all, each from its checkpoint where it was stopped, and renew the checksums.
 
     Raises:
-        TiramisuError: for an unknown world, or a part or scale that the world does not have.
+        TiramisuError: for an unknown world, a part or scale that the world does not have, or too little memory.
     """
     planned = plan(request)
     parts, folder = planned.parts, planned.folder
@@ -59,10 +86,12 @@ def make(request: Any) -> None:
     if not names:
         raise unknown_name(f"part of {request.world}", request.part, [*parts, "all"])
     for name in names:
-        start, path = time.perf_counter(), folder / f"{name}.safetensors"
+        start, part, path = time.perf_counter(), parts[name], folder / f"{name}.safetensors"
         print(f"{name}: {path}", flush=True)
+        if part.memory is not None:
+            reserve(name, planned.memory(part), request.device)
         kept = checkpoint_of(path)
-        parts[name](Job(planned.source, path, request.seed, request.device, kept, _command(request)))
+        part.train(Job(planned.source, path, request.seed, request.device, kept, _command(request)), part.settings)
         Checkpoint(kept, {}).remove()
         print(f"{name}: done in {time.perf_counter() - start:.1f} s", flush=True)
         if request.out is None and not request.world.startswith(FOLDER):
@@ -79,7 +108,7 @@ def plan(request: Any) -> Plan:
         world.models.mkdir(parents=True, exist_ok=True)
         pictures = world.pictures
         print(f"{pictures.folder}: {pictures}", flush=True)
-        return Plan(world.models, pictures, _of_pictures(request))
+        return Plan(world.models, pictures, pictures.size, _of_pictures(request), len(pictures.files["train"]), 0)
     if request.size is not None or request.models is not None:
         raise TiramisuError(f"--size and --models are for folders, such as {FOLDER}PATH; {name} has its own")
     if request.source is not None and name != "clothes":
@@ -89,34 +118,34 @@ def plan(request: Any) -> Plan:
     return Plan((request.out or data_root()) / name, *kinds[name](request))
 
 
-def _of_digits(request: Any) -> tuple[Source, dict[str, Part]]:
+def _of_digits(request: Any) -> tuple[Source, int, dict[str, Part], int, int]:
     if request.scale != "laptop":
         raise TiramisuError(f"digits come in one scale, laptop; there is no {request.scale}")
     parts = {
-        "circuit": partial(pixel_circuit.train_digits_circuit, recipe=pixel_circuit.RECIPE),
-        "denoiser": partial(train_world_denoiser, recipe=_denoiser(denoiser.DIGITS, request)),
-        "judge": partial(train_judge, settings=judge.DIGITS),
+        "circuit": Part(pixel_circuit.train_digits_circuit, pixel_circuit.RECIPE),
+        "denoiser": _denoiser(denoiser.DIGITS, request),
+        "judge": Part(train_judge, judge.DIGITS, judge_memory),
     }
-    return DigitsWorld("digits"), parts
+    return DigitsWorld("digits"), digits.WIDTH, parts, digits.SPLITS["train"], 1
 
 
-def _of_clothes(request: Any) -> tuple[Source, dict[str, Part]]:
+def _of_clothes(request: Any) -> tuple[Source, int, dict[str, Part], int, int]:
     """Of clothes: all pictures of the folder `source`, or those that ship."""
     toy = request.scale == "toy"
     made = _of_pictures(request, {"rank": 4, "whole": 256}, None if request.scale != "laptop" else 3_000)
     parts = {
-        "judge": partial(train_judge, settings=replace(judge.CLOTHES, epochs=1) if toy else judge.CLOTHES),
+        "judge": Part(train_judge, replace(judge.CLOTHES, epochs=1) if toy else judge.CLOTHES, judge_memory),
         **{name: made[name] for name in ("circuit", "circuit_independent", "tokenizer", "codes_hclt", "denoiser")},
     }
-    return clothes.Clothes(request.source), parts
+    return clothes.Clothes(request.source), clothes.SIZE, parts, 5_500 if request.source is None else 59_500, 1
 
 
-def _of_scene(request: Any) -> tuple[Source, dict[str, Part]]:
+def _of_scene(request: Any) -> tuple[Source, int, dict[str, Part], int, int]:
     """Of a procedural world. Only the denoisers grow beyond the scale laptop."""
     toy: JudgeSettings = replace(judge.SCENE, images=256, epochs=1, num_test=64)
     settings = toy if request.scale == "toy" else judge.SCENE
-    parts = {"judge": partial(train_judge, settings=settings)} | _of_pictures(request)
-    return SCENES[request.world], parts
+    parts = {"judge": Part(train_judge, settings, judge_memory)} | _of_pictures(request)
+    return SCENES[request.world], UNITS, parts, max(scene.SPLITS["train"], request.images or 0), 3
 
 
 def _of_pictures(request: Any, leaves: dict[str, int] | None = None, steps: int | None = None) -> dict[str, Part]:
@@ -133,26 +162,26 @@ def _of_pictures(request: Any, leaves: dict[str, int] | None = None, steps: int 
     sizes = {"images": 256, "num_codes": 16, "width": 16, "steps": 20, "unquantised_steps": 5} if toy else {}
     tokens = _changed(TokenizerSettings(**sizes), request, "images", "steps", "minutes")
     tokens = replace(tokens, unquantised_steps=min(tokens.unquantised_steps, tokens.steps // 4))
-    codes = CodeSettings("hclt", tokens.images, *((4, 1) if toy else ()))
+    codes = CodeSettings("hclt", tokens.num_codes, tokens.images, *((4, 1) if toy else ()))
     codes = _changed(codes, request, "num_latents")
     recipe = denoiser.SCALES[request.scale]
     if steps is not None:
         recipe = replace(recipe, settings=replace(recipe.settings, steps=steps))
     full = _denoiser(recipe, request)
     return {
-        "circuit": partial(train_patch_circuit, settings=patches),
-        "circuit_independent": partial(train_independent_circuit, settings=replace(patches, num_latents=1)),
-        "tokenizer": partial(train_world_tokenizer, settings=tokens),
-        "codes_hclt": partial(train_code_circuit, settings=codes),
-        "codes_quad_tree": partial(train_code_circuit, settings=replace(codes, structure="quad_tree")),
-        "denoiser": partial(train_world_denoiser, recipe=full),
-        "denoiser_weak": partial(train_world_denoiser, recipe=denoiser.weak(full)),
+        "circuit": Part(train_patch_circuit, patches, patch_memory),
+        "circuit_independent": Part(train_independent_circuit, replace(patches, num_latents=1), patch_memory),
+        "tokenizer": Part(train_world_tokenizer, tokens, tokenizer_memory),
+        "codes_hclt": Part(train_code_circuit, codes, code_memory),
+        "codes_quad_tree": Part(train_code_circuit, replace(codes, structure="quad_tree"), code_memory),
+        "denoiser": full,
+        "denoiser_weak": full._replace(settings=denoiser.weak(full.settings)),
     }
 
 
-def _denoiser(recipe: Recipe, request: Any) -> Recipe:
+def _denoiser(recipe: Recipe, request: Any) -> Part:
     settings = _changed(recipe.settings, request, "steps", "minutes")
-    return replace(_changed(recipe, request, "images"), settings=settings)
+    return Part(train_world_denoiser, replace(_changed(recipe, request, "images"), settings=settings), denoiser_memory)
 
 
 def _changed(settings: Any, request: Any, *names: str) -> Any:

@@ -20,15 +20,17 @@ from tqdm.auto import tqdm
 from ...checkpoint import Checkpoint
 from ...circuits import structures
 from ...circuits.circuit import Circuit
-from ...circuits.learning import History, Rows, fit_em, mean_log_likelihood
+from ...circuits.learning import NUMBERS, READ, History, Rows, fit_em, mean_log_likelihood
 from ...errors import ImageError
+from ...methods import STORED
 from ...ranks import agreed, process_rank, share
 from ...steering.codebooks import PooledCodebook, load_codebook
 from ...steering.low_rank import LowRankCodebook
 from ...steering.patches import PatchCodebook
 from ..datafiles import digest_of
+from ..memory import PROGRAM
 from ..worlds.stored import Pictures
-from .gate import gate, one_gaussian_per_patch
+from .gate import MATRICES, MOST, gate, one_gaussian_per_patch
 from .picture_teacher import teach
 from .training import Job, Source
 
@@ -242,3 +244,21 @@ def refit(circuit: Circuit, codebook: PatchCodebook, images: Pictures) -> PatchC
     parts = share(torch.arange(len(images))).split(BATCH)
     device = circuit.device
     return codebook.maximise((images[part].to(device), circuit.posterior_marginals(rows[part])) for part in parts)
+
+
+def patch_memory(settings: PatchSettings, count: int, size: int) -> float:
+    """About how many bytes `train_patch_circuit` takes for `count` pictures of size x size, as measured.
+
+    Most of it is the soft evidence of as many pictures as are read at once.
+    """
+    s, D, P = settings, (size // settings.patch) ** 2, 3 * settings.patch**2
+    N, V, K = min(count, s.images), s.num_codes, s.num_latents
+    of_pictures = N * (4 * (300 * 3 + 2 * P + 2 * V) + 2 * 8 * D)  # of one position; codes and states of all
+    of_parameters = 4 * D * (16 * K * (K + V) + 16 * V * P)
+    rows = min(N, READ, NUMBERS // (D * V) + 1)
+    of_batches = 4 * D * (rows * (9 * V + 13 * P) + 4 * max(BATCH, s.batch_size) * (V + K))
+    of_factors = 8 * 3 * s.rank * (D * V * P + 3 * 256 * D * V) + 8 * 3 * s.whole * 3 * size**2
+    of_gate, n = 8 * D * P**2, min(count, STORED)
+    if K > 1 and size**2 <= MOST:  # of a tree; the control has none
+        of_gate += 8 * (MATRICES * size**4 + n * (6 * size**2 + 3 * n))
+    return PROGRAM + of_pictures + of_parameters + of_batches + of_factors + of_gate

@@ -19,7 +19,8 @@ from ...checkpoint import Checkpoint
 from ...circuits.clustering import kmeans, nearest_centre
 from ...errors import ImageError
 from ...ranks import gathered, share
-from ...tokenizer import Tokenizer
+from ...tokenizer import PATCH, Tokenizer
+from ..memory import PROGRAM
 from ..worlds.stored import Pictures, pictures_digest
 from .training import Clock, Job, Source, Training, adamw, own_rows, seeded
 
@@ -174,6 +175,17 @@ def _measure_spread(tokenizer: Tokenizer, images: Tensor) -> None:
     """Root mean squared distance of features to their codes, per number of a code."""
     features = tokenizer.embed(images)
     tokenizer.spread.copy_((features - tokenizer.codebook[tokenizer.encode(images)]).square().mean().sqrt())
+
+
+def tokenizer_memory(settings: TokenizerSettings, count: int, size: int) -> float:
+    """About how many bytes `train_tokenizer` takes for `count` pictures of size x size, as measured.
+
+    Steps need activations and gradients; the measures at the end encode `HELD_OUT` pictures at once.
+    """
+    s, places = settings, (size // PATCH) ** 2
+    of_steps = s.batch_size * places * (40 * s.width + 3 * s.num_codes)
+    of_measures = min(HELD_OUT, count) * (places * (4 * s.width + s.num_codes) + 2 * 3 * size**2)
+    return PROGRAM + 4 * (of_steps + of_measures)
 
 
 def train_world_tokenizer(job: Job, settings: TokenizerSettings) -> dict[str, float]:
