@@ -24,6 +24,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from benchmarks.limits import STRUCTURES, Setup, alternate, binary_tree, rows_table
 from benchmarks.peers import ON_CUDA, PSEUDOCOUNT, available_peers
 from benchmarks.rivals import measure_peers
 from tiramisu_edu.circuits import structures
@@ -32,7 +33,6 @@ from tiramisu_edu.circuits.engines.cuda_graphs import Graphs, Query, Tensors
 from tiramisu_edu.circuits.engines.messages import Evidence
 from tiramisu_edu.circuits.learning import accumulate, em_step
 from tiramisu_edu.circuits.regions import RegionGraph
-from tiramisu_edu.lab.bench import STRUCTURES, Setup, alternate, binary_tree, rows_table
 from tiramisu_edu.lab.common import chosen_device, machine_facts, write_text
 from tiramisu_edu.lab.table import Table
 

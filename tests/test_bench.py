@@ -8,7 +8,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks import card
-from tiramisu_edu.lab.bench import EM, MARGINALS, Growth, Row, Setup, Timing, alternate, binary_tree, rows_table
+from benchmarks.limits import EM, MARGINALS, Growth, Row, Setup, Timing, alternate, binary_tree, rows_table
 from tiramisu_edu.lab.cli import main
 
 
@@ -53,10 +53,10 @@ def test_the_command_writes_tables(tmp_path, capsys):
     assert (tmp_path / "circuits.md").read_text().count("| tree |") == 4
 
 
-def test_peers_need_a_checkout(monkeypatch, capsys):
-    monkeypatch.setitem(sys.modules, "benchmarks.rivals", None)
-    assert main(["bench", "circuits", "--peers", "--quick"]) == 2
-    assert "em and --peers need a checkout" in capsys.readouterr().err
+def test_outside_a_checkout_nothing_is_timed(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "benchmarks.command", None)
+    assert main(["bench", "circuits", "--quick"]) == 2
+    assert "bench needs a checkout" in capsys.readouterr().err
 
 
 def test_steps_are_timed_in_processes_of_their_own(tmp_path):
