@@ -28,10 +28,10 @@ from benchmarks.limits import STRUCTURES, Setup, alternate, binary_tree, rows_ta
 from benchmarks.peers import ON_CUDA, PSEUDOCOUNT, available_peers
 from benchmarks.rivals import measure_peers
 from tiramisu_edu.circuits import structures
-from tiramisu_edu.circuits.circuit import Circuit
+from tiramisu_edu.circuits.circuit import Circuit, accumulate
 from tiramisu_edu.circuits.engines.cuda_graphs import Graphs, Query, Tensors
 from tiramisu_edu.circuits.engines.messages import Evidence
-from tiramisu_edu.circuits.learning import accumulate, em_step
+from tiramisu_edu.circuits.learning import em_step
 from tiramisu_edu.circuits.regions import RegionGraph
 from tiramisu_edu.lab.common import chosen_device, machine_facts, write_text
 from tiramisu_edu.lab.table import Table

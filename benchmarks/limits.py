@@ -19,8 +19,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from tiramisu_edu.circuits import structures
-from tiramisu_edu.circuits.circuit import Circuit
-from tiramisu_edu.circuits.learning import accumulate
+from tiramisu_edu.circuits.circuit import Circuit, accumulate
 from tiramisu_edu.circuits.regions import RegionGraph
 from tiramisu_edu.lab.table import Table
 

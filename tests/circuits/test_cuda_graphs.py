@@ -15,9 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tiramisu_edu.circuits import structures
-from tiramisu_edu.circuits.circuit import Circuit
+from tiramisu_edu.circuits.circuit import Circuit, accumulate
 from tiramisu_edu.circuits.engines import cuda_graphs, fast, safe
-from tiramisu_edu.circuits.learning import accumulate, em_step
+from tiramisu_edu.circuits.learning import em_step
 
 D, C = 4, 3
 GRAPH = structures.quad_tree(2, 2, num_categories=C, num_latents=2)

@@ -253,6 +253,21 @@ class _Once(torch.autograd.Function):
         raise TiramisuError("log Z has no second derivatives: its gradient, once computed, is a constant")
 
 
+@by_work
+@torch.no_grad()
+def accumulate(circuit: Circuit, tables: list[Tensor], rows: Tensor, gradients: list[Tensor]) -> Tensor:
+    """One batch of the E-step: log p(x) or log Z(w) of the rows, (B,); d log Z / d table is added to `gradients`."""
+    engine, plan = circuit.engine, circuit.plan
+
+    def query(rows: Tensor) -> Tensors:
+        evidence = Evidence.of(rows)
+        messages = engine.forward(plan, tables, evidence, keep=True, tapes=circuit.tapes)
+        engine.backward(plan, tables, evidence, messages, gradients=gradients)
+        return (engine.log_partition(plan, messages),)
+
+    return by_graph(engine, plan, "counts", query, rows, [*tables, *gradients])[0]
+
+
 def bits_per_dimension(mean_log_likelihood: float, num_variables: int) -> float:
     """-log2 p(x) / D, from a mean log-likelihood in nats."""
     return -mean_log_likelihood / (num_variables * math.log(2))

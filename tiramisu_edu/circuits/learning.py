@@ -23,12 +23,10 @@ from ..checkpoint import Checkpoint
 from ..checks import check_rows, instance, integer, is_generator, number
 from ..files import reading, tensor_digest
 from ..ranks import process_rank, share, summed
-from .circuit import Circuit, bits_per_dimension
-from .engines.cuda_graphs import Tensors, by_graph
-from .engines.messages import Evidence
+from .circuit import Circuit, accumulate, bits_per_dimension
 from .evidence_checks import check_log_weights, check_possible, checked_values
 from .inputs import normalised_counts
-from .threads import by_work, few_threads
+from .threads import few_threads
 
 READ, NUMBERS = 4096, 2**26  # rows, and log weights, read at once from data that may be larger than memory
 BLOCK = 2**16  # parameters that a processor updates at once: they and their counts stay in the cache
@@ -271,21 +269,6 @@ def em_step(
                 theta.lerp_(normalised_counts(theta, count.mul_(theta), pseudocount), step)
             count.zero_()
     return float(log_likelihood)
-
-
-@by_work
-@torch.no_grad()
-def accumulate(circuit: Circuit, tables: list[Tensor], rows: Tensor, gradients: list[Tensor]) -> Tensor:
-    """One batch of the E-step: log p(x) or log Z(w) of the rows, (B,); d log Z / d table is added to `gradients`."""
-    engine, plan = circuit.engine, circuit.plan
-
-    def query(rows: Tensor) -> Tensors:
-        evidence = Evidence.of(rows)
-        messages = engine.forward(plan, tables, evidence, keep=True, tapes=circuit.tapes)
-        engine.backward(plan, tables, evidence, messages, gradients=gradients)
-        return (engine.log_partition(plan, messages),)
-
-    return by_graph(engine, plan, "counts", query, rows, [*tables, *gradients])[0]
 
 
 def rows_at_once(circuit: Circuit) -> int:
