@@ -33,10 +33,10 @@ import torch
 from torch import Tensor
 
 from tiramisu_edu.circuits import structures
-from tiramisu_edu.circuits.circuit import Circuit
+from tiramisu_edu.circuits.circuit import Circuit, accumulate
 from tiramisu_edu.circuits.engines import fast
 from tiramisu_edu.circuits.engines.messages import Evidence
-from tiramisu_edu.circuits.learning import accumulate, em_step
+from tiramisu_edu.circuits.learning import em_step
 from tiramisu_edu.circuits.regions import RegionGraph
 from tiramisu_edu.errors import TiramisuError
 

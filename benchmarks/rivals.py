@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from benchmarks.limits import Row, alternate, rows_table
 from benchmarks.peers import ON_CUDA, Peer, Problem, available_peers, make_problem, ours
-from tiramisu_edu.lab.bench import Row, alternate, rows_table
 from tiramisu_edu.lab.common import machine_facts
 
 GOALS = {"safe": 30.0, "cirkit": 10.0, "spflow": 30.0, "simple-einet": 30.0, "dynamax": 1.0, "pyjuice": 2.0}

@@ -96,7 +96,7 @@ def frames(world: World, cases: Cases, *, steps: int, seed: int) -> list[Image.I
     def flows_of(seen: Observation) -> list[list[Tensor]]:
         return flows(world.circuit, edges, world.codebook.log_weights(seen))
 
-    known = flows_of(Observation.of_known(image, cases.known))
+    known = flows_of(Observation(torch.zeros_like(image), 0.0, image, cases.known.expand_as(image)))
     seen = [Observation(moment.x_t, moment.alpha_bar, image, cases.known) for moment in run.trajectory]
     nats = [moved(flows_of(each), known) for each in seen]
     scale = float(torch.stack(nats).quantile(0.95))

@@ -21,7 +21,7 @@ from tiramisu_edu.lab.commands.evaluate import Options
 from tiramisu_edu.lab.evaluation import compute, sets, tables
 from tiramisu_edu.lab.evaluation.cells import CellResult, Method, cell_cases
 from tiramisu_edu.lab.evaluation.comparison import Cases, generators_for
-from tiramisu_edu.lab.evaluation.figures import draw_line
+from tiramisu_edu.lab.evaluation.compute import draw_line
 from tiramisu_edu.lab.evaluation.measures import MEASURES, chosen_measure
 from tiramisu_edu.lab.evaluation.sheet import damaged, save_sheet
 from tiramisu_edu.lab.palette import new_figure, save_figure, series_style

@@ -8,7 +8,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks import card
-from tiramisu_edu.lab.bench import EM, MARGINALS, Growth, Row, Setup, Timing, alternate, binary_tree, rows_table
+from benchmarks.limits import EM, MARGINALS, Growth, Row, Setup, Timing, alternate, binary_tree, rows_table
 from tiramisu_edu.lab.cli import main
 
 
@@ -53,10 +53,10 @@ def test_the_command_writes_tables(tmp_path, capsys):
     assert (tmp_path / "circuits.md").read_text().count("| tree |") == 4
 
 
-def test_peers_need_a_checkout(monkeypatch, capsys):
-    monkeypatch.setitem(sys.modules, "benchmarks.rivals", None)
-    assert main(["bench", "circuits", "--peers", "--quick"]) == 2
-    assert "em and --peers need a checkout" in capsys.readouterr().err
+def test_outside_a_checkout_nothing_is_timed(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "benchmarks.command", None)
+    assert main(["bench", "circuits", "--quick"]) == 2
+    assert "bench needs a checkout" in capsys.readouterr().err
 
 
 def test_steps_are_timed_in_processes_of_their_own(tmp_path):
@@ -72,6 +72,6 @@ def test_steps_are_timed_in_processes_of_their_own(tmp_path):
 def test_what_is_prepared_for_a_card_runs_without_one(tmp_path):
     assert card.main(["--device", "cpu", "--quick", "--out", str(tmp_path / "card.md")]) == 0
     text = (tmp_path / "card.md").read_text()
-    assert text.count("| exact |") == 5 and "WRONG" not in text
+    assert text.count("| exact |") == text.count("| same |") == 5 and "WRONG" not in text
     for query in ("marginals", "log-likelihood", "expected counts", "mini-batch EM", "a joint sample each"):
         assert f"| {query} | 64 |" in text

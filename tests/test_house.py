@@ -16,7 +16,7 @@ OWED = {
 }
 # The library came from 6 934: files and lists moved to the lab, one backward pass on the tape. It was at 6 474 before
 # four samplers of 2023 to 2026 came to stand beside the older ones (+88).
-CEILING = {"code lines of the library": 6575, "code lines of the package": 13288}
+CEILING = {"code lines of the library": 6288, "code lines of the package": 12717}
 
 FOUND = {
     what: (reached, goal, places) for what, reached, goal, places in house.goals(house.read_house(), house.tests())

@@ -17,7 +17,7 @@ from tiramisu_edu.files import load_safetensors, save_safetensors
 from tiramisu_edu.lab.file_world import load_tuned
 from tiramisu_edu.lab.worlds.judge import Judge
 from tiramisu_edu.steering.beyond.difference import WeightTable
-from tiramisu_edu.steering.codebooks import load_codebook
+from tiramisu_edu.steering.low_rank import load_codebook
 from tiramisu_edu.steering.patches import PatchCodebook
 from tiramisu_edu.tokenizer import Tokenizer
 

@@ -104,14 +104,14 @@ def test_samplers_and_guides_as_functions(tmp_path):
             inpaint(**run | wrong)
 
 
-def test_a_part_that_replaces_a_worlds_drops_what_was_tuned_for_it():
-    world = load("digits")
-    changed = inpaint(world, torch.zeros(1, 1, 8, 8), torch.zeros(1, 8, 8) > 0, denoiser=world.denoiser, guide="none")
-    assert changed.images.shape == (1, 1, 8, 8)
-    other = tiramisu_edu.pipeline.parts_of(world, {"denoiser": world.denoiser})
-    assert other.sampler_options == {} != world.sampler_options
+def test_parts_are_given_in_place_of_a_world():
+    world, nothing = load("digits"), torch.zeros(1, 1, 8, 8)
+    with pytest.raises(TiramisuError, match="not a world and denoiser"):
+        inpaint(world, nothing, nothing > 0, denoiser=world.denoiser, guide="none")
+    own = tiramisu_edu.pipeline.parts_of(None, {n: getattr(world, n) for n in ("denoiser", "circuit", "codebook")})
+    assert own.sampler_options == own.code_circuits == {} != world.sampler_options
     with pytest.raises(TiramisuError, match="has no learned weights"):
-        inpaint(world, torch.zeros(1, 1, 8, 8), torch.zeros(1, 8, 8) > 0, denoiser=world.denoiser, guide="learned")
+        inpaint(own, nothing, nothing > 0, guide="learned")
 
 
 def test_what_is_public_can_be_had_from_the_top():
@@ -145,7 +145,7 @@ def test_on_another_device_a_pipeline_keeps_what_was_tuned(tmp_path):
     assert moved.sampler_options == world.sampler_options == load("digits").sampler_options != {}
     assert moved.weights("difference") is world.weights("difference") is not None
     digits = load("digits")
-    changed = tiramisu_edu.pipeline.parts_of(digits, {"circuit": digits.circuit})
-    assert changed.weights("difference") is None is not digits.weights("difference")
-    there = changed.to("meta")
+    own = tiramisu_edu.pipeline.parts_of(None, {"denoiser": digits.denoiser, "circuit": digits.circuit})
+    assert own.weights("difference") is None is not digits.weights("difference")
+    there = own.to("meta")
     assert there.circuit.device.type == next(there.denoiser.parameters()).device.type == "meta"

@@ -11,8 +11,6 @@ import hashlib
 import json
 import os
 import secrets
-import shutil
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -37,18 +35,17 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     """A path beside `path` to write to; the file takes the place of `path` when the block ends well.
 
     When the block fails, or the process is killed, the old file stays as it was. A reader therefore sees the
-    old file or the new one, never half of one. A link stays a link, and the file it points to is replaced; into a
-    device or a pipe the bytes are copied. What a killed process left beside `path` is removed after an hour.
+    old file or the new one, never half of one. A link stays a link, and the file it points to is replaced. What a
+    killed process left beside `path` is removed after an hour.
 
     Raises:
-        FileError: `path` is a folder.
+        FileError: `path` is a folder, a device or a pipe.
     """
     path = Path(path)
-    if path.is_dir():
-        raise FileError(f"{path} is a folder: name a file to write")
-    through = path.exists() and not path.is_file()
-    path = path if through else Path(os.path.realpath(path))
-    folder = Path(tempfile.gettempdir()) if through else path.parent
+    if path.exists() and not path.is_file():
+        raise FileError(f"{path} is a {'folder' if path.is_dir() else 'device'}: name a file to write")
+    path = Path(os.path.realpath(path))
+    folder = path.parent
     folder.mkdir(parents=True, exist_ok=True)
     name = path.name[:50]  # the longest names that there can be leave no room for more
     for left in folder.glob(f".{glob.escape(name)}.*.partial"):
@@ -58,13 +55,9 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     temporary = folder / f".{name}.{secrets.token_hex(6)}.partial"
     try:
         yield temporary
-        if through:
-            with temporary.open("rb") as source, path.open("wb") as target:
-                shutil.copyfileobj(source, target)
-        else:
-            with temporary.open("rb+") as file:
-                os.fsync(file.fileno())
-            os.replace(temporary, path)
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
     except OSError as error:
         error.filename = str(path)  # the disk is full: of what was written a reader wants to know the name
         raise

@@ -9,19 +9,16 @@ import torch
 from torch import Tensor
 
 from .checks import check_images, instance, number, positive_integer
-from .circuits.circuit import Circuit
 from .diffusion.noise import Generators, generators_of
 from .errors import ImageError, TiramisuError, known_name
 from .inpainting import inpaint
 from .methods import code_models
 from .steering.beyond.difference import DifferenceGuide
-from .steering.fusion import CodeFusionGuide, Demands, code_demands, pixel_demands, weigh
+from .steering.fusion import CodeFusionGuide, code_demands, pixel_demands, weigh
 from .steering.guide import Guide, own_generator
 from .steering.latent import covered_fraction
 from .steering.layouts import MOST_REFERENCES, check_regions
 from .world import World
-
-_Tempering = tuple[float, float | None]  # coherence, and a temperature in place of it
 
 
 class FusionResult(NamedTuple):
@@ -51,7 +48,6 @@ def fuse(
     *,
     temperature: float | None = None,
     model: Literal["codes", "pixels"] | None = None,
-    structure: str | None = None,
     num_images: int = 1,
     sampler: str = "ddim",
     num_inference_steps: int = 25,
@@ -65,21 +61,19 @@ def fuse(
         world: from `load`.
         references: (R, C, H, W) in [-1, 1], or R images (C, H, W), of the world's size; at most eight.
         regions: a layout by name ("left-right", "up-down", "two-windows1" to "3", "eye-mouth", "upper-lower"), or
-            labels (H, W) long, the number of the reference that rules a pixel or -1 for none, or (R, H, W) bool.
+            labels (H, W) long, the number of the reference that rules a pixel or -1 for none.
         coherence: how strictly references are followed, 0 (not at all) to 1 (only the likeliest code of each patch):
             demands are tempered to the mean entropy (1 - coherence^2) log V, see `steering.fusion`.
         temperature: in place of coherence, as published: demands proportional to p^(1 / temperature). Published: 0.1,
             for distances in the units of the authors' autoencoder; in ours 1 is the usual rounding error.
         model: "codes", the paper's tokenizer and circuit over codes, the default where the world has them; "pixels",
             the world's circuit about pixels with the difference guide.
-        structure: which of the world's circuits over codes; its first if None.
         num_images: N, each from its own noise.
         sampler, num_inference_steps, guided_fraction, eta, generator: as in `inpaint`; nothing is known but the
             demands.
 
     Raises:
-        ImageError: for references or regions of a wrong size or type, and regions that are empty, overlap or name
-            no reference.
+        ImageError: for references or regions of a wrong size or type, and regions that are empty or name no reference.
         EvidenceError: for demands of probability zero.
         TiramisuError: for too many references, a coherence outside [0, 1], a temperature of 0 or below, or a world
             without the models.
@@ -96,10 +90,14 @@ def fuse(
     options: dict[str, Any] = {} if guided_fraction is None else {"fraction": guided_fraction}
     usual = "pixels" if world.tokenizer is None else "codes"
     if known_name("model", model or usual, ("codes", "pixels")) == "pixels":
-        circuit, demands, guide = _of_pixels(world, references, split, tempering, **options)
+        circuit, codebook = world.circuit, world.codebook
+        demands = pixel_demands(codebook, references, split, *tempering)
+        guide: Guide = DifferenceGuide(circuit, codebook, demand=demands.joint, **options)
     else:
-        options |= {"structure": structure, "generator": own_generator(generator)}
-        circuit, demands, guide = _of_codes(world, references, split, tempering, **options)
+        circuit, tokenizer = code_models(world)
+        demands = code_demands(tokenizer, references, split, *tempering)
+        options |= {"ruled": covered_fraction(split, len(demands.joint)).sum(0), "generator": own_generator(generator)}
+        guide = CodeFusionGuide(circuit, tokenizer, demand=demands.joint, **options)
     log_z, each = weigh(circuit, demands)
 
     nothing = torch.zeros(num_images, *references.shape[1:], dtype=references.dtype, device=references.device)
@@ -107,25 +105,6 @@ def fuse(
     sampling: dict[str, Any] = {"sampler": sampler, "num_inference_steps": num_inference_steps, "eta": eta}
     found = inpaint(world, nothing, unknown, guide=guide, generator=generator, **sampling)
     return FusionResult(found.images, log_z, tuple(each), sum(each) - log_z, found.seconds)
-
-
-def _of_pixels(
-    world: World, references: Tensor, split: Tensor, tempering: _Tempering, **options: Any
-) -> tuple[Circuit, Demands, Guide]:
-    """The circuit over pixels or patches, what the references demand of it, and the guide that meets the demands."""
-    demands = pixel_demands(world.codebook, references, split, *tempering)
-    options |= {"demand": demands.joint}
-    return world.circuit, demands, DifferenceGuide(world.circuit, world.codebook, **options)
-
-
-def _of_codes(
-    world: World, references: Tensor, split: Tensor, tempering: _Tempering, structure: str | None, **options: Any
-) -> tuple[Circuit, Demands, Guide]:
-    """The same with the circuit over codes."""
-    circuit, tokenizer = code_models(world, structure)
-    demands = code_demands(tokenizer, references, split, *tempering)
-    ruled = covered_fraction(split, len(demands.joint)).sum(0)
-    return circuit, demands, CodeFusionGuide(circuit, tokenizer, demand=demands.joint, ruled=ruled, **options)
 
 
 def _checked_references(world: World, references: Tensor | Sequence[Tensor]) -> Tensor:

@@ -13,7 +13,6 @@ from .diffusion.step import Step
 from .diffusion.walk import Cost, Sampler, check_masked, clock
 from .errors import TiramisuError
 from .methods import make_guide
-from .steering.beyond.start import circuit_start
 from .steering.beyond.twisted import twisted
 from .steering.guide import Guide, own_generator
 from .world import World, parts_of
@@ -70,7 +69,6 @@ def inpaint(
     num_inference_steps: int = 25,
     guided_fraction: float | None = None,
     eta: float | None = None,
-    start: float | None = None,
     generator: Generators | int | None = None,
     record: bool = False,
     **parts: Any,
@@ -89,13 +87,10 @@ def inpaint(
         guided_fraction: share of the steps, from the noisiest on, that are guided; the guide's default if None
             (mixture 0.2, difference 1).
         eta: of the sampler, 0 being DDIM without fresh noise and 1 the noise of DDPM; the sampler's own if None.
-        start: share of the steps, the cleanest, that is left after a start from the circuit's posterior mean
-            (`circuit_start`); None starts with noise.
         generator: one for the batch, or one per image so that no image depends on its neighbours, up to rounding; or a
             seed; None is seed 0.
         record: keep the trajectory, in latents where the denoiser works there.
-        parts: denoiser, circuit, codebook, tokenizer, code_circuit, pictures: see `PartsWorld`. With a world they
-            replace its own, and nothing that was tuned for it is used.
+        parts: denoiser, circuit, codebook, tokenizer, code_circuit, pictures, in place of a world: see `PartsWorld`.
 
     Raises:
         TiramisuError: for an unknown sampler or guide, a part that is missing, or a number out of range.
@@ -103,7 +98,7 @@ def inpaint(
     """
     world = parts_of(world, parts)
     coder, of_pixels = world.denoiser.autoencoder, isinstance(guide, str | Guide) and guide not in ("none", "latent")
-    if coder is not None and (of_pixels or start is not None or sampler == "twisted"):
+    if coder is not None and (of_pixels or sampler == "twisted"):
         raise TiramisuError("this denoiser works in latents, which no circuit of pixels sees: guide='none' or 'latent'")
     check_masked(image, known)
     generator = generators_of(generator, len(image))
@@ -119,9 +114,6 @@ def inpaint(
     schedule = world.schedule.respace(num_inference_steps)
     if coder is not None:
         inner, inner_known = coder.encode_known(image, known)
-    if start is not None:
-        seen = world.circuit, world.codebook, schedule, image, known
-        schedule, options["x_T"] = circuit_start(*seen, begin=start, generator=generator)
     options |= {"guide": guide, "generator": generator, "callback": note if record else None, "cost": cost}
     images = sample(world.denoiser, schedule, inner, inner_known, **options)
     if coder is not None:

@@ -11,16 +11,15 @@ from .checks import instance
 from .circuits.circuit import Circuit
 from .diffusion.noise import Generators, check_generators
 from .errors import TiramisuError, known_name, unknown_name
-from .latent_codes import LatentCodes
 from .names import GUIDES
 from .steering.beyond.difference import DifferenceGuide, WeightTable
-from .steering.controls.blends import LearnedGuide, PrecisionGuide
+from .steering.controls.blends import BlendGuide
 from .steering.controls.kernel import KernelCodebook
 from .steering.controls.published import PublishedLatentGuide
 from .steering.evidence import Codebook
 from .steering.field import GaussianField
 from .steering.guide import Guide
-from .steering.latent import CodedLatentGuide, LatentGuide
+from .steering.latent import CodedLatentGuide, LatentCodes, LatentGuide
 from .steering.mixture import MixtureGuide
 from .tokenizer import Tokenizer
 from .world import World
@@ -28,8 +27,8 @@ from .world import World
 PIXEL_GUIDES = {
     "mixture": MixtureGuide,
     "difference": DifferenceGuide,
-    "precision": PrecisionGuide,
-    "learned": LearnedGuide,
+    "precision": BlendGuide,
+    "learned": BlendGuide,
 }
 # Keyword -> its words in the names of guides: "difference-kernel" is guide "difference" with circuit="kernel".
 PARTS = {
@@ -67,7 +66,6 @@ def make_guide(
                 network's own, as published. Of the difference it is consistent, of the others raw.
             strength: of the difference; a number, a `WeightTable`, or "calibrated", the world's table.
             readout: "published", of the latent guide.
-            structure: of the latent guide, the name of one of the world's circuits over codes.
             variance: of the kernel, its bandwidth squared.
             They replace what was tuned for the world.
 
@@ -78,7 +76,7 @@ def make_guide(
     instance("world", world, World)
     if generator is not None:
         check_generators(generator)
-    kind, *words = check_guide_name(name or "none").split("-")
+    kind, *words = known_name("guide", name or "none", GUIDES).split("-")
     if kind == "none":
         return None
     options = {part: word for part, chosen in PARTS.items() for word in words if word in chosen} | options
@@ -98,7 +96,7 @@ def make_guide(
 
 
 def _latent(world: World, generator: Generators | None, options: dict[str, Any]) -> Guide:
-    circuit, tokenizer = code_models(world, options.pop("structure", None))
+    circuit, tokenizer = code_models(world)
     in_latents = CodedLatentGuide if isinstance(tokenizer, LatentCodes) else LatentGuide
     kind = PublishedLatentGuide if options.pop("readout", None) else in_latents
     return kind(circuit, tokenizer, generator=generator, **options)
@@ -131,23 +129,11 @@ def _pixel_models(world: World, options: dict[str, Any]) -> tuple[Circuit, Codeb
     return world.circuit, world.codebook
 
 
-def check_guide_name(name: str) -> str:
-    """The name itself.
+def code_models(world: World) -> tuple[Circuit, Tokenizer]:
+    """The world's first circuit over codes and the tokenizer they belong to: of latents where the denoiser works there.
 
     Raises:
-        TiramisuError: there is no such guide.
-    """
-    return known_name("guide", name, GUIDES)
-
-
-def code_models(world: World, structure: str | None = None) -> tuple[Circuit, Tokenizer]:
-    """A circuit over codes and the tokenizer they belong to: that of its latents where the denoiser works there.
-
-    Args:
-        structure: name of the circuit; the world's first if None.
-
-    Raises:
-        TiramisuError: when the world has none, or none of that name.
+        TiramisuError: when the world has none.
     """
     coder = world.denoiser.autoencoder
     tokenizer = world.tokenizer if coder is None else LatentCodes(coder)
@@ -158,10 +144,7 @@ def code_models(world: World, structure: str | None = None) -> tuple[Circuit, To
         commands = [f"tiramisu-edu train {world.to_train} --part {part}" for part in ("tokenizer", "codes")]
         train = f", or: {' && '.join(commands)}" if "tokenizer" in world.parts else ""
         raise _lacks(world, "tokenizer and circuit over codes: choose a guide on pixels", train)
-    structure = structure or next(iter(circuits))
-    if structure not in circuits:
-        raise TiramisuError(f"world {world.name!r} has no circuit {structure!r} over codes: {', '.join(circuits)}")
-    return circuits[structure], tokenizer
+    return next(iter(circuits.values())), tokenizer
 
 
 def fitted_weights(world: World, of: str) -> WeightTable:

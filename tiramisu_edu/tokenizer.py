@@ -115,9 +115,6 @@ class Tokenizer(nn.Module):
         Raises:
             TiramisuError: where n is no square.
         """
-        instance("features", features, Tensor)
-        if features.ndim != 3 or not features.is_floating_point():
-            raise TiramisuError(f"features must be float (N, n, D), not {features.dtype} {tuple(features.shape)}")
         side = math.isqrt(features.shape[1])
         if side**2 != features.shape[1]:
             raise TiramisuError(f"{features.shape[1]} codes do not fill a square grid")

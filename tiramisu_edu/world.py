@@ -18,8 +18,8 @@ from .diffusion.denoiser import Denoiser
 from .diffusion.schedule import Schedule
 from .errors import TiramisuError, known_name
 from .steering.beyond.difference import WeightTable
-from .steering.codebooks import load_codebook
 from .steering.evidence import Codebook, PixelCodebook
+from .steering.low_rank import load_codebook
 from .steering.patches import PatchCodebook
 from .tokenizer import Tokenizer
 
@@ -30,9 +30,6 @@ READERS["codebook"] = load_codebook
 """Part -> what reads its file."""
 TABLES = {"learned": "guide_weights.safetensors", "difference": "guide_weights_difference.safetensors"}
 """Guide -> the file of its fitted weights."""
-
-ATTRIBUTES = {"denoiser_weak": "weak_denoiser", "circuit_independent": "independent_circuit"}
-"""Part -> the attribute of a world, where that is called otherwise."""
 
 _Value = TypeVar("_Value")
 _Own = TypeVar("_Own", bound="World")
@@ -159,7 +156,6 @@ class PartsWorld(World):
     """A world of models at hand; nothing is tuned or fitted for them but what is given.
 
     Args:
-        base: a world that has the other models; None for none.
         tuned: what was tuned or fitted for just these models: `sampler_options`, `guide_options` and `weights`.
         denoiser: p_DM.
         circuit, codebook: p_PC over pixels or patches, and what turns pixels into its evidence.
@@ -172,51 +168,37 @@ class PartsWorld(World):
     """
 
     def __init__(
-        self,
-        device: str | torch.device = "cpu",
-        *,
-        base: World | None = None,
-        tuned: Mapping[str, Any] | None = None,
-        **parts: Any,
+        self, device: str | torch.device = "cpu", *, tuned: Mapping[str, Any] | None = None, **parts: Any
     ) -> None:
-        super().__init__(f"{base.name} with your parts" if base else "of your parts", device)
+        super().__init__("of your parts", device)
         given = {name: part for name, part in parts.items() if part is not None}
         for name, part in given.items():
             instance(name, part, KINDS[known_name("part", name, KINDS)])
-        self.base, self.tuned = base, dict(tuned or {})
-        self.parts = (*(base.parts if base else ()), *given)
+        self.parts, self.tuned = tuple(given), dict(tuned or {})
         self.given = {name: part.to(self.device) if hasattr(part, "to") else part for name, part in given.items()}
         codes = {"code_circuits": {"own": self.given["code_circuit"]}} if "code_circuit" in given else {}
         self.__dict__ |= self.given | codes | self.tuned
 
-    def read(self, part: str) -> Any:
-        return super().read(part) if self.base is None else getattr(self.base, ATTRIBUTES.get(part, part))
-
-    @once
-    def code_circuits(self) -> Mapping[str, Circuit]:
-        return self.base.code_circuits if self.base else {}
-
     def images(self, split: str, count: int | None = None) -> tuple[Tensor, Tensor]:
-        if self.base and "pictures" not in self.given:
-            return self.base.images(split, count)
         pictures = self.given["pictures"] if "pictures" in self.given else drawn(self.denoiser, count or FEW)
         return pictures[:count], torch.zeros(len(pictures[:count]), 0, dtype=torch.long)
 
     def _moved(self, device: str | torch.device) -> PartsWorld:
-        return PartsWorld(device, base=self.base and self.base.to(device), tuned=self.tuned, **self.given)
+        return PartsWorld(device, tuned=self.tuned, **self.given)
 
 
 def parts_of(world: World | None, parts: Mapping[str, Any]) -> World:
-    """A world itself; one of parts; or a world with some of its models replaced by parts.
+    """A world itself, or one of parts.
 
     Raises:
-        TiramisuError: neither a world nor a denoiser, or a part of another kind.
+        TiramisuError: neither a world nor a denoiser, both, or a part of another kind.
     """
     given = {name: part for name, part in parts.items() if part is not None}
-    if given and world is None and "denoiser" not in given:
-        raise TiramisuError("give a world from load(...), or denoiser=... with the parts that its guide needs")
-    if given and world is None:
+    if world is None:
+        if "denoiser" not in given:
+            raise TiramisuError("give a world from load(...), or denoiser=... with the parts that its guide needs")
         return PartsWorld(**given)
     instance("world", world, World)
-    assert world is not None  # checked just now
-    return PartsWorld(world.device, base=world, **given) if given else world
+    if given:
+        raise TiramisuError(f"give a world, or all models as parts, not a world and {', '.join(given)}")
+    return world

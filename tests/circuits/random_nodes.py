@@ -47,4 +47,4 @@ def random_nodes(
         made[scope].append(new)
         return new
 
-    return ReferenceCircuit(node(tuple(range(len(num_categories)))), num_categories)
+    return ReferenceCircuit(node(tuple(range(len(num_categories)))))

@@ -109,5 +109,3 @@ def test_adam_learns_and_keeps_distributions():
     assert mean_log_likelihood(circuit, toy_data(seed=1)) > before + 0.5
     for theta in circuit.parameter_list:
         assert torch.allclose(theta.sum(-1), torch.ones(theta.shape[:-1]), atol=1e-5)
-    with pytest.raises(TiramisuError, match="use categorical inputs"):
-        fit_adam(Circuit(structures.mixture(5, num_categories=2, num_latents=2, family="bernoulli")), toy_data())

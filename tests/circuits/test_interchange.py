@@ -8,7 +8,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from tiramisu_edu.circuits import circuit_file, structures
+from tiramisu_edu.circuits import structures
 from tiramisu_edu.circuits.circuit import Circuit
 from tiramisu_edu.errors import FileError
 
@@ -102,6 +102,6 @@ def test_parameters_that_are_none_are_refused(tmp_path, circuit, change, message
     path, tensors = tmp_path / "c.safetensors", [theta.detach().clone() for theta in circuit.parameter_list]
     tensors[1] = change(tensors[1])
     claimed = SimpleNamespace(graph=circuit.graph, families=circuit.families, parameter_list=tensors)
-    circuit_file.write(path, claimed, {})
+    Circuit.save(claimed, path)
     with pytest.raises(FileError, match=message):
         Circuit.load(path)

@@ -55,28 +55,28 @@ LEAF = Input(0, [0.5, 0.5], name="leaf")
 
 
 @pytest.mark.parametrize(
-    ("root", "num_categories", "message"),
+    ("root", "message"),
     [
-        (Sum([LEAF, LEAF], [0.5, 0.6], name="s"), None, r"sum 's' sum to 1.1, not to 1"),
-        (Sum([LEAF, LEAF], [1.5, -0.5], name="s"), None, r"sum 's' needs a row of finite numbers >= 0"),
-        (Sum([LEAF, LEAF], [1.0], name="s"), None, r"sum 's' has 2 children but 1 weights"),
-        (Sum([], [], name="s"), None, r"sum 's' has no children"),
-        (Product([], name="p"), None, r"product 'p' has no children"),
-        (Input(0, [0.5, np.nan], name="leaf"), None, r"input 'leaf' needs a row of finite"),
-        (Sum([LEAF, Input(0, [1.0], "short")], [0.5, 0.5]), None, r"variable 0 has 2 categories"),
-        (LEAF, 3, r"input 'leaf' has a table of 2 values, but variable 0 has 3 categories"),
-        (LEAF, [2, 2], r"num_categories has 2 entries"),
-        (Input(1, [1.0]), None, r"check \[0\]"),
+        (Sum([LEAF, LEAF], [0.5, 0.6], name="s"), r"sum 's' sum to 1.1, not to 1"),
+        (Sum([LEAF, LEAF], [1.5, -0.5], name="s"), r"sum 's' needs a row of finite numbers >= 0"),
+        (Sum([LEAF, LEAF], [1.0], name="s"), r"sum 's' has 2 children but 1 weights"),
+        (Sum([], [], name="s"), r"sum 's' has no children"),
+        (Product([], name="p"), r"product 'p' has no children"),
+        (Input(0, [0.5, np.nan], name="leaf"), r"input 'leaf' needs a row of finite"),
+        (
+            Sum([LEAF, Input(0, [1.0], "short")], [0.5, 0.5]),
+            r"input 'short' has a table of 1 values, but variable 0 has 2 categories",
+        ),
+        (Input(1, [1.0]), r"check \[0\]"),
         (
             Sum([LEAF, Input(0, [0, 1], "t", tie="a"), Input(0, [1, 0], "u", tie="a")], [0, 0.5, 0.5]),
-            None,
             "'u' is tied",
         ),
     ],
 )
-def test_wrong_nodes_are_refused_by_name(root, num_categories, message):
+def test_wrong_nodes_are_refused_by_name(root, message):
     with pytest.raises(StructureError, match=message):
-        ReferenceCircuit(root, num_categories)
+        ReferenceCircuit(root)
 
 
 # Evidence.

@@ -9,7 +9,8 @@ import torch
 
 from benchmarks import rivals
 from benchmarks.peers import STRUCTURES, available_peers, make_problem, ours, region_graph
-from tiramisu_edu.circuits.learning import accumulate, em_step
+from tiramisu_edu.circuits.circuit import accumulate
+from tiramisu_edu.circuits.learning import em_step
 from tiramisu_edu.errors import TiramisuError
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # what other libraries warn of is not ours

@@ -250,10 +250,8 @@ def test_the_engine_is_chosen_by_device_and_dtype(monkeypatch):
             engines.choose("triton", gpu, torch.float32)
     with monkeypatch.context() as patch:
         patch.setattr(triton, "__version__", "3.5.1")
-        engines._fault_of_triton.cache_clear()
         with pytest.raises(TiramisuError, match=r"need triton 3\.6 or newer, not 3\.5\.1"):
             engines.choose("triton", cpu, torch.float32)
-        engines._fault_of_triton.cache_clear()
     monkeypatch.setattr(engines, "find_spec", lambda name: None)
     assert engines.choose(None, gpu, torch.float32) is fast
     with pytest.raises(TiramisuError, match="triton is not installed"):

@@ -56,7 +56,7 @@ COUNT = """
     from tiramisu_edu.circuits.circuit import Circuit
     from tiramisu_edu.circuits.engines import triton_engine as engine, triton_kernels as kernels
     from tiramisu_edu.circuits.engines.messages import Evidence
-    from tiramisu_edu.lab.bench import binary_tree
+    from benchmarks.limits import binary_tree
 
     engine._multiprocessors, engine._precision = (lambda device: 132), (lambda device: "tf32x3")
     compiled = set()

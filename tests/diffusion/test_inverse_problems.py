@@ -76,17 +76,15 @@ def test_ddrm_draws_known_pixels_around_the_measurement(gaussian_denoiser, eta_b
         assert noise.std().item() == pytest.approx(1, abs=4 / math.sqrt(8000))
 
 
-@pytest.mark.parametrize("published", [False, True])
-def test_ddnm_noise(gaussian_denoiser, published):
-    """With eta = 1 all noise is fresh: deviation sqrt(1 - ᾱ_{t-1}), which the published factor shrinks."""
+def test_ddnm_noise(gaussian_denoiser):
+    """With eta = 1 all noise is fresh: deviation sqrt(1 - ᾱ_{t-1})."""
     denoiser, known = gaussian_denoiser(), torch.ones(1, 1, 4, 4, dtype=torch.bool)
     image = torch.full((250, 1, 4, 4), 0.5)
     schedule = denoiser.schedule.respace(T)
-    for step, x_next in steps_of(ddnm, denoiser, image, known, eta=1.0, published_factor=published)[:-1]:
+    for step, x_next in steps_of(ddnm, denoiser, image, known, eta=1.0)[:-1]:
         a = float(schedule.alpha_bar[step.index - 1])
-        factor = math.sqrt(1 - step.alpha_bar**2) if published else 1
         noise = (x_next - math.sqrt(a) * image) / math.sqrt(1 - a)
-        assert noise.std().item() == pytest.approx(factor, rel=4 / math.sqrt(8000))
+        assert noise.std().item() == pytest.approx(1, rel=4 / math.sqrt(8000))
 
 
 @pytest.mark.parametrize(
@@ -95,7 +93,6 @@ def test_ddnm_noise(gaussian_denoiser, published):
         (ddrm, {}, 0.16, 0.18),
         (ddnm, {}, 0.16, 0.18),
         (ddnm, {"eta": 0.0}, 0.19, 0.2),
-        (ddnm, {"published_factor": True}, 0.01, 0.015),
     ],
 )
 def test_what_fresh_noise_costs_in_variety(gaussian_denoiser, sample, options, low, high):

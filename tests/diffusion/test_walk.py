@@ -77,7 +77,6 @@ def test_options_are_bounded(smooth_denoiser, name, options, message):
         ({"schedule": 25}, "schedule must be a Schedule, not int"),
         ({"image": np.zeros((2, 1, 4, 4))}, "image must be a Tensor, not ndarray"),
         ({"known": np.ones((4, 4), dtype=bool)}, "known must be a Tensor, not ndarray"),
-        ({"x_T": [0.0]}, "x_T must be a Tensor, not list"),
         ({"guide": "difference"}, "guide must be a Callable, not str"),
         ({"guide": lambda step: None}, "the guide returned None at index 3"),
         ({"image": torch.zeros(2, 1, 0, 4)}, "image must be float"),
@@ -98,7 +97,7 @@ def test_other_channels_than_the_networks(tiny_unet):
 def test_its_own_signature(name):
     """Help and completion show the arguments of the call, not those of the loop."""
     names = list(inspect.signature(SAMPLERS[name]).parameters)
-    assert names[:4] == ["denoiser", "schedule", "image", "known"] and "x_T" in names and "walk" not in names
+    assert names[:4] == ["denoiser", "schedule", "image", "known"] and "walk" not in names
     assert ("eta" in names) == (
         name not in ("ddpm", "repaint", "resampling", "daps", "diffpir", "ding", "tds")
     ) and SAMPLERS[name].__doc__

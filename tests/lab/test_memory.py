@@ -9,9 +9,9 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from tiramisu_edu.lab.commands.train import Options
 from tiramisu_edu.lab.memory import GB, PROGRAM
 from tiramisu_edu.lab.recipes import denoiser, denoiser_training, parts
-from tiramisu_edu.lab.recipes.request import Options
 from tiramisu_edu.lab.recipes.training import Job
 from tiramisu_edu.lab.worlds.stored import Stored
 from tiramisu_edu.steering.patches import PatchCodebook

@@ -25,7 +25,6 @@ from tiramisu_edu.errors import TiramisuError
 from tiramisu_edu.inpainting import inpaint
 from tiramisu_edu.lab.zoo import load
 from tiramisu_edu.steering.beyond.difference import DifferenceGuide
-from tiramisu_edu.steering.beyond.start import circuit_start
 from tiramisu_edu.steering.beyond.twisted import twisted
 
 STEPS = 40
@@ -131,42 +130,13 @@ def test_twisted_filter_proposes_the_known_pixels(toy, guide):
     assert all(torch.equal(x_0, image[:, :, known[0, 0]].expand_as(x_0)) for x_0 in proposed[:-1])
 
 
-def test_circuit_start_is_the_noised_posterior_mean(toy):
-    circuit, book, denoiser = toy
-    image, known = left_column()
-    many = image.expand(4000, *SHAPE)
-    schedule = denoiser.schedule.respace(20)
-    shorter, x_t = circuit_start(circuit, book, schedule, many, known, begin=0.6, generator=generator())
-    assert len(shorter) == 12 and torch.equal(shorter.alpha_bar, schedule.alpha_bar[:12])
-    of_codes = joint_conditional(circuit, book, image, known).view(CODES, CODES)
-    expected = torch.cat([of_codes.sum(1) @ book.means[0].double(), of_codes.sum(0) @ book.means[1].double()])
-    a = float(shorter.alpha_bar[-1])
-    # Seven of the eight pixels' means to 4.5 standard errors; known pixels are y itself.
-    found = (x_t.double().mean(0)[0] / a**0.5).unflatten(1, (2, 2)).permute(1, 0, 2).flatten(1).flatten()
-    expected[[0, 2]] = -0.55
-    assert ((found - expected).abs() < 4.5 * ((1 - a) / a / 4000) ** 0.5).all()
-    images = get_sampler("ddim")(
-        denoiser,
-        shorter,
-        many,
-        known,
-        x_T=x_t,
-        generator=generator(),
-        guide=DifferenceGuide(circuit, book),
-    )
-    assert set(nearest_codes(book, images).unique().tolist()) <= set(range(2 * CODES))
-    with pytest.raises(TiramisuError, match=r"in \(0, 1\], not 0"):
-        circuit_start(circuit, book, schedule, many, known, begin=0.0, generator=generator())
-
-
-def test_inpaint_knows_the_filter_and_the_start(toy):
+def test_inpaint_knows_the_filter(toy):
     world = toy_world()
     image, known = left_column()
     many = image.expand(3, *SHAPE)
-    for options in ({"sampler": "twisted"}, {"start": 0.5}, {"sampler": "twisted", "start": 0.5, "guide": "mixture"}):
-        found = inpaint(world, many, known, num_inference_steps=8, **options)
-        particles, steps = (8 if "sampler" in options else 1), (4 if "start" in options else 8)
-        assert found.forward == 3 * particles * steps
+    for guide in ("difference", "mixture"):
+        found = inpaint(world, many, known, sampler="twisted", guide=guide, num_inference_steps=8)
+        assert found.forward == 3 * 8 * 8
         assert torch.equal(found.images[:, :, known[0, 0]], many[:, :, known[0, 0]])
 
 
@@ -178,8 +148,6 @@ def test_inpaint_knows_the_filter_and_the_start(toy):
         ({"num_inference_steps": 0}, "cannot take 0 steps of a schedule of 1000: choose 1 to 1000"),
         ({"num_inference_steps": 2.5}, "cannot take 2.5 steps"),
         ({"generator": "0"}, "generator must be torch.Generator"),
-        ({"start": float("nan")}, r"in \[0, 1\], not nan"),
-        ({"start": 0}, r"in \(0, 1\], not 0"),
         ({"sampler": "magic"}, "unknown sampler 'magic'"),
     ],
 )

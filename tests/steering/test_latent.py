@@ -139,14 +139,11 @@ def test_settings_and_worlds():
         guide(tau_known=0.0)
     circuits = {"hclt": code_circuit(0), "quad_tree": code_circuit(1)}
     world = toy_world(tokenizer=FlatTokenizer(), code_circuits=circuits)
-    assert make_guide("latent", world).circuit is circuits["hclt"]
-    published = make_guide("latent-published", world, structure="quad_tree", fraction=0.1)
-    assert published.circuit is circuits["quad_tree"] and published.fraction == 0.1
+    published = make_guide("latent-published", world, fraction=0.1)
+    assert make_guide("latent", world).circuit is circuits["hclt"] is published.circuit and published.fraction == 0.1
     assert isinstance(published, PublishedLatentGuide) and published.tau_hidden == 0.1
     assert isinstance(make_guide("latent", world, readout="published"), PublishedLatentGuide)
     assert published.replicated.num_variables == 8 == with_replicates(circuits["hclt"]).num_variables
-    with pytest.raises(TiramisuError, match="no circuit 'tree' over codes: hclt, quad_tree"):
-        make_guide("latent", world, structure="tree")
 
 
 def test_with_the_package_s_own_tokenizer():

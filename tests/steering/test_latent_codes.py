@@ -11,13 +11,12 @@ from studies.saved_models import CODER, model
 from tests.circuits.oracle import joint_table
 from tiramisu_edu import TiramisuInpaintPipeline, structures
 from tiramisu_edu.circuits.circuit import Circuit
-from tiramisu_edu.diffusion.autoencoder import Autoencoder
 from tiramisu_edu.diffusion.denoiser import Denoiser, Prediction
+from tiramisu_edu.diffusion.networks import Autoencoder
 from tiramisu_edu.diffusion.step import Step
 from tiramisu_edu.errors import TiramisuError
 from tiramisu_edu.inpainting import inpaint
-from tiramisu_edu.latent_codes import LatentCodes
-from tiramisu_edu.steering.latent import CodedLatentGuide
+from tiramisu_edu.steering.latent import CodedLatentGuide, LatentCodes
 from tiramisu_edu.steering.mixture import ONE_LEVEL
 
 V = 4

@@ -5,9 +5,8 @@ import math
 import pytest
 import torch
 
-from tiramisu_edu.steering.codebooks import PooledCodebook, load_codebook
 from tiramisu_edu.steering.evidence import Observation
-from tiramisu_edu.steering.low_rank import LowRankCodebook
+from tiramisu_edu.steering.low_rank import LowRankCodebook, PooledCodebook, load_codebook
 from tiramisu_edu.steering.patches import PatchCodebook, to_patches
 
 SHAPE, PATCH, CODES, RANK = (2, 2, 4), 2, 3, 2

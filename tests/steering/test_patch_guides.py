@@ -16,7 +16,7 @@ from tiramisu_edu.lab.recipes.guide_weights import Fit, fit_weights
 from tiramisu_edu.methods import make_guide
 from tiramisu_edu.steering.beyond.difference import DifferenceGuide, WeightTable
 from tiramisu_edu.steering.beyond.twisted import twist
-from tiramisu_edu.steering.controls.blends import LearnedGuide, PrecisionGuide
+from tiramisu_edu.steering.controls.blends import BlendGuide
 from tiramisu_edu.steering.evidence import Observation
 from tiramisu_edu.steering.guide import observed
 from tiramisu_edu.steering.mixture import ONE_LEVEL, AlphaSchedule, MixtureGuide
@@ -108,7 +108,7 @@ def test_drawn_mixture_has_the_mixture_s_spread(models, step):
 
 def test_precision_and_learned_weights(models, step):
     circuit, book = models
-    guide = PrecisionGuide(circuit, book)
+    guide = BlendGuide(circuit, book)
     found, moments = guide(step), posterior_moments(guide, observed(step))
     s2, x_dm = moments.variance.clamp_min(ONE_LEVEL), step.prediction.x_0
     expected = (x_dm / R2 + moments.mean / s2) / (1 / R2 + 1 / s2)
@@ -121,7 +121,7 @@ def test_precision_and_learned_weights(models, step):
     )
     weight = torch.where(moments.variance > 0.2, 1.0, torch.where(moments.variance > 0.02, 0.5, 0.0))
     expected = x_dm + weight * (moments.mean - x_dm)  # log SNR of a = 0.4 is -0.405: the second row
-    assert torch.allclose(LearnedGuide(circuit, book, table=table)(step)[hidden], expected[hidden], atol=1e-12)
+    assert torch.allclose(BlendGuide(circuit, book, table=table)(step)[hidden], expected[hidden], atol=1e-12)
 
 
 def test_calibrated_strength_of_the_difference(models, step):

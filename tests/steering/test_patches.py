@@ -13,8 +13,8 @@ from tiramisu_edu.circuits.circuit import Circuit
 from tiramisu_edu.circuits.learning import em_step, fit_em
 from tiramisu_edu.errors import EvidenceError, FileError, ImageError
 from tiramisu_edu.steering.beyond.difference import DifferenceGuide
-from tiramisu_edu.steering.codebooks import load_codebook
 from tiramisu_edu.steering.evidence import Observation
+from tiramisu_edu.steering.low_rank import load_codebook
 from tiramisu_edu.steering.patches import PatchCodebook, from_patches, to_patches
 
 SHAPE, PATCH, CODES, A = (2, 2, 4), 2, 3, 0.35

@@ -10,8 +10,7 @@ from studies import scaling
 from studies.scaling import QUICK, ScalingRow, ScalingSettings, main, measure_scaling
 from studies.scaling_models import CodeModel, PatchModel, squared_error, train_model
 from tiramisu_edu.errors import TiramisuError
-from tiramisu_edu.lab.worlds.scenes import SCENES
-from tiramisu_edu.lab.zoo import load
+from tiramisu_edu.lab.zoo import SCENES, load
 from tiramisu_edu.masks import mask_batch
 
 TINY = replace(QUICK, images=64, held_out=6, completions=3, models=replace(QUICK.models, teach_images=48))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from functools import partial
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -13,15 +12,15 @@ import torch
 from torch import Tensor
 
 from ..checks import is_generator, positive_integer
-from . import circuit_file
-from .differentiable import LogPartition
+from ..errors import TiramisuError
 from .engines import choose, safe, traceback
+from .engines.cuda_graphs import Tensors, by_graph
 from .engines.messages import Evidence
 from .engines.tape import Tapes
 from .evidence_checks import check_log_weights, check_possible, checked_values
 from .regions import RegionGraph
 from .tables import Tables
-from .threads import by_work
+from .threads import by_work, few_threads
 
 MESSAGE_BYTES = 256 * 2**20  # a batch is worked through in chunks whose messages take about this much
 
@@ -51,7 +50,6 @@ class Circuit(Tables):
         super().__init__(graph, generator, dtype)
         self.engine_name = engine
         self.tapes = Tapes()  # buffers for queries, at most MESSAGE_BYTES each
-        self.facts: dict[str, object] = {}  # what is known of its making: data, seed, likelihood
 
     @property
     def engine(self) -> ModuleType:
@@ -114,12 +112,21 @@ class Circuit(Tables):
         Raises:
             EvidenceError: as `log_partition`.
         """
-        engine, tables, out = self.engine, self.tables(), []
-        new = torch.empty_like if self.plan.is_tree else torch.zeros_like
-        for evidence, messages in self._queries(self._checked(log_weights)[0], engine, tables, keep=True):
-            marginals = new(evidence.given)
+        engine, tables = self.engine, self.tables()
+        out: list[Tensor] = []
+
+        def query(rows: Tensor) -> Tensors:
+            evidence = Evidence.of(rows)
+            messages = engine.forward(self.plan, tables, evidence, keep=True, tapes=self.tapes)
+            marginals = (torch.empty_like if self.plan.is_tree else torch.zeros_like)(evidence.given)
             engine.backward(self.plan, tables, evidence, messages, marginals=marginals)
-            out.append(marginals.permute(2, 0, 1))
+            return marginals.permute(2, 0, 1), *([messages.log_root] if messages.may_be_impossible else [])
+
+        for piece in self.chunks(self._checked(log_weights)[0]):
+            marginals, *log_z = by_graph(engine, self.plan, "marginals", query, piece, tables)
+            for values in log_z:
+                check_possible(values, sum(len(done) for done in out))
+            out.append(marginals)
         return out[0] if len(out) == 1 else torch.cat(out)
 
     @by_work
@@ -169,31 +176,10 @@ class Circuit(Tables):
         """As `log_likelihood`, so that `torch.func.functional_call` can put other parameters in."""
         return self.log_likelihood(x)
 
-    def save(self, path: str | Path, *, half: bool = False, **facts: object) -> None:
-        """Write structure, parameters and any `facts` (JSON values: data, seed, likelihood) to one safetensors file.
-
-        Args:
-            half: probabilities in bfloat16, half the bytes; normalised again in float32 when they are read.
-        """
-        circuit_file.write(path, self, facts, half=half)
-
-    @staticmethod
-    def load(path: str | Path) -> Circuit:
-        """The circuit that `save` wrote, in float32 or float64 as saved; the facts are in `circuit.facts`.
-
-        Raises:
-            FileError: when the file is missing, truncated, or no circuit of this version.
-        """
-        graph, tensors, dtype, facts = circuit_file.read(path)
-        circuit = Circuit(graph, generator=torch.Generator(), dtype=dtype)
-        circuit_file.fill(path, circuit, tensors)
-        circuit.facts = facts
-        return circuit
-
     def _log_z(self, rows: Tensor) -> Tensor:
         """log p(x) of values (B, D), log Z(w) of log weights (B, D, C); differentiable."""
         tables, is_recorded = self.tables(), torch.is_grad_enabled()
-        return torch.cat([LogPartition.apply(self, is_recorded, piece, *tables) for piece in self.chunks(rows)])
+        return torch.cat([_LogPartition.apply(self, is_recorded, piece, *tables) for piece in self.chunks(rows)])
 
     def _checked(self, log_weights: Tensor) -> tuple[Tensor, Tensor | float]:
         """The log weights in the circuit's floats, and log of the factor taken out of each row, (B,), on the way."""
@@ -204,33 +190,82 @@ class Circuit(Tables):
         shifted = (log_weights - largest[..., None]).to(self.device, self.dtype)
         return shifted, largest.sum(-1, dtype=torch.float64).to(self.device)
 
-    def _queries(
-        self, rows: Tensor, engine: ModuleType, tables: list[Tensor], copies: int = 1, share: int = 1, **options: Any
-    ) -> Iterator[tuple[Evidence, Any]]:
-        """`chunks` of soft evidence, each with its messages; none of Z(w) = 0. The options are of `forward`."""
-        first_row = 0
+    def _walks(
+        self, rows: Tensor, engine: ModuleType, pick: traceback.Pick, copies: int = 1, share: int = 1, **options: Any
+    ) -> Iterator[Tensor]:
+        """Pieces of states (copies, B, D), each reached from the root; arguments as in `chunks`, `forward`, `walk`."""
+        tables, first = self.tables(), 0
         for piece in self.chunks(rows, copies, share):
             evidence = Evidence.of(piece)
             messages = engine.forward(self.plan, tables, evidence, tapes=self.tapes, **options)
             if messages.may_be_impossible:
-                check_possible(messages.log_root, first_row)
-            first_row += len(piece)
-            yield evidence, messages
-
-    def _walks(
-        self, rows: Tensor, engine: ModuleType, pick: traceback.Pick, copies: int = 1, share: int = 1, **options: Any
-    ) -> Iterator[Tensor]:
-        """Pieces of states (copies, B, D), each reached from the root; arguments as in `_queries`, `traceback.walk`."""
-        tables, first = self.tables(), 0
-        for evidence, messages in self._queries(rows, engine, tables, copies, share, **options):
+                check_possible(messages.log_root, first)
             odds = partial(engine.odds, self.plan, tables, messages)
             yield traceback.walk(self.plan, odds, pick, evidence.given, copies, first)
-            first += evidence.given.shape[-1]
+            first += len(piece)
 
     def chunks(self, rows: Tensor, copies: int = 1, share: int = 1) -> Iterator[Tensor]:
         """Rows in pieces whose messages stay within MESSAGE_BYTES; each `share` of them is cut as it would be alone."""
         size = max(16, MESSAGE_BYTES // (self.plan.floats_per_sample * self.dtype.itemsize * copies))
         return (piece for some in rows.split(max(1, size // share) * share) for piece in some.split(size))
+
+
+class _LogPartition(torch.autograd.Function):
+    """log Z with the circuit's own backward pass as its gradient, of values (B, D) or log weights (B, D, C).
+
+    `is_recorded` is False under `torch.no_grad`, where nothing is kept.
+    """
+
+    @staticmethod
+    def forward(ctx, circuit, is_recorded, rows, *parameters):
+        ctx.evidence, ctx.engine, ctx.plan = Evidence.of(rows), circuit.engine, circuit.plan
+        engine, plan, keep = ctx.engine, ctx.plan, is_recorded and any(ctx.needs_input_grad)
+
+        def query(rows):
+            messages = engine.forward(plan, list(parameters), Evidence.of(rows), keep=keep, tapes=circuit.tapes)
+            ctx.messages = messages if keep else None
+            return (engine.log_partition(plan, messages).to(circuit.dtype),)
+
+        ctx.save_for_backward(rows, *parameters)
+        return (query(rows) if keep else by_graph(engine, plan, "log Z", query, rows, parameters))[0]
+
+    @staticmethod
+    def backward(ctx, grad):
+        rows, *parameters = ctx.saved_tensors
+        with torch.no_grad(), few_threads(ctx.plan, len(rows), rows.is_floating_point()):
+            marginals = torch.zeros_like(ctx.evidence.given) if ctx.needs_input_grad[2] else None
+            gradients = [torch.zeros_like(p) for p in parameters] if any(ctx.needs_input_grad[3:]) else None
+            asked = {"root_flow": grad, "gradients": gradients, "marginals": marginals}
+            ctx.engine.backward(ctx.plan, parameters, ctx.evidence, ctx.messages, **asked)
+        found = [None if marginals is None else marginals.permute(2, 0, 1), *(gradients or (None for _ in parameters))]
+        return None, None, *_Once.apply(grad, rows, *parameters, *found)
+
+
+class _Once(torch.autograd.Function):
+    """Hands on the gradients, the second half of its arguments; what they are gradients of only marks the way back."""
+
+    @staticmethod
+    def forward(ctx, upstream, *tensors):
+        return tuple(None if g is None else g.view_as(g) for g in tensors[len(tensors) // 2 :])
+
+    @staticmethod
+    def backward(ctx, *_):
+        raise TiramisuError("log Z has no second derivatives: its gradient, once computed, is a constant")
+
+
+@by_work
+@torch.no_grad()
+def accumulate(circuit: Circuit, tables: list[Tensor], rows: Tensor, gradients: list[Tensor]) -> Tensor:
+    """One batch of the E-step: log p(x) or log Z(w) of the rows, (B,); d log Z / d table is added to `gradients`."""
+    engine, plan = circuit.engine, circuit.plan
+
+    def query(rows: Tensor) -> Tensors:
+        evidence = Evidence.of(rows)
+        messages = engine.forward(plan, tables, evidence, keep=True, tapes=circuit.tapes)
+        engine.backward(plan, tables, evidence, messages, gradients=gradients)
+        return (engine.log_partition(plan, messages),)
+
+    return by_graph(engine, plan, "counts", query, rows, [*tables, *gradients])[0]
 
 
 def bits_per_dimension(mean_log_likelihood: float, num_variables: int) -> float:

@@ -25,7 +25,7 @@ from ..files import tensor_digest
 from .circuit import Circuit
 from .clustering import one_set
 from .evidence_checks import checked_values
-from .inputs import get_family
+from .inputs import normalised_counts
 
 
 def latent_regions(circuit: Circuit) -> list[int]:
@@ -101,8 +101,9 @@ def distil(circuit: Circuit, data: Tensor, states: Mapping[int, Tensor], *, pseu
             above = _states(states, parent[index], region.num_units, len(data))
         pair = above * counts[table].shape[2] + below
         counts[table][row] += torch.bincount(pair, minlength=counts[table][row].numel()).view(counts[table][row].shape)
-    for own, count, parameter in zip(circuit.parameter_list, counts, circuit.plan.parameters):
-        own.copy_(get_family(parameter.family or "categorical").maximise(own, count, pseudocount))
+    for own, count, family in zip(circuit.parameter_list, counts, circuit.families):
+        if family != "indicator":
+            own.copy_(normalised_counts(own, count, pseudocount))
 
 
 def _states(states: Mapping[int, Tensor], index: int, size: int, num_rows: int) -> Tensor:

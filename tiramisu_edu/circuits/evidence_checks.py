@@ -7,18 +7,13 @@ import math
 import torch
 from torch import Tensor
 
+from ..checks import instance
 from ..errors import EvidenceError
-
-
-def check_tensor(what: str, value: object) -> None:
-    """Raise EvidenceError unless the value is a tensor."""
-    if not isinstance(value, Tensor):
-        raise EvidenceError(f"{what} must be a torch.Tensor, not {type(value).__name__}: torch.as_tensor makes one")
 
 
 def checked_values(x: Tensor, num_variables: int, num_categories: int, name: str = "x") -> Tensor:
     """x as torch.long; raise EvidenceError unless it is (B, D) of integers in -1 … C - 1."""
-    check_tensor(name, x)
+    instance(name, x, Tensor)
     if x.ndim != 2 or x.shape[1] != num_variables:
         raise EvidenceError(f"{name} must have shape (B, {num_variables}), not {tuple(x.shape)}")
     if x.dtype.is_floating_point or x.dtype == torch.bool or x.dtype.is_complex:
@@ -42,7 +37,7 @@ def check_log_weights(log_weights: Tensor, num_variables: int, num_categories: i
     Returns:
         the largest log weight of each variable, (B, D), as given.
     """
-    check_tensor("log_weights", log_weights)
+    instance("log_weights", log_weights, Tensor)
     expected = f"(B, {num_variables}, {num_categories})"
     if log_weights.ndim != 3 or tuple(log_weights.shape[1:]) != (num_variables, num_categories):
         raise EvidenceError(f"log_weights must have shape {expected}, not {tuple(log_weights.shape)}")

@@ -6,7 +6,6 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from ..errors import TiramisuError
 from .circuit import Circuit
 from .learning import History, mean_log_likelihood
 
@@ -32,12 +31,7 @@ def fit_adam(
 
     Returns:
         The history, as `fit_em`: before each epoch's updates the running training mean, and the validation mean.
-
-    Raises:
-        TiramisuError: for a circuit with inputs that are not tables of probabilities.
     """
-    if {parameter.family for parameter in circuit.plan.parameters} - {None, "categorical", "indicator"}:
-        raise TiramisuError("fit_adam learns tables of probabilities: use categorical inputs, or fit_em")
     generator = generator or torch.Generator().manual_seed(0)
     history = History(circuit.num_variables)
     learned = {name: theta for name, theta in circuit.named_parameters() if theta.requires_grad}

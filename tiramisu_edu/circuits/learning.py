@@ -23,11 +23,10 @@ from ..checkpoint import Checkpoint
 from ..checks import check_rows, instance, integer, is_generator, number
 from ..files import reading, tensor_digest
 from ..ranks import process_rank, share, summed
-from .circuit import Circuit, bits_per_dimension
-from .engines.messages import Evidence
+from .circuit import Circuit, accumulate, bits_per_dimension
 from .evidence_checks import check_log_weights, check_possible, checked_values
-from .inputs import get_family
-from .threads import by_work, few_threads
+from .inputs import normalised_counts
+from .threads import few_threads
 
 READ, NUMBERS = 4096, 2**26  # rows, and log weights, read at once from data that may be larger than memory
 BLOCK = 2**16  # parameters that a processor updates at once: they and their counts stay in the cache
@@ -263,23 +262,13 @@ def em_step(
             log_likelihood += log_z.double().sum()
             first_row += len(rows)
     summed([*gradients, log_likelihood])
-    for own, gradient, table, name in zip(circuit.parameter_list, gradients, tables, circuit.families):
-        family, some = get_family(name or "categorical"), 1 + BLOCK // table[0].numel()
-        blocks = (tensor.detach().split(len(table) if table.is_cuda else some) for tensor in (own, gradient, table))
-        for theta, count, probabilities in zip(*blocks):
-            theta.lerp_(family.maximise(theta, count.mul_(probabilities), pseudocount), step)
+    for own, gradient, family in zip(circuit.parameter_list, gradients, circuit.families):
+        some = len(own) if own.is_cuda else 1 + BLOCK // own[0].numel()
+        for theta, count in zip(own.detach().split(some), gradient.split(some)):
+            if family != "indicator":
+                theta.lerp_(normalised_counts(theta, count.mul_(theta), pseudocount), step)
             count.zero_()
     return float(log_likelihood)
-
-
-@by_work
-@torch.no_grad()
-def accumulate(circuit: Circuit, tables: list[Tensor], rows: Tensor, gradients: list[Tensor]) -> Tensor:
-    """One batch of the E-step: log p(x) or log Z(w) of the rows, (B,); d log Z / d table is added to `gradients`."""
-    evidence, engine = Evidence.of(rows), circuit.engine
-    messages = engine.forward(circuit.plan, tables, evidence, keep=True, tapes=circuit.tapes)
-    engine.backward(circuit.plan, tables, evidence, messages, gradients=gradients)
-    return engine.log_partition(circuit.plan, messages)
 
 
 def rows_at_once(circuit: Circuit) -> int:

@@ -18,6 +18,7 @@ import networkx as nx
 import numpy as np
 
 from ..errors import StructureError
+from .soft_evidence import log
 
 Row: TypeAlias = Sequence[float] | np.ndarray
 SUM_TOLERANCE = 1e-6  # how far probabilities may be from summing to one: float32 tables pass
@@ -158,8 +159,8 @@ def check_parameters(order: Sequence[Node]) -> None:
             raise StructureError(f"{label[n]} is tied to {label[twin]} but their parameters differ")
 
 
-def count_categories(order: Sequence[Node], num_categories: int | Sequence[int] | None = None) -> list[int]:
-    """C_i of every variable 0 … D−1, from the tables, checked against `num_categories` if given.
+def count_categories(order: Sequence[Node]) -> list[int]:
+    """C_i of every variable 0 … D−1, from the tables.
 
     Raises:
         StructureError: when two tables disagree or a variable has no input.
@@ -169,19 +170,13 @@ def count_categories(order: Sequence[Node], num_categories: int | Sequence[int] 
     found = {n.variable: len(n.probabilities) for n in reversed(inputs)}  # of a variable the first input counts
     if missing := set(range(max(found, default=0) + 1)) ^ found.keys():
         raise StructureError(f"variables are numbered 0 … D−1 and each has an input; check {sorted(missing)}")
-    counts = [found[i] for i in range(len(found))]
-    if num_categories is not None:
-        wanted = [num_categories] * len(counts) if isinstance(num_categories, int) else list(num_categories)
-        if len(wanted) != len(counts):
-            raise StructureError(f"num_categories has {len(wanted)} entries for {len(counts)} variables")
-        counts = wanted
     for n in inputs:
-        if len(n.probabilities) != counts[n.variable]:
+        if len(n.probabilities) != found[n.variable]:
             raise StructureError(
                 f"{label[n]} has a table of {len(n.probabilities)} values, but variable {n.variable} "
-                f"has {counts[n.variable]} categories"
+                f"has {found[n.variable]} categories"
             )
-    return counts
+    return [found[i] for i in range(len(found))]
 
 
 class NodeGraph:
@@ -189,7 +184,6 @@ class NodeGraph:
 
     Args:
         root: the root node; nodes below may have several parents.
-        num_categories: C, or one C_i per variable; read from the tables when None.
         check_structure: False lets through a graph that is not smooth or not decomposable, to see what goes
             wrong. Its queries are then not to be trusted.
 
@@ -198,14 +192,13 @@ class NodeGraph:
             is not decomposable. The message names the node.
     """
 
-    def __init__(
-        self, root: Node, num_categories: int | Sequence[int] | None = None, *, check_structure: bool = True
-    ) -> None:
+    def __init__(self, root: Node, *, check_structure: bool = True) -> None:
         self.root = root
         self.nodes = children_before_parents(root)
         check_parameters(self.nodes)
-        self.num_categories = count_categories(self.nodes, num_categories)
+        self.num_categories = count_categories(self.nodes)
         self.num_variables = len(self.num_categories)
+        self._log_theta = {n: log(parameters(n)) for n in self.nodes}
         problem = smoothness_error(self.nodes) or decomposability_error(self.nodes)
         if check_structure and problem:
             raise StructureError(problem)

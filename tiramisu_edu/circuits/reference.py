@@ -25,7 +25,7 @@ from numpy.typing import ArrayLike
 
 from ..errors import EvidenceError
 from .nodes import Input, Node, NodeGraph, Product, Sum, children, parameters
-from .soft_evidence import LogWeights, checked_evidence, hard_evidence, log
+from .soft_evidence import LogWeights, checked_evidence, log
 
 __all__ = ["Input", "Node", "Product", "ReferenceCircuit", "Sum"]
 
@@ -38,15 +38,20 @@ def log_sum_exp(a: ArrayLike) -> float:
 class ReferenceCircuit(NodeGraph):
     """A checked circuit and its exact queries. What it is built from, and what is refused: see `NodeGraph`."""
 
-    def __init__(
-        self, root: Node, num_categories: int | Sequence[int] | None = None, *, check_structure: bool = True
-    ) -> None:
-        super().__init__(root, num_categories, check_structure=check_structure)
-        self._log_theta = {n: log(parameters(n)) for n in self.nodes}
-
     def evidence(self, x: Sequence[int] | np.ndarray) -> list[np.ndarray]:
-        """Hard evidence as weights: w_i(v) = 1[v = x_i], and 1 for every v where x_i = −1 (missing)."""
-        return hard_evidence(x, self.num_categories)
+        """Hard evidence as weights: w_i(v) = 1[v = x_i], and 1 for every v where x_i = −1 (missing).
+
+        Raises:
+            EvidenceError: naming the variable whose value is out of range.
+        """
+        if len(x) != self.num_variables:
+            raise EvidenceError(f"x has {len(x)} values, the circuit has {self.num_variables} variables")
+        log_w = []
+        for i, (value, count) in enumerate(zip(x, self.num_categories)):
+            if value not in range(-1, count):
+                raise EvidenceError(f"variable {i} is {value}: expected 0 … {count - 1}, or -1 if missing")
+            log_w.append(np.zeros(count) if value == -1 else log(np.arange(count) == value))
+        return log_w
 
     # The two passes.
 
@@ -228,4 +233,4 @@ class ReferenceCircuit(NodeGraph):
                 new[n] = replace(n, children=[new[c] for c in n.children])
             else:
                 new[n] = replace(n, children=[new[c] for c in n.children], weights=updated.get(n, n.weights))
-        return ReferenceCircuit(new[self.root], self.num_categories)
+        return ReferenceCircuit(new[self.root])

@@ -18,7 +18,7 @@ from functools import cached_property
 from graphlib import CycleError, TopologicalSorter
 
 from ..errors import StructureError
-from .inputs import get_family
+from .inputs import FAMILIES
 
 
 @dataclass(frozen=True)
@@ -95,16 +95,14 @@ class RegionGraph:
     @property
     def num_stored(self) -> int:
         """How many numbers a file of the circuit holds: `num_parameters`, and what is fixed."""
-        own = [r for r in self.regions if r.tied_to is None and r.family == "indicator"]
-        return self.num_parameters + sum(r.num_units * self.num_categories for r in own if r.is_input)
+        own = [r for r in self.regions if r.tied_to is None]
+        return sum(r.num_units * (self.num_categories if r.is_input else num_products(self, r)) for r in own)
 
     @property
     def num_parameters(self) -> int:
-        """Distinct numbers that learning sets: sum weights and those of the inputs, tied ones counted once."""
-        own = [r for r in self.regions if r.tied_to is None]
-        sizes = [(r.num_units, get_family(r.family).size) for r in own if r.is_input]
-        inputs = sum(units * (self.num_categories if size is None else size) for units, size in sizes)
-        return inputs + sum(r.num_units * num_products(self, r) for r in own if not r.is_input)
+        """Distinct numbers that learning sets: sum weights and tables of the inputs, tied ones counted once."""
+        fixed = [r for r in self.regions if r.tied_to is None and r.is_input and r.family == "indicator"]
+        return self.num_stored - sum(r.num_units for r in fixed) * self.num_categories
 
     def to_json(self) -> str:
         """The graph as text, for `from_json` and for files."""
@@ -150,8 +148,10 @@ def _check_region(graph: RegionGraph, index: int, region: Region) -> None:
         raise _fail(graph, index, f"it needs at least one unit, not {region.num_units}")
     if region.is_input and len(scope) != 1:
         raise _fail(graph, index, f"an input region has one variable, not {len(scope)}")
-    if region.is_input and (why := get_family(region.family).check(region.num_units, graph.num_categories)):
-        raise _fail(graph, index, why)
+    if region.family not in FAMILIES:
+        raise _fail(graph, index, f"unknown input family {region.family!r}; known: {', '.join(FAMILIES)}")
+    if region.is_input and region.family == "indicator" and region.num_units != graph.num_categories:
+        raise _fail(graph, index, "an indicator region has one unit per category")
     for child in (c for partition in region.partitions for c in partition):
         if not 0 <= child < len(graph.regions):
             raise _fail(graph, index, f"its child {child} does not exist")

@@ -28,22 +28,6 @@ def log(p: ArrayLike) -> np.ndarray:
         return np.log(np.asarray(p, dtype=np.float64))
 
 
-def hard_evidence(x: Sequence[int] | np.ndarray, num_categories: Sequence[int]) -> list[np.ndarray]:
-    """The state x (D,) as log weights: log 1[v = x_i], and zeros where x_i = −1 (missing).
-
-    Raises:
-        EvidenceError: naming the variable whose value is out of range.
-    """
-    if len(x) != len(num_categories):
-        raise EvidenceError(f"x has {len(x)} values, the circuit has {len(num_categories)} variables")
-    log_w = []
-    for i, (value, count) in enumerate(zip(x, num_categories)):
-        if value not in range(-1, count):
-            raise EvidenceError(f"variable {i} is {value}: expected 0 … {count - 1}, or -1 if missing")
-        log_w.append(np.zeros(count) if value == -1 else log(np.arange(count) == value))
-    return log_w
-
-
 def checked_evidence(log_weights: LogWeights, num_categories: Sequence[int]) -> list[np.ndarray]:
     """Soft evidence as D float64 rows of C_i log weights.
 

@@ -1,7 +1,6 @@
 """The shapes a circuit can take, each a RegionGraph: mixtures, chains, trees, grids and random partitions.
 
-Common arguments: `num_variables` D, `num_categories` C, `num_latents` K units per region, and `family` of the inputs, a
-name in `inputs.FAMILIES`.
+Common arguments: `num_variables` D, `num_categories` C, and `num_latents` K units per region.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ Rectangle = tuple[int, int, int, int]  # top, bottom, left, right; the second an
 class _Builder:
     """Collects regions bottom-up; each method returns the index of the region it adds."""
 
-    def __init__(self, num_variables: int, num_categories: int, num_latents: int, family: str):
+    def __init__(self, num_variables: int, num_categories: int, num_latents: int, family: str = "categorical"):
         positive_integers(num_variables=num_variables, num_categories=num_categories, num_latents=num_latents)
         self.shape = num_variables, num_categories
         self.num_latents = num_latents
@@ -46,26 +45,24 @@ class _Builder:
         return RegionGraph(tuple(self.regions), *self.shape)
 
 
-def mixture(num_variables: int, *, num_categories: int, num_latents: int, family: str = "categorical") -> RegionGraph:
+def mixture(num_variables: int, *, num_categories: int, num_latents: int) -> RegionGraph:
     """Mixture of factorised distributions (naive Bayes): p(x) = sum_k theta_k prod_i f_{i,k}(x_i)."""
-    build = _Builder(num_variables, num_categories, num_latents, family)
+    build = _Builder(num_variables, num_categories, num_latents)
     build.sum([build.input(i) for i in range(num_variables)], root=True)
     return build.graph()
 
 
-def factorized(num_variables: int, *, num_categories: int, family: str = "categorical") -> RegionGraph:
+def factorized(num_variables: int, *, num_categories: int) -> RegionGraph:
     """Independent variables, p(x) = prod_i f_i(x_i): the control without any dependence."""
-    return mixture(num_variables, num_categories=num_categories, num_latents=1, family=family)
+    return mixture(num_variables, num_categories=num_categories, num_latents=1)
 
 
-def hmm(
-    num_variables: int, *, num_categories: int, num_latents: int, tied: bool = False, family: str = "categorical"
-) -> RegionGraph:
+def hmm(num_variables: int, *, num_categories: int, num_latents: int, tied: bool = False) -> RegionGraph:
     """Hidden Markov model, p(x) = sum_z p(z_0) f(x_0|z_0) prod_i p(z_i|z_{i-1}) f(x_i|z_i).
 
     With `tied`, all steps share one transition matrix and one emission table.
     """
-    build = _Builder(num_variables, num_categories, num_latents, family)
+    build = _Builder(num_variables, num_categories, num_latents)
     emission = transition = below = None
     for i in reversed(range(num_variables)):
         leaf = build.input(i, tied_to=emission)
@@ -179,7 +176,7 @@ def chow_liu_tree(data: Tensor, *, num_categories: int) -> RegionGraph:
     return latent_tree(parents, num_categories=num_categories, num_latents=num_categories, family="indicator")
 
 
-def hclt(data: Tensor, *, num_categories: int, num_latents: int, family: str = "categorical") -> RegionGraph:
+def hclt(data: Tensor, *, num_categories: int, num_latents: int) -> RegionGraph:
     """Hidden Chow-Liu tree: a latent with K states per variable, joined as the Chow-Liu tree of the data.
 
     Source: Liu and Van den Broeck 2021, "Tractable regularization of probabilistic circuits".
@@ -188,12 +185,10 @@ def hclt(data: Tensor, *, num_categories: int, num_latents: int, family: str = "
         data: (N, D) long, from which the tree is learned.
     """
     parents = chow_liu_edges(data, num_categories)
-    return latent_tree(parents, num_categories=num_categories, num_latents=num_latents, family=family)
+    return latent_tree(parents, num_categories=num_categories, num_latents=num_latents)
 
 
-def quad_tree(
-    height: int, width: int, *, num_categories: int, num_latents: int, family: str = "categorical"
-) -> RegionGraph:
+def quad_tree(height: int, width: int, *, num_categories: int, num_latents: int) -> RegionGraph:
     """Recursive halving of both sides of an H x W grid down to single pixels (variable i = row * width + column).
 
     One product of four children per region, as the paper's latent circuits (its 16 x 16 grid: K = 1024).
@@ -206,12 +201,10 @@ def quad_tree(
     def quarters(top: int, bottom: int, left: int, right: int) -> list[list[Rectangle]]:
         return [[(*rows, *columns) for rows in halves(top, bottom) for columns in halves(left, right)]]
 
-    return _rectangles(height, width, quarters, num_categories, num_latents, family)
+    return _rectangles(height, width, quarters, num_categories, num_latents)
 
 
-def poon_domingos(
-    height: int, width: int, *, num_categories: int, num_latents: int, step: int = 1, family: str = "categorical"
-) -> RegionGraph:
+def poon_domingos(height: int, width: int, *, num_categories: int, num_latents: int, step: int = 1) -> RegionGraph:
     """All the ways to cut an H x W grid in two, and its parts again; equal rectangles are one region.
 
     A region mixes the products of all its cuts, so it has as many partitions as there are rows and columns to cut at.
@@ -231,7 +224,7 @@ def poon_domingos(
         across: list[list[Rectangle]] = [[(top, row, left, right), (row, bottom, left, right)] for row in rows]
         return across + [[(top, bottom, left, column), (top, bottom, column, right)] for column in columns]
 
-    return _rectangles(height, width, cuts, num_categories, num_latents, family)
+    return _rectangles(height, width, cuts, num_categories, num_latents)
 
 
 def _rectangles(height: int, width: int, split: Callable[..., list[list[Rectangle]]], *sizes: Any) -> RegionGraph:
@@ -260,7 +253,6 @@ def rat_spn(
     depth: int,
     repetitions: int,
     generator: torch.Generator,
-    family: str = "categorical",
 ) -> RegionGraph:
     """Random and tensorised: R random binary splits of the variables to a given depth, mixed at the root.
 
@@ -274,7 +266,7 @@ def rat_spn(
     is_generator("generator", generator)
     if 2**depth > num_variables:
         raise StructureError(f"{num_variables} variables cannot be halved {depth} times")
-    build = _Builder(num_variables, num_categories, num_latents, family)
+    build = _Builder(num_variables, num_categories, num_latents)
 
     def split(variables: list[int], levels: int) -> list[int]:
         middle = len(variables) // 2

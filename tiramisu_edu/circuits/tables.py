@@ -1,15 +1,23 @@
-"""The parameters of a circuit: for every level of equal regions one table of probabilities."""
+"""The parameters of a circuit: for every level of equal regions one table of probabilities; and their file."""
 
 from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from ..errors import StructureError
+from ..checks import instance, integer
+from ..errors import FileError, StructureError
+from ..files import loaded, save_safetensors
 from .engines.plan import compile_plan, laid_out
-from .evidence_checks import check_tensor
-from .inputs import get_family
+from .inputs import random_table
 from .regions import RegionGraph
+
+KIND, VERSION = "circuit", 1
+FLOATS = (torch.float32, torch.float64, torch.bfloat16)
+Own = TypeVar("Own", bound="Tables")
 
 
 class Tables(nn.Module):
@@ -17,8 +25,7 @@ class Tables(nn.Module):
 
     def __init__(self, graph: RegionGraph, generator: torch.Generator | None, dtype: torch.dtype):
         super().__init__()
-        if not isinstance(graph, RegionGraph):
-            raise StructureError(f"a circuit is made from a RegionGraph, not from {type(graph).__name__}")
+        instance("graph", graph, RegionGraph)
         if dtype not in (torch.float32, torch.float64):
             raise StructureError(f"a circuit computes in torch.float32 or torch.float64, not in {dtype}")
         self.graph, self.num_variables, self.num_categories = graph, graph.num_variables, graph.num_categories
@@ -26,10 +33,10 @@ class Tables(nn.Module):
         self.families = [parameter.family for parameter in self.plan.parameters]  # of input regions, None for sums
         self.parameter_list = nn.ParameterList()
         for parameter in self.plan.parameters:
-            family = get_family(parameter.family or "categorical")  # sum weights are categorical over their products
-            start = family.start(parameter.shape, generator, dtype)
-            self.parameter_list.append(nn.Parameter(start, requires_grad=family.is_learned))
+            start = random_table(parameter.shape, parameter.family, generator, dtype)
+            self.parameter_list.append(nn.Parameter(start, requires_grad=parameter.family != "indicator"))
         self._follow_parameters()
+        self.facts: dict[str, Any] = {}  # what is known of its making: data, seed, likelihood
 
     def extra_repr(self) -> str:
         return (
@@ -53,8 +60,7 @@ class Tables(nn.Module):
 
     def tables(self) -> list[Tensor]:
         """theta (R, K_out, M) of every level, probabilities that sum to one over M; differentiable."""
-        own = zip(self.parameter_list, self.families)
-        return [theta if name is None else get_family(name).table(theta, self.num_categories) for theta, name in own]
+        return list(self.parameter_list)
 
     def region_table(self, index: int) -> Tensor:
         """theta (K_out, M) of region `index` of the graph."""
@@ -70,13 +76,13 @@ class Tables(nn.Module):
             table: (K_out, M), non-negative, each row summing to one.
 
         Raises:
-            StructureError: for another shape, for rows that are no distributions, or a region of another family.
+            StructureError: for another shape, for rows that are no distributions, or a region of indicators.
         """
         parameter, row = self._owner(index)
-        check_tensor("table", table)
-        family, own = self.families[parameter], self.parameter_list[parameter]
-        if family not in (None, "categorical"):
-            raise StructureError(f"region {index} holds the parameters of its family {family!r}, not a table")
+        instance("table", table, Tensor)
+        own = self.parameter_list[parameter]
+        if self.families[parameter] == "indicator":
+            raise StructureError(f"region {index} holds fixed indicators")
         if table.shape != own.shape[1:]:
             raise StructureError(f"region {index} needs a table of {tuple(own.shape[1:])}, not {tuple(table.shape)}")
         sums = table.double().sum(-1)
@@ -85,6 +91,53 @@ class Tables(nn.Module):
         own[row] = table.to(own)
 
     def _owner(self, index: int) -> tuple[int, int]:
-        if not isinstance(index, int) or not 0 <= index < len(self.graph.regions):
-            raise StructureError(f"regions are numbered 0 … {len(self.graph.regions) - 1}; there is no {index!r}")
-        return self.plan.region_parameter[index]
+        return self.plan.region_parameter[integer("index", index, 0, len(self.graph.regions) - 1)]
+
+    def save(self, path: str | Path, *, half: bool = False, **facts: object) -> None:
+        """Write structure, parameters and any `facts` (JSON values: data, seed, likelihood) to one safetensors file.
+
+        Args:
+            half: probabilities in bfloat16, half the bytes; normalised again in float32 when they are read.
+        """
+        tensors = {f"theta.{i}": theta.bfloat16() if half else theta for i, theta in enumerate(self.parameter_list)}
+        metadata = {"graph": self.graph.to_json(), "facts": facts}
+        save_safetensors(path, tensors, kind=KIND, version=VERSION, metadata=metadata)
+
+    @classmethod
+    def load(cls: type[Own], path: str | Path) -> Own:
+        """The circuit that `save` wrote, in float32 or float64 as saved; the facts are in `circuit.facts`.
+
+        Raises:
+            FileError: when the file is missing, truncated, or no circuit of this version.
+        """
+        with loaded(path, kind=KIND, version=VERSION) as (tensors, metadata):
+            try:
+                graph, facts = RegionGraph.from_json(metadata["graph"]), metadata["facts"]
+            except StructureError as error:
+                raise FileError(f"{path} does not hold a circuit: {error}") from error
+        if graph.num_stored > sum(map(torch.numel, tensors.values())):
+            raise FileError(f"{path}: its graph needs more parameters than the file holds")
+        for name, theta in tensors.items():
+            if theta.dtype not in FLOATS:
+                raise FileError(f"{path}: its tensor {name} holds {theta.dtype}, no parameters")
+            if not theta.isfinite().all():
+                raise FileError(f"{path}: its tensor {name} contains NaN or an infinite number")
+        is_double = any(theta.dtype == torch.float64 for theta in tensors.values())
+        circuit = cls(graph, generator=torch.Generator(), dtype=torch.float64 if is_double else torch.float32)
+        circuit.facts = facts
+        circuit._fill(path, tensors)
+        return circuit
+
+    @torch.no_grad()
+    def _fill(self, path: str | Path, tensors: dict[str, Tensor]) -> None:
+        """Copy the tensors of a file to the parameters; probabilities in half precision are normalised again."""
+        expected = {f"theta.{i}": tuple(theta.shape) for i, theta in enumerate(self.parameter_list)}
+        found = {name: tuple(theta.shape) for name, theta in tensors.items()}
+        if expected != found:
+            raise FileError(f"{path}: its tensors have shapes {found}, its graph needs {expected}")
+        for name, theta in zip(expected, self.parameter_list):
+            theta.copy_(tensors[name])
+            if tensors[name].dtype == torch.bfloat16:
+                theta /= theta.sum(-1, keepdim=True)
+            if (theta < 0).any():
+                raise FileError(f"{path}: its tensor {name} holds negative probabilities")

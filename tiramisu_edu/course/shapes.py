@@ -37,13 +37,10 @@ def shapes_circuit(wear: float = 0.05) -> Circuit:
     bright = [[abs(int(bit) - wear) for bit in shape.replace(" ", "")] for shape in SHAPES.values()]
     f = torch.tensor(bright, dtype=torch.float64).T  # (pixel, shape)
     circuit = Circuit(structures.mixture(9, num_categories=2, num_latents=len(SHAPES)), dtype=torch.float64)
-    tables = {
-        (9, len(SHAPES), 2): torch.stack([1 - f, f], -1),
-        (1, 1, len(SHAPES)): torch.tensor([[WEIGHTS]], dtype=f.dtype),
-    }
-    with torch.no_grad():
-        for parameter in circuit.parameter_list:
-            parameter.copy_(tables[tuple(parameter.shape)])
+    for index, table in enumerate(
+        [*torch.stack([1 - f, f], -1), torch.tensor([WEIGHTS], dtype=f.dtype)]
+    ):  # pixels, root
+        circuit.set_region_table(index, table)
     return circuit.requires_grad_(False)
 
 

@@ -130,9 +130,8 @@ def skyline_layers(storeys: int, houses: int, *, dtype: torch.dtype = torch.floa
         regions.append(Region(scope, K if k else 1, ((*column, *later),)))
         tables.append(next_height(storeys) if k else first_height(storeys)[None])
     circuit = Circuit(RegionGraph(tuple(regions), storeys * houses, 2), dtype=dtype)
-    with torch.no_grad():
-        for (parameter, row), table in zip(circuit.plan.region_parameter, tables):
-            circuit.parameter_list[parameter][row] = torch.as_tensor(table, dtype=dtype)
+    for index, table in enumerate(tables):
+        circuit.set_region_table(index, torch.from_numpy(table))
     return circuit.requires_grad_(False)
 
 

@@ -17,8 +17,7 @@ from torch.nn.functional import pixel_shuffle, pixel_unshuffle
 from ..checks import check_images, instance, integer, number, positive_integer
 from ..errors import ImageError, TiramisuError, known_name
 from ..files import loaded, save_safetensors, with_weights
-from .autoencoder import Autoencoder
-from .networks import build_network, network_config
+from .networks import Autoencoder, build_network, network_config
 from .pretrained import Clip, read_pipeline
 from .schedule import Schedule, signal_and_noise
 
@@ -229,14 +228,10 @@ class Denoiser(nn.Module):
             TiramisuError: a network, scheduler, noise schedule or prediction type that this package does not have, or
                 a label that is missing or out of range.
         """
-        read = read_pipeline(source, revision, variant)
-        if read.classes and label is None:
-            raise TiramisuError(f"the network in {source} asks for a class: give label=0 ... {read.classes - 1}")
-        if label is not None:
-            integer("label", label, 0, read.classes - 1)
-        facts = {"source": str(source), "revision": revision}
-        denoiser = cls(read.network, read.schedule, read.prediction_type, facts, clip=read.clip)
-        denoiser.label, denoiser.learned_range, denoiser.autoencoder = label, read.learned_range, read.autoencoder
+        arguments, attributes = read_pipeline(source, revision, variant, label)
+        denoiser = cls(**arguments, facts={"source": str(source), "revision": revision})
+        for name, value in attributes.items():
+            setattr(denoiser, name, value)
         return denoiser.eval()
 
 

@@ -91,8 +91,8 @@ def tds(walk: Walk, particles: Count = 8, resample_below: Share = 1.0, data_vari
 
     Cost: T P (F + B) (F forward, B backward evaluations of the network for one image).
 
-    Where published code differs: f(x_t) is not held in [-1, 1]. It also weighs the clean image, by the network's last
-    step.
+    Where published code differs: f(x_t) is not held in [-1, 1], so no gradient is cut off. It also weighs the clean
+    image, by the network's last step.
 
     Source: Wu et al., "Practical and Asymptotically Exact Conditional Sampling in Diffusion Models", algorithm 1.
     """

@@ -10,12 +10,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..checks import integer
 from ..errors import FileError, TiramisuError
-from .autoencoder import Autoencoder
-from .networks import CODERS, WEIGHTS, first_line, read_json, read_network
+from .networks import CODERS, WEIGHTS, Autoencoder, first_line, read_json, read_network
 from .schedule import Schedule
 
 SCHEDULERS = tuple(
@@ -48,41 +47,24 @@ class Clip(NamedTuple):
         return x_0.clamp(-limit, limit) / limit
 
 
-class Pipeline(NamedTuple):
-    """What was read.
+def read_pipeline(
+    source: str | Path, revision: str | None, variant: str | None, label: int | None
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """A pipeline of diffusers, or a `UNet2DModel` with its scheduler config: arguments and attributes of a `Denoiser`.
 
-    Attributes:
-        network: float32.
-        schedule: the full one of the training.
-        prediction_type: in the words of diffusers.
-        clip: of clean predictions, as the scheduler has it. A scheduler without a word on it leaves latents as they
-            are; pixels lie in [-1, 1].
-        learned_range: whether the second half of the output is a variance between its two bounds.
-        classes: of the network, 0 where it takes none.
-        autoencoder: None where the network works on pixels.
-    """
-
-    network: nn.Module
-    schedule: Schedule
-    prediction_type: Any
-    clip: Clip
-    learned_range: bool
-    classes: int
-    autoencoder: Autoencoder | None
-
-
-def read_pipeline(source: str | Path, revision: str | None, variant: str | None) -> Pipeline:
-    """A pipeline of diffusers, or a `UNet2DModel` with its scheduler config.
+    A scheduler without a word on clipping leaves latents as they are; pixels lie in [-1, 1].
 
     Args:
         source: folder or hub name, with `unet/` and `scheduler/` inside, or with both configs at the top; with `vae/`
             or `vqvae/` the network works in latents.
         revision: commit or tag on the hub.
         variant: of the weights, such as "fp16".
+        label: the class to draw.
 
     Raises:
         FileError: no such model, no safetensors weights, or weights that are missing or left over.
-        TiramisuError: another kind of pipeline, network, scheduler, noise schedule, variance or prediction type.
+        TiramisuError: another kind of pipeline, network, scheduler, noise schedule, variance or prediction type, or a
+            label that is missing or out of range.
     """
     folder = model_folder(source, revision, ["*.json"])
     if (index := folder / "model_index.json").is_file():
@@ -91,7 +73,7 @@ def read_pipeline(source: str | Path, revision: str | None, variant: str | None)
     unet, scheduler = (folder / "unet", folder / "scheduler") if inside else (folder, folder)
     coder = next((folder / name for name in AUTOENCODERS if (folder / name).is_dir()), None)
     network_config, coder_config = read_json(unet / "config.json"), read_json(coder / "config.json") if coder else None
-    _check_network(source, network_config, coder_config)
+    _check_network(source, network_config, coder_config, label)
     config = read_json(scheduler / "scheduler_config.json")
     learned_range = _check_scheduler(source, config, network_config)
     predicts = config.get("prediction_type", "epsilon") if config.get("predict_epsilon", True) else "sample"
@@ -99,15 +81,13 @@ def read_pipeline(source: str | Path, revision: str | None, variant: str | None)
     if not Path(source).is_dir():
         suffix = f".{variant}" if variant else ""
         model_folder(source, revision, ["*.json", f"*{WEIGHTS}{suffix}.safetensors*", f"*{WEIGHTS}{suffix}-*"])
-    return Pipeline(
-        read_network(unet, "UNet2DModel", variant),
-        schedule,
-        predicts,
-        _clip(config, latents=coder is not None),
-        learned_range,
-        network_config.get("num_class_embeds") or 0,
-        Autoencoder(read_network(coder, coder_config["_class_name"], variant)) if coder and coder_config else None,
+    network = read_network(unet, "UNet2DModel", variant)
+    autoencoder = (
+        Autoencoder(read_network(coder, coder_config["_class_name"], variant)) if coder and coder_config else None
     )
+    clip = _clip(config, latents=coder is not None)
+    arguments = {"network": network, "schedule": schedule, "prediction_type": predicts, "clip": clip}
+    return arguments, {"label": label, "learned_range": learned_range, "autoencoder": autoencoder}
 
 
 def model_folder(source: str | Path, revision: str | None, patterns: list[str]) -> Path:
@@ -136,7 +116,9 @@ def _check_parts(source: str | Path, parts: Mapping[str, Any]) -> None:
         )
 
 
-def _check_network(source: str | Path, config: Mapping[str, Any], coder: Mapping[str, Any] | None) -> None:
+def _check_network(
+    source: str | Path, config: Mapping[str, Any], coder: Mapping[str, Any] | None, label: int | None
+) -> None:
     if (name := config.get("_class_name", "UNet2DModel")) != "UNet2DModel":
         hint = ": Tokenizer.from_pretrained reads it" if name == "VQModel" else ""
         raise TiramisuError(f"{source} holds a {name}, expected UNet2DModel{hint}")
@@ -152,6 +134,11 @@ def _check_network(source: str | Path, config: Mapping[str, Any], coder: Mapping
         raise TiramisuError(f"the network in {source} gives {out} channels for {channels}, expected as many or twice")
     if (kind := config.get("class_embed_type")) is not None:
         raise TiramisuError(f"the network in {source} has class_embed_type={kind!r}; only numbered classes are read")
+    classes = config.get("num_class_embeds") or 0
+    if classes and label is None:
+        raise TiramisuError(f"the network in {source} asks for a class: give label=0 ... {classes - 1}")
+    if label is not None:
+        integer("label", label, 0, classes - 1)
 
 
 def _check_scheduler(source: str | Path, config: Mapping[str, Any], network: Mapping[str, Any]) -> bool:

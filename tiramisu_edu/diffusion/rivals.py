@@ -31,6 +31,8 @@ def daps(walk: Walk, ode_steps: Count = 5, langevin_time: Amount = 0.005) -> Ten
     Where published code differs: it takes 100 steps of length 5e-5 of the chain, with measurement noise of 0.01, and
     its levels are those of EDM, σ from 100 to 0.1 in 200 steps and from σ to 0.01 in each ODE. With five network calls
     a level it is made for hundreds of calls. Here the last level goes to the clean image, and no chain is run there.
+    Its clean predictions are not held in [-1, 1], and its τ falls as over T + 1 levels. On the scale of σ, with
+    x = x_t / sqrt(ᾱ_t), our levels, and a chain whose measurement noise goes to 0, it is equal to this.
 
     Source: Zhang et al., "Improving Diffusion Inverse Problem Solving with Decoupled Noise Annealing", algorithm 1.
     """
@@ -66,7 +68,7 @@ def diffpir(walk: Walk, zeta: Share = 1.0, trust: Amount = 1e-6) -> Tensor:
     Cost: T F (F forward, B backward evaluations of the network for one image).
 
     Where published code differs: its steps lie quadratically, it begins with y at level T, -1 where hidden, and it
-    leaves out the last step.
+    leaves out the last step, though not the network call there.
 
     Source: Zhu et al., "Denoising Diffusion Models for Plug-and-Play Image Restoration", algorithm 1.
     """
@@ -98,8 +100,8 @@ def ding(walk: Walk, power: Amount = 1.0, delayed: bool = False) -> Tensor:
 
     Cost: (2 T - 1) F, or T F where delayed (F forward, B backward evaluations of the network for one image).
 
-    Where published code differs: it is for flow matching, x_t = (1 - t) x_0 + t z, in latents, knows measurement noise,
-    and leaves out the last steps.
+    Where published code differs: it is for flow matching, x_t = (1 - t) x_0 + t z, in latents, and has measurement
+    noise of 0.01. With sqrt(ᾱ_t) and sqrt(1 - ᾱ_t) for its 1 - t and t, and hardly any such noise, it is equal to this.
 
     Source: Moufad et al., "Efficient Zero-Shot Inpainting with Decoupled Diffusion Guidance", arXiv 2512.18365.
     """

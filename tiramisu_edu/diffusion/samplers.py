@@ -1,4 +1,4 @@
-"""Samplers: one loop each, one call for all (`walk.Sampler`), each readable against its paper's algorithm.
+"""Samplers: one loop each, one call for all (`walk.sampler`), each readable against its paper's algorithm.
 
 Any of them is steered by a guide (`Step` -> clean prediction); `guide=None` is the plain sampler, bit for bit. The
 defaults of options are the published values; what was tuned for a world is in data/WORLD/samplers.json.
@@ -187,7 +187,7 @@ def unclipped(walk: Walk, x_t: Tensor, prediction: Prediction, i: int) -> Predic
 
 
 @sampler
-def ddnm(walk: Walk, eta: Share = 0.85, published_factor: bool = False, clip: bool = True) -> Tensor:
+def ddnm(walk: Walk, eta: Share = 0.85, clip: bool = True) -> Tensor:
     """Inpaint by correcting the clean prediction in the range of the mask and leaving its null space alone.
 
         x_T ~ N(0, I);   for t = T … 1:
@@ -198,16 +198,13 @@ def ddnm(walk: Walk, eta: Share = 0.85, published_factor: bool = False, clip: bo
 
     Args:
         eta: share of fresh noise. It is not DDIM's: 1 renews all noise at each step.
-        published_factor: shrink the noise of each step by sqrt(1 - ᾱ_t²), as the code of the comparison with Tiramisu
-            does. Without measurement noise the factor should be 1; it falls to 0.37 at step 20 of 250, so that late
-            steps get far less noise than the network expects, and pictures come out too smooth: with the exact
-            denoiser of N(0.1, 0.2²), 250 steps draw with the deviation 0.013 (0.17 without the factor, see `ddrm`).
         clip: clean predictions are held in [-1, 1]. The authors' code does not hold them.
 
     Cost: T F (F forward, B backward evaluations of the network for one image).
 
     Where published code differs: the authors' takes 100 steps and can travel back in time (off by default), with the
-    x_0 from before the correction; see also `clip` and `published_factor`.
+    x_0 from before the correction; see also `clip`. The comparison with Tiramisu shrinks the noise of each step by
+    sqrt(1 - ᾱ_t²), where the factor should be 1 without measurement noise, so that pictures come out too smooth.
 
     Source: Wang, Yu, Zhang, "Zero-Shot Image Restoration Using Denoising Diffusion Null-Space Model", algorithm 1, with
     the noise of its official code.
@@ -219,8 +216,6 @@ def ddnm(walk: Walk, eta: Share = 0.85, published_factor: bool = False, clip: bo
         corrected = torch.where(walk.known, walk.image, x_0)
         noise = math.sqrt(1 - eta**2) * epsilon + eta * walk.noise()
         signal, spread = walk.schedule.levels_after(i)
-        if published_factor:
-            spread *= math.sqrt(1 - float(walk.schedule.alpha_bar[i]) ** 2)
         x_t = walk.step(signal * corrected + spread * noise)
     return walk.finish(x_t)
 
@@ -272,7 +267,7 @@ def misfit_gradient(walk: Walk, x_t: Tensor, i: int) -> tuple[Prediction, Tensor
 
 _OLDER = (ddim, ddpm, replacement, repaint, ddrm, ddnm, dps, resampling, copaint, copaint_tt)
 _ALL = (*_OLDER, daps, diffpir, ding, tds)
-SAMPLERS: dict[str, Sampler] = {sample.__name__.replace("_", "-"): sample for sample in _ALL}  # type: ignore[attr-defined]
+SAMPLERS: dict[str, Sampler] = {sample.__name__.replace("_", "-"): sample for sample in _ALL}
 
 
 def get_sampler(name: str) -> Sampler:

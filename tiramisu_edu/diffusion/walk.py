@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import KW_ONLY, dataclass, field, is_dataclass
 from functools import wraps
-from typing import Annotated, Any, Protocol, get_args
+from typing import Annotated, Any, get_args
 
 import torch
 from torch import Tensor
@@ -57,14 +57,12 @@ class Walk:
         guide: replaces the clean prediction; see `Guide`. None leaves the plain sampler, bit for bit.
         generator: of all noise; one, or one per image.
         callback: is called with each step; see `Callback`.
-        x_T: (B, C, H, W) noisy images at the schedule's last index to begin with, in place of noise alone.
         cost: is added to.
 
     Raises:
         ImageError: the image is not (B, C, H, W) float, has other channels than the network, the mask is not boolean
             or of another size, or a known pixel lies outside [-1, 1].
-        TiramisuError: the schedule is not one of the denoiser's, `generator` is not one generator or one per image,
-            or x_T has another shape than the image.
+        TiramisuError: the schedule is not one of the denoiser's, or `generator` is not one generator or one per image.
     """
 
     denoiser: Denoiser
@@ -75,7 +73,6 @@ class Walk:
     guide: Guide | None = None
     generator: Generators
     callback: Callback | None = None
-    x_T: Tensor | None = None
     cost: Cost = field(default_factory=Cost)
 
     def __post_init__(self) -> None:
@@ -84,9 +81,6 @@ class Walk:
         check_masked(self.image, self.known)
         self.denoiser.check_channels(self.image)
         check_generators(self.generator, len(self.image))
-        if self.x_T is not None and self.x_T.shape != self.image.shape:
-            found, expected = tuple(self.x_T.shape), tuple(self.image.shape)
-            raise TiramisuError(f"x_T must have the shape of the images, {expected}, not {found}")
         channels = self.known.shape[-3] if self.known.ndim >= 3 else 1
         B, _, H, W = self.image.shape
         self.known = self.known.to(self.image.device).expand(B, channels, H, W).clone()  # no tensor of inference mode
@@ -103,12 +97,11 @@ class Walk:
         """The same walk with P adjacent rows for each image, its particles; it adds to the same cost."""
         many = copy.copy(self)
         many.image, many.known = (tensor.repeat_interleave(P, 0) for tensor in (self.image, self.known))
-        many.x_T = None if self.x_T is None else self.x_T.repeat_interleave(P, 0)
         return many
 
     def start(self) -> Tensor:
-        """The first x_t: x_T where given, else standard normal noise."""
-        return self.noise() if self.x_T is None else self.x_T.to(self.image, copy=True)
+        """x_T, standard normal noise."""
+        return self.noise()
 
     def noise(self) -> Tensor:
         """Standard normal noise of the shape of the images."""
@@ -190,8 +183,13 @@ class Walk:
         return torch.where(self.known, self.image, x.clamp(-self.denoiser.limit, self.denoiser.limit))
 
 
-class Sampler(Protocol):
-    """The call of all samplers: the arguments of `Walk`, and the method's own options by name.
+Sampler = Callable[..., Tensor]  # the arguments of `Walk`, and the method's own options by name; see `sampler`
+
+
+def sampler(loop: Callable[..., Tensor]) -> Sampler:
+    """A sampler from its loop, (walk, **options) -> images; options carry their bounds in their types.
+
+    A dataclass among the loop's arguments stands for its fields, each an option of the sampler.
 
     Each has its own default of eta, the method's. Images of a batch do not influence each other: with a generator of
     its own an image comes out as it would alone, up to rounding. Networks round differently in batches of other
@@ -201,21 +199,8 @@ class Sampler(Protocol):
     Inside `torch.inference_mode()` a sampler works as outside. `torch.set_default_dtype` does not change pictures.
 
     Returns:
-        (B, C, H, W) in [-1, 1], known pixels exact.
-
-    Raises:
-        ImageError, TiramisuError: as in `Walk`; for an unknown option or one out of its range.
-    """
-
-    def __call__(
-        self, denoiser: Denoiser, schedule: Schedule, image: Tensor, known: Tensor, **options: Any
-    ) -> Tensor: ...
-
-
-def sampler(loop: Callable[..., Tensor]) -> Sampler:
-    """A sampler from its loop, (walk, **options) -> images; options carry their bounds in their types.
-
-    A dataclass among the loop's arguments stands for its fields, each an option of the sampler.
+        The sampler; its result is (B, C, H, W) in [-1, 1], known pixels exact. It raises ImageError and TiramisuError
+        as `Walk`, and for an unknown option or one out of its range.
     """
     of_walk, (_, *declared) = inspect.signature(Walk).parameters, inspect.signature(loop).parameters.values()
     records: dict[str, Any] = {option.name: option.annotation for option in declared if is_dataclass(option.annotation)}
@@ -249,7 +234,7 @@ def clock(like: Tensor) -> float:
 
 def _check_types(walk: Walk) -> None:
     kinds: dict[str, Any] = {"denoiser": Denoiser, "schedule": Schedule, "image": Tensor, "known": Tensor}
-    optional = {"guide": Callable, "callback": Callable, "x_T": Tensor}
+    optional = {"guide": Callable, "callback": Callable}
     for name, kind in (kinds | {k: v for k, v in optional.items() if getattr(walk, k) is not None}).items():
         instance(name, getattr(walk, name), kind)
 

@@ -15,8 +15,11 @@ from ..files import reading
 from ..methods import FITTING
 from ..names import WEAK
 from ..steering.beyond.difference import WeightTable
-from ..world import ATTRIBUTES, READERS, TABLES, World, once
+from ..world import READERS, TABLES, World, once
 from .datafiles import checksums, data_path, digest_of, verified
+
+ATTRIBUTES = {"denoiser_weak": "weak_denoiser", "circuit_independent": "independent_circuit"}
+"""Part -> the attribute of a world, where that is called otherwise."""
 
 
 class FileWorld(World):

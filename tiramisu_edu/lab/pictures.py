@@ -1,12 +1,10 @@
 """Picture files of any kind -> image tensors in [-1, 1], grey levels or labels, and back.
 
-A file is read for what it means, or the notice says how it is read, or it is refused:
+Pixels of 8 bits a channel are read for what they mean, and the notice says what is done to them; others are refused:
 
     1, L, LA, P, PA, RGB, RGBA     as they are; transparency is laid on white
     YCbCr, CMYK, LAB               turned into red, green and blue
-    16-bit grey                    white is 65535 (4095 in 12-bit TIFF files), and 1 where nothing exceeds 1
-    32-bit integers, floats        white is the first of 1, 255, 65535 (floats: 1, 255) that nothing exceeds
-    signed bytes, negative numbers, NaN, and what exceeds every white      refused
+    16 bits, 32 bits, floats       refused: nothing in the file tells which number is white
 """
 
 import os
@@ -31,7 +29,7 @@ MAX_PIXELS = 2**26
 """More are not decoded: a file of a few kB can claim gigabytes of memory."""
 
 _MODES = {1: "L", 3: "RGB"}
-_BITS, _PHOTOMETRIC, _SAMPLE_FORMAT = 258, 262, 339  # tags of TIFF files
+_READ = (*"1LP", "LA", "PA", "RGB", "RGBA", "YCbCr", "CMYK", "LAB")
 
 
 class Picture(NamedTuple):
@@ -134,42 +132,29 @@ def open_picture(path: str | Path) -> Image.Image:
 
     Raises:
         ImageError: for a file that is missing, no regular file, not a picture, damaged, larger than MAX_PIXELS, or
-            with numbers whose white is not known.
+            of other pixels than 8 bits a channel.
     """
     return _read(path)[0]
 
 
-def open_grey(path: str | Path) -> tuple[Tensor, list[str]]:
-    """The one channel of a picture file, (H, W) uint8, and how it was read.
+def open_levels(path: str | Path, *, labels: bool = False) -> tuple[Tensor, list[str]]:
+    """The one channel of a mask or label picture, (H, W) uint8, and how it was read.
+
+    With `labels`, the numbers of a palette are taken, whatever its colours.
 
     Raises:
         ImageError: as `open_picture`, and for colours or transparency.
     """
     with opened(path) as (picture, notices):
-        return torch.from_numpy(np.array(_one_channel(_eight_bits(picture, notices)))), notices
-
-
-def open_labels(path: str | Path) -> tuple[Tensor, list[str]]:
-    """The whole numbers of a label picture as they are stored, (H, W) long, and how they were read.
-
-    They are the numbers of a palette, whatever its colours, integers, whole floats, or grey levels.
-
-    Raises:
-        ImageError: as `open_picture`, and for colours without a palette, transparency, or fractions.
-    """
-    with opened(path) as (picture, notices):
-        if len(picture.getbands()) > 1:
-            picture = _one_channel(_eight_bits(picture, notices))
-        numbers = np.asarray(picture)
-        if not (np.abs(numbers) < 2**31).all() or (numbers % 1 != 0).any():
-            raise ImageError("its numbers are no whole numbers; save the labels as integers")
-        return torch.from_numpy(numbers.astype(np.int64)), notices
+        if not (labels and picture.mode == "P"):
+            picture = _one_channel(_with_colours(picture))
+        return torch.from_numpy(np.array(picture)), notices
 
 
 def _read(path: str | Path) -> tuple[Image.Image, list[str]]:
     """`open_picture`, and what was decided on the way."""
     with opened(path) as (stored, notices):
-        picture = _eight_bits(stored, notices)
+        picture = _with_colours(stored)
         if picture.mode == "RGB":
             return picture, notices
         notices.append("its transparency is laid on white")
@@ -188,8 +173,8 @@ def opened(path: str | Path, *, upright: bool = True) -> Iterator[tuple[Image.Im
         with Image.open(path, formats=FORMATS) as picture:
             if picture.width * picture.height > MAX_PIXELS:
                 raise Image.DecompressionBombError
-            if picture.mode == "L" and getattr(picture, "tag_v2", {}).get(_SAMPLE_FORMAT, [1])[0] == 2:
-                raise ImageError("its bytes are signed; save it with numbers from 0 to 255")
+            if picture.mode not in _READ:
+                raise ImageError(f"its pixels are {picture.mode}; save it as grey or RGB with 8 bits a channel")
             several = getattr(picture, "is_animated", False) and picture.format != "MPO"  # a photo with its preview
             notices = ["the first of its frames is taken"] if several else []
             picture.load()
@@ -220,35 +205,13 @@ def _turn_upright(picture: Image.Image, notices: list[str]) -> None:
         notices.append("its damaged EXIF data are dropped: it may lie on its side")
 
 
-def _eight_bits(picture: Image.Image, notices: list[str]) -> Image.Image:
+def _with_colours(picture: Image.Image) -> Image.Image:
     """The picture in RGB, or in RGBA where any pixel is see-through."""
-    if picture.mode[0] in "IF":
-        picture = _scaled(picture, notices)
-    if picture.mode == "La":  # grey levels multiplied by their opacity
-        picture = picture.convert("LA")
     if picture.has_transparency_data:
         picture = picture.convert("RGBA")
         if picture.getchannel("A").getextrema() != (255, 255):
             return picture
-    return picture if picture.mode == "RGB" else picture.convert("RGB")
-
-
-def _scaled(picture: Image.Image, notices: list[str]) -> Image.Image:
-    """Integers and floats as grey levels of 8 bits; Pillow's own conversion clips them."""
-    numbers, tags = np.asarray(picture, dtype=np.float32), getattr(picture, "tag_v2", {})
-    whites = {"I": (1, 255, 65535), "F": (1, 255)}.get(picture.mode, (1, 2 ** tags.get(_BITS, [16])[0] - 1))
-    whites = (65535,) if picture.mode == "I" and picture.format == "PPM" else whites  # Pillow has scaled it
-    low, high = numbers.min(), numbers.max()
-    white = next((white for white in whites if 0 <= low <= high <= white), None)
-    if white is None:
-        raise ImageError(f"its numbers run from {low:g} to {high:g}: which is white? Save it with 8 or 16 bits")
-    notices.append(f"its numbers, {low:g} to {high:g}, are read with 0 as black and {white} as white")
-    levels = (numbers * (255 / white) + 0.5).astype(np.uint8)
-    inverted = tags.get(_PHOTOMETRIC) == 0  # 0 is white, which Pillow heeds in pictures of 8 bits only
-    grey = Image.fromarray(255 - levels if inverted else levels)
-    if "transparency" in picture.info:
-        grey.putalpha(Image.fromarray(numbers != picture.info["transparency"]).convert("L"))
-    return grey
+    return picture.convert("RGB")
 
 
 def _one_channel(picture: Image.Image) -> Image.Image:

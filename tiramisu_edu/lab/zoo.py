@@ -25,10 +25,13 @@ from .file_world import FileWorld
 from .recipes.pixel_circuit import independent_pixels
 from .worlds import digits
 from .worlds.clothes import Clothes
+from .worlds.faces import FACES
 from .worlds.folder import PARTS, FolderWorld
 from .worlds.judge import Judge
+from .worlds.rooms import ROOMS
 from .worlds.scene import Scene
-from .worlds.scenes import SCENES
+
+SCENES = {"faces": FACES, "rooms": ROOMS}
 
 
 class JudgedWorld(FileWorld):

@@ -32,11 +32,6 @@ class Observation(NamedTuple):
     image: Tensor
     known: Tensor
 
-    @classmethod
-    def of_known(cls, image: Tensor, known: Tensor) -> Observation:
-        """The known pixels alone: a noisy copy at a = 0 carries no signal."""
-        return cls(torch.zeros_like(image), 0.0, image, known.expand_as(image))
-
     @property
     def visible(self) -> Tensor:
         """The known pixels, (B, C, H, W), and 0 in place of the others.

@@ -30,6 +30,13 @@ from .latent import LatentGuide, covered_fraction
 from .mixture import AlphaSchedule
 from .patches import PatchCodebook
 
+ALONE = "what reference {} demands has probability zero under the circuit: lower the coherence below 1, or "
+ALONE += "change its region"
+TOGETHER = (
+    "the demands contradict each other: each is possible alone, all together have probability zero under the circuit; "
+    "lower the coherence below 1, or leave a reference out"
+)
+
 
 class Demands(NamedTuple):
     """Soft evidence of R references on the D variables of a circuit, as log weights; 0 where nothing is demanded.
@@ -121,21 +128,13 @@ def weigh(circuit: Circuit, demands: Demands) -> tuple[float, list[float]]:
     Raises:
         EvidenceError: for demands of probability zero; the message names the impossible one, or their combination.
     """
-    alone = "what reference {} demands has probability zero under the circuit: lower the coherence below 1, or "
-    alone += "change its region"
-    each = [_log_z(circuit, log_weights, alone.format(n)) for n, log_weights in enumerate(demands.each)]
-    together = (
-        "the demands contradict each other: each is possible alone, all together have probability zero under the "
-        "circuit; lower the coherence below 1, or leave a reference out"
-    )
-    return _log_z(circuit, demands.joint, together), each
-
-
-def _log_z(circuit: Circuit, log_weights: Tensor, where_zero: str) -> float:
-    try:
-        return float(circuit.log_partition(log_weights[None]).detach())
-    except EvidenceError:
-        raise EvidenceError(where_zero) from None
+    log_z = []
+    for n, log_weights in enumerate([*demands.each, demands.joint]):
+        try:
+            log_z.append(float(circuit.log_partition(log_weights[None]).detach()))
+        except EvidenceError:
+            raise EvidenceError(ALONE.format(n) if n < len(demands.each) else TOGETHER) from None
+    return log_z[-1], log_z[:-1]
 
 
 @dataclass

@@ -10,10 +10,11 @@ from torch import Tensor
 
 from ..checks import integer
 from ..circuits.circuit import Circuit
+from ..diffusion.networks import Autoencoder
 from ..diffusion.noise import Generators
 from ..diffusion.step import Step
 from ..errors import TiramisuError
-from ..tokenizer import Tokenizer
+from ..tokenizer import Tokenizer, VQTokenizer
 from .evidence import Moments
 from .guide import Guide, check_size
 from .mixture import ONE_LEVEL, AlphaSchedule, gaussian_mixture
@@ -106,6 +107,36 @@ class LatentGuide(Guide):
     def mix(self, step: Step, painted: Moments, alpha: float) -> Tensor:
         """x_0 (B, C, H, W) from the geometric mean of p_DM and the Gaussian of the decoded pictures."""
         return gaussian_mixture(step, painted, alpha, self.draw, self.generator, self.tokenizer.limit)
+
+
+class LatentCodes(VQTokenizer):
+    """The codes of a denoiser's latents: its "pictures" are latents, each place of which is one patch.
+
+    Args:
+        autoencoder: of the denoiser.
+
+    Raises:
+        TiramisuError: its latents are not rounded to codes.
+    """
+
+    limit = math.inf
+
+    def __init__(self, autoencoder: Autoencoder) -> None:
+        if not hasattr(autoencoder.network, "quantize"):
+            name = type(autoencoder.network).__name__
+            raise TiramisuError(f"the latents of an {name} have no codes for a circuit: choose guide='none'")
+        super().__init__(autoencoder.network)
+        self.patch, self.scale, self.shift = 1, autoencoder.scale, autoencoder.shift
+
+    @property
+    def channels(self) -> int:
+        return self.codebook.shape[1]
+
+    def _encoder(self, images: Tensor) -> Tensor:
+        return images / self.scale + self.shift
+
+    def _decoder(self, grid: Tensor) -> Tensor:
+        return (grid - self.shift) * self.scale
 
 
 class CodedLatentGuide(LatentGuide):

@@ -177,7 +177,7 @@ class PatchCodebook(Codebook):
         return replace(self, **moved)
 
     def save(self, path: str | Path, *, half: bool = False, **facts: object) -> None:
-        """Write the codebook to one safetensors file, atomically; `steering.codebooks.load_codebook` reads it.
+        """Write the codebook to one safetensors file, atomically; `steering.low_rank.load_codebook` reads it.
 
         Args:
             half: in 16-bit floats.

@@ -6,12 +6,13 @@ import pytest
 import torch
 
 from tiramisu_edu.lab.evaluation.factors import calibration, determined
-from tiramisu_edu.lab.worlds.factors import FactorModel, factor, violations
+from tiramisu_edu.lab.worlds.factors import FactorModel, equal, factors, violations
 
-SHIRT = factor("shirt", ("red", "blue", "green"))
-HAT = factor("hat", ("red", "blue", "green"), [SHIRT], lambda colour: colour)  # always matches
-WALL = factor("wall", ("red", "blue", "green"), [SHIRT], lambda c: {"red": 1, "blue": 1, "green": 1, c: 8})
-MODEL = FactorModel([SHIRT, HAT, WALL])
+COLOURS = ("red", "blue", "green")
+SHIRT = ("shirt", COLOURS)
+HAT = ("hat", COLOURS, ["shirt"], equal)  # always matches
+WALL = ("wall", COLOURS, ["shirt"], lambda c: {"red": 1, "blue": 1, "green": 1, c: 8})
+MODEL = FactorModel(factors(SHIRT, HAT, WALL))
 SHIRT_SEEN = torch.tensor([True, False, False])
 
 
@@ -31,7 +32,7 @@ def test_determined_counts_hidden_factors_whose_value_is_certain():
 
 
 def test_determined_is_the_share_where_several_factors_follow():
-    chain = FactorModel([SHIRT, HAT, factor("scarf", SHIRT.values, [HAT], lambda colour: colour), WALL])
+    chain = FactorModel(factors(SHIRT, HAT, ("scarf", COLOURS, ["hat"], equal), WALL))
     truth = torch.tensor([[1, 1, 1, 1]])
     seen = torch.tensor([[False, True, False, False]])  # the hat gives away shirt and scarf
     assert determined(chain, torch.tensor([[1, 1, 0, 1]]), truth, seen, ~seen).tolist() == [0.5]

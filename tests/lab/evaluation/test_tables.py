@@ -5,8 +5,7 @@ import pytest
 import torch
 
 from tiramisu_edu.lab.evaluation.cells import Cell, CellResult, Method
-from tiramisu_edu.lab.evaluation.compute import points
-from tiramisu_edu.lab.evaluation.figures import plot_frontier
+from tiramisu_edu.lab.evaluation.compute import plot_frontier, points
 from tiramisu_edu.lab.evaluation.tables import (
     best_of_all,
     cases,

@@ -19,7 +19,7 @@ from tiramisu_edu.lab.pictures import (
     WRITTEN,
     check_output,
     load_image,
-    open_labels,
+    open_levels,
     open_picture,
     save_image,
 )
@@ -66,58 +66,38 @@ def pixels(*values, kind="B"):
     return struct.pack(f"<{len(values)}{kind}", *values)
 
 
-GREY, DEEP, WORDS = (BOARD * 255).astype(np.uint8), (BOARD * 65535).astype(np.uint16), BOARD.astype(np.int32)
-COLOURED, CLEAR, AS = "colours in its 3 channels", "see-through", "are read with 0 as black and {} as white"
-RGB = np.stack([GREY] * 3, -1)
+GREY, DEEP = (BOARD * 255).astype(np.uint8), (BOARD * 65535).astype(np.uint16)
+COLOURED, CLEAR = "colours in its 3 channels", "see-through"
+RGB, EIGHT = np.stack([GREY] * 3, -1), "8 bits a channel"
 GREY_PNG = stored(GREY, "PNG")
 
-# name: (file, what the notice holds, the labels or why there are none)
+# name: (file, what the notice holds, the number of white as a label)
 BLACK_AND_WHITE = {
-    "1": (stored(GREY, "PNG", "1"), "", 1),
+    "1": (stored(GREY, "PNG", "1"), "", 255),
     "L": (GREY_PNG, "", 255),
     "LA": (stored(GREY, "PNG", "LA"), "", 255),
-    "La": (tiff(pixels(0, 255, 255, 255, 255, 255, 0, 255), samples=2, opacity=[1]), "", 255),
     "P": (encoded(indexed(BOARD, (0, 0, 0, 255, 255, 255)), "PNG"), "", 1),
     "PA": (stored(GREY, "TIFF", "PA"), "", 255),
     "RGB": (stored(RGB, "BMP"), "", 255),
     "RGBA": (stored(RGB, "WEBP", "RGBA", lossless=True), "", 255),
-    "RGBa": (tiff(b"\0\0\0\xff" + b"\xff" * 8 + b"\0\0\0\xff", samples=4, photometric=2, opacity=[1]), "", 255),
     "CMYK": (stored(RGB, "TIFF", "CMYK"), "", 255),
     "CMYK jpeg": (stored(RGB, "JPEG", "CMYK", quality=100), "", 255),
     "YCbCr": (stored(RGB, "TIFF", "YCbCr"), "", 255),
     "gif": (stored(GREY, "GIF"), "", None),
     "frames": (stored(GREY, "GIF", save_all=True, append_images=[Image.fromarray(255 - GREY)]), "first of its", None),
-    "16 bits": (stored(DEEP, "PNG"), AS.format(65535), 65535),
-    "16 bits 0 and 1": (stored(BOARD.astype(np.uint16), "PNG"), AS.format(1), 1),
-    "16 bits tiff": (stored(DEEP, "TIFF"), AS.format(65535), 65535),
-    "16 bits big-endian": (encoded(Image.frombytes("I;16B", (2, 2), DEEP.tobytes()), "TIFF"), AS.format(65535), 65535),
-    "16 bits 0 is white": (tiff(pixels(65535, 0, 0, 65535, kind="H"), 16, photometric=0), AS.format(65535), None),
-    "12 bits": (tiff(bytes.fromhex("000fff fff000"), 12), AS.format(4095), 4095),
-    "16 bits signed": (tiff(pixels(0, 255, 255, 0, kind="h"), 16, numbers=2), AS.format(255), 255),
-    "16 bits pgm": (stored(DEEP, "PPM"), AS.format(65535), 65535),
-    "32 bits 0 and 1": (stored(WORDS, "TIFF"), AS.format(1), 1),
-    "32 bits to 255": (stored(WORDS * 255, "TIFF"), AS.format(255), 255),
-    "32 bits to 65535": (stored(WORDS * 65535, "TIFF"), AS.format(65535), 65535),
-    "float to 1": (stored(BOARD.astype(np.float32), "TIFF"), AS.format(1), 1),
-    "float to 255": (stored((BOARD * 255).astype(np.float32), "TIFF"), AS.format(255), 255),
-    "pfm": (stored(BOARD.astype(np.float32), "PPM"), AS.format(1), 1),
-    "float 0 is white": (tiff(pixels(1, 0, 0, 1, kind="f"), 32, photometric=0, numbers=3), AS.format(1), None),
 }
 # name: (file, why it is no picture, why it is no mask; None where it is one)
 ODD = {
-    "negative": (stored(-WORDS, "TIFF"), "run from -1 to 0: which is white", "which is white"),
-    "32 bits beyond": (stored(WORDS * 70000, "TIFF"), "to 70000: which is white", "which is white"),
-    "float -1 to 1": (stored(2 * BOARD.astype(np.float32) - 1, "TIFF"), "which is white", "which is white"),
-    "float to 1000": (stored(BOARD.astype(np.float32) * 1000, "TIFF"), "which is white", "which is white"),
-    "nan": (stored(np.float32([[0, np.nan], [0, 1]]), "TIFF"), "from nan to nan", "from nan"),
-    "infinity": (stored(np.float32([[0, np.inf], [0, 1]]), "TIFF"), "to inf", "to inf"),
-    "signed bytes": (tiff(pixels(0, -1, -1, 0, kind="b"), numbers=2), "bytes are signed", "bytes are signed"),
+    "16 bits": (stored(DEEP, "PNG"), EIGHT, EIGHT),
+    "16 bits big-endian": (encoded(Image.frombytes("I;16B", (2, 2), DEEP.tobytes()), "TIFF"), EIGHT, EIGHT),
+    "12 bits": (tiff(bytes.fromhex("000fff fff000"), 12), EIGHT, EIGHT),
+    "32 bits": (stored(BOARD.astype(np.int32), "TIFF"), EIGHT, EIGHT),
+    "float": (stored(BOARD.astype(np.float32), "TIFF"), EIGHT, EIGHT),
+    "premultiplied": (tiff(pixels(0, 255, 255, 255, 255, 255, 0, 255), samples=2, opacity=[1]), EIGHT, EIGHT),
     "64 bits": (tiff(pixels(0, 1, 1, 0, kind="d"), 64, numbers=3), "not a picture that can be read", "not a picture"),
     "red": (encoded(indexed(BOARD, (0, 0, 0, 255, 0, 0)), "PNG"), None, COLOURED),
     "P clear": (encoded(indexed(BOARD, (0, 0, 0, 9, 9, 9)), "PNG", transparency=1), None, CLEAR),
-    "16 bits clear": (encoded(Image.fromarray(DEEP), "PNG", transparency=65535), None, CLEAR),
     "LA clear": (encoded(Image.new("LA", (2, 2)), "PNG"), None, CLEAR),
-    "16 bits dark": (stored(GREY.astype(np.uint16) * 9, "PNG"), None, "black everywhere: .* 0 to 2295, .* 65535 as"),
 }
 
 
@@ -139,7 +119,7 @@ def test_black_is_black_and_white_is_white_in_every_kind_of_file(tmp_path, kind)
         assert (notice in found) if notice else (found == "")
     assert torch.equal(load_mask(path, 2, 2)[0], torch.from_numpy(BOARD == 0))
     if white is not None:
-        assert torch.equal(open_labels(path)[0], torch.from_numpy(BOARD * white))
+        assert torch.equal(open_levels(path, labels=True)[0], torch.from_numpy(BOARD * white))
 
 
 @pytest.mark.parametrize("kind", ODD)
@@ -162,13 +142,6 @@ def test_lab_colours_are_turned_into_red_green_and_blue(tmp_path):
         torch.testing.assert_close(image[0, 0], 2.0 * torch.from_numpy(BOARD).float() - 1, atol=1 / 127, rtol=0)
 
 
-def test_clear_pixels_of_16_bits_are_white(tmp_path):
-    path = written(tmp_path, encoded(Image.fromarray(65535 - DEEP), "PNG", transparency=0))
-    image, notice = load_image(path, (2, 2), 1)
-    assert (image == 1).all() and "transparency is laid on white" in notice
-    assert open_picture(path).mode == "RGB"
-
-
 @pytest.mark.parametrize("mode", ["L", "1", "RGB"])
 def test_a_mask_of_0_and_1(tmp_path, mode):
     """What `Image.fromarray` makes of a boolean array: accepted, and told where it is not what the format says."""
@@ -187,12 +160,6 @@ LABELS = np.array([[0, 3], [7, 3]])
     ("content", "expected"),
     [
         (encoded(indexed(LABELS, (9, 9, 9) * 8), "PNG"), LABELS),  # indices, whatever the colours
-        (stored(LABELS.astype(np.uint16) * 1000, "PNG"), LABELS * 1000),
-        (stored(LABELS.astype(np.int32) - 1, "TIFF"), LABELS - 1),
-        (stored(LABELS.astype(np.float32), "TIFF"), LABELS),
-        (stored(LABELS.astype(np.float32) / 2, "TIFF"), "no whole numbers"),
-        (stored(np.float32([[0, np.nan], [0, 1]]), "TIFF"), "no whole numbers"),
-        (stored(np.float32([[0, 1e30]]), "TIFF"), "no whole numbers"),
         (stored(np.stack([LABELS, LABELS, 0 * LABELS], -1).astype(np.uint8), "PNG"), COLOURED),
         (stored(np.stack([LABELS] * 3, -1).astype(np.uint8), "PNG"), LABELS),
         (encoded(Image.new("LA", (2, 2)), "PNG"), CLEAR),
@@ -202,10 +169,10 @@ def test_labels_are_the_numbers_in_the_file(tmp_path, content, expected):
     path = written(tmp_path, content)
     if isinstance(expected, str):
         with pytest.raises(ImageError, match=expected):
-            open_labels(path)
+            open_levels(path, labels=True)
     else:
-        labels, notices = open_labels(path)
-        assert labels.dtype == torch.long and labels.tolist() == expected.tolist() and notices == []
+        labels, notices = open_levels(path, labels=True)
+        assert labels.dtype == torch.uint8 and labels.tolist() == expected.tolist() and notices == []
 
 
 def test_postscript_named_like_a_picture_starts_nothing(tmp_path, monkeypatch):

@@ -21,12 +21,6 @@ def test_values_run_from_minus_one_to_one(tmp_path):
     assert notice == ""
 
 
-def test_sixteen_bits_are_scaled_not_clipped(tmp_path):
-    path = save(tmp_path / "deep.png", np.array([[0, 32896], [65535, 257]], dtype=np.uint16))
-    image, _ = load_image(path, (2, 2), 1)
-    assert ((image + 1) * 127.5).round().flatten().tolist() == [0, 128, 255, 1]
-
-
 def test_colours_become_grey_and_grey_becomes_colours(tmp_path):
     red = np.zeros((4, 4, 3), dtype=np.uint8)
     red[..., 0] = 255

@@ -9,15 +9,13 @@ from tiramisu_edu.lab.datafiles import data_path, verified
 from tiramisu_edu.lab.recipes.judge import SCENE, augmented, judge_report, train_judge
 from tiramisu_edu.lab.recipes.tokenizer import TokenizerSettings, tokenizer_report, train_world_tokenizer
 from tiramisu_edu.lab.recipes.training import Job
-from tiramisu_edu.lab.worlds.factors import FactorModel, factor
+from tiramisu_edu.lab.worlds.factors import FactorModel, equal, factors
 from tiramisu_edu.lab.worlds.judge import Judge
 from tiramisu_edu.lab.worlds.scene import Box, Scene
-from tiramisu_edu.lab.worlds.scenes import SCENES
+from tiramisu_edu.lab.zoo import SCENES
 from tiramisu_edu.tokenizer import Tokenizer
 
 COLOURS = ("red", "green", "blue")
-LEFT = factor("left", COLOURS)
-RIGHT = factor("right", COLOURS, [LEFT], lambda colour: colour)
 
 
 def draw(states, size, generator):
@@ -29,7 +27,7 @@ def draw(states, size, generator):
 
 TOY = Scene(
     "toy",
-    FactorModel([LEFT, RIGHT]),
+    FactorModel(factors(("left", COLOURS), ("right", COLOURS, ["left"], equal))),
     {"left": (Box(0, 0, 16, 32),), "right": (Box(16, 0, 32, 32),)},
     draw,
 )

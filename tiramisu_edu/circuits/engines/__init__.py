@@ -10,7 +10,6 @@
 from __future__ import annotations
 
 import os
-from functools import lru_cache
 from importlib import import_module
 from importlib.util import find_spec
 from types import ModuleType
@@ -56,12 +55,8 @@ def _obstacle_to_triton(device: torch.device, dtype: torch.dtype) -> str:
         major, minor = torch.cuda.get_device_capability(device)
         if major < 8:
             return f"its kernels are made for compute capability 8.0 or newer, not {major}.{minor}"
-    return "triton is not installed" if find_spec("triton") is None else _fault_of_triton()
-
-
-@lru_cache
-def _fault_of_triton() -> str:
-    """Records as arguments of kernels are compiled since Triton 3.6."""
+    if find_spec("triton") is None:
+        return "triton is not installed"
     found = str(import_module("triton").__version__)
-    is_new = tuple(map(int, found.split(".")[:2])) >= (3, 6)
+    is_new = tuple(map(int, found.split(".")[:2])) >= (3, 6)  # records as arguments of kernels are compiled since
     return "" if is_new else f"its kernels need triton 3.6 or newer, not {found}"

@@ -29,7 +29,8 @@ class Tape:
 
     def __init__(self, plan: Plan, batch: int, like: Tensor, keep: bool, is_hard: bool):
         shapes = {k: (n + 1, batch, k) for k, n in plan.num_rows.items()}  # the last row is the constant 1
-        self.made_for, self.keep = (batch, like.dtype, like.device, keep, is_hard), keep
+        is_inference = torch.is_inference_mode_enabled()  # its tensors can be changed in that mode only
+        self.made_for, self.keep = (batch, like.dtype, like.device, keep, is_hard, is_inference), keep
         self.weights = like.new_empty(0)  # (B, D, C), made when soft evidence comes
         self.units = {k: like.new_ones(shape) for k, shape in shapes.items()}
         self.scales = {k: like.new_ones(n, batch, 1) for k, (n, _, _) in shapes.items()}
@@ -152,7 +153,7 @@ class Tapes:
         return Tapes, ()  # a copy starts empty
 
     def take(self, plan: Plan, batch: int, like: Tensor, keep: bool, is_hard: bool) -> Tape:
-        made_for = batch, like.dtype, like.device, keep, is_hard
+        made_for = batch, like.dtype, like.device, keep, is_hard, torch.is_inference_mode_enabled()
         with self._lock:
             for i, tape in enumerate(self._spare):
                 if tape.made_for == made_for:

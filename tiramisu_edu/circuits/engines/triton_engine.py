@@ -2,7 +2,7 @@
 
     launches         forward 1 per level; backward 1 per level for the flows, 1 more where gradients are asked for;
                      beside them only fills of new memory
-    synchronisation  none: the host only queues, so both passes can be captured in a CUDA graph
+    synchronisation  none: the host only queues, so both passes can be recorded, see `cuda_graphs`
     memory           per sample the messages, sum over regions of K + 1 floats; kept for the backward pass the same
                      again; the flows the same once more. At the peak about 3 (K + 1) floats per region and sample:
                      the exponentials of the products, R M floats per level in `fast`, are never stored
@@ -17,8 +17,7 @@ parameters, sums are made by atomic additions in no fixed order: the last digits
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -30,6 +29,8 @@ from . import triton_kernels as kernels
 from .messages import Evidence, Parameters
 from .plan import Level, Plan, unit_weight
 from .triton_tiles import How, Own, Shape, Source, Target, Values, Weights
+
+Rows = dict[int, Tensor]  # per unit count K
 
 
 class Kept(NamedTuple):
@@ -46,12 +47,12 @@ class LogMessages:
     Both have one more row than there are regions: log 1 = 0. `kept` has an entry per level if they were kept.
     """
 
-    log_units: dict[int, Tensor]
-    log_scale: dict[int, Tensor]
+    log_units: Rows
+    log_scale: Rows
     log_root: Tensor  # log Z without the constants taken out of the evidence, (B,)
     constants: Tensor  # (B,) float64
     weights: Tensor | None  # soft evidence without those, (D, C, B)
-    kept: list[Kept] = field(default_factory=list)
+    kept: list[Kept]
     may_be_impossible = True
 
 
@@ -77,7 +78,7 @@ def forward(
         units[-1] = 0.0
     log_scale, root = {k: like.new_zeros(n, 1, batch) for k, n in rows.items()}, plan.levels[-1].start
     kept = []
-    with _on(like.device):
+    with torch.cuda.device_of(like):  # Triton launches on the current device
         for level, indices in zip(plan.levels, _indices(plan, like.device)) if batch else ():
             weights = Weights(parameters[level.parameter].detach().contiguous(), indices.theta_rows)
             out, scale = log_units[level.num_units][level.rows], log_scale[level.num_units][level.rows]
@@ -133,12 +134,9 @@ def backward(
     new = torch.empty_like if plan.is_tree else torch.zeros_like
     flows = {k: new(message) for k, message in messages.log_units.items()}
     flows[1][plan.levels[-1].start, 0] = 1.0 if root_flow is None else root_flow
-    device, batch = flows[1].device, flows[1].shape[-1]
-    if batch == 0:
-        return
-    sums = None if gradients is None else [g if g.is_contiguous() else torch.zeros(g.shape).to(g) for g in gradients]
-    with _on(device):
-        for level, indices, kept in zip(plan.levels[::-1], _indices(plan, device)[::-1], messages.kept[::-1]):
+    sums = None if gradients is None else [gradient.contiguous() for gradient in gradients]
+    with torch.cuda.device_of(flows[1]):
+        for level, indices, kept in zip(plan.levels[::-1], _indices(plan, flows[1].device)[::-1], messages.kept[::-1]):
             weights = Weights(parameters[level.parameter].detach().contiguous(), indices.theta_rows)
             gradient = None if sums is None else sums[level.parameter]
             log_u, flow = (of[level.num_units][level.rows] for of in (messages.log_units, flows))
@@ -154,8 +152,7 @@ def backward(
             if gradient is not None:
                 sum_gradient(level, weights, source, own, gradient)
     for total, made in zip(gradients or [], sums or []):
-        if made is not total:  # a table of the processor's layout, as under the interpreter
-            total += made
+        total.copy_(made)  # nothing where they are one; under the interpreter tables have the processor's layout
 
 
 def sum_forward(level: Level, weights: Weights, source: Source, out: Tensor, scale: Tensor, keep: bool) -> Kept:
@@ -183,7 +180,6 @@ def sum_backward(level: Level, weights: Weights, source: Source, own: Own, to: T
 
 def sum_gradient(level: Level, weights: Weights, source: Source, own: Own, to: Tensor) -> None:
     """Add d(sum of log Z)/d theta of a level to `to`, of the shape of its parameter."""
-    assert to.is_contiguous()
     (shape, N, B), is_tied = _sizes(level, own.flows.shape[-1]), level.parameter_rows is not None
     block_k, block_j, block_b = _width(shape.K, 64), _width(shape.J, 64), _width(B, 32)
     how = How(block_k, block_j, block_b, len(source.children), is_tied, _precision(to.device))
@@ -204,20 +200,13 @@ def hard_forward(level: Level, weights: Weights, given: Values, out: Tensor, kee
 
 def hard_gradient(level: Level, weights: Weights, given: Values, own: Own, to: Tensor) -> None:
     """Add d(sum of log Z)/d table of an input level to `to`: flow_k / f_k at the observed values."""
-    assert to.is_contiguous()
     shape, N, B = _sizes(level, own.flows.shape[-1])
     how = How(_width(shape.K, 32), _width(shape.J, 128), _width(B, 32), 1, True, "")
     grid = (level.num_regions * cdiv(shape.K, how.K),)
     kernels.hard_gradient[grid](weights, given, own, to, shape, N, B, how, enable_fp_fusion=True)
 
 
-def _source(
-    level: Level,
-    indices: Indices,
-    log_w: Tensor | None,
-    log_units: dict[int, Tensor],
-    log_scale: dict[int, Tensor],
-) -> Source:
+def _source(level: Level, indices: Indices, log_w: Tensor | None, log_units: Rows, log_scale: Rows) -> Source:
     """What a level mixes: the messages of its children, or soft evidence."""
     if not level.is_input:
         return Source(log_units[level.child_units], log_scale[level.child_units], indices.children)
@@ -269,11 +258,6 @@ def _filling(num_matrices: int, size: int, device: torch.device) -> int:
 def _options(tile: int) -> dict[str, Any]:
     """By the numbers in a tile of the result, warps: with fewer the registers overflow."""
     return {"num_warps": 8 if tile >= 64 * 64 else 4, "num_stages": 3, "enable_fp_fusion": True}
-
-
-def _on(device: torch.device) -> AbstractContextManager[Any]:
-    """Triton launches on the current device: make it the tensors'."""
-    return torch.cuda.device(device) if device.type == "cuda" else nullcontext()
 
 
 @lru_cache

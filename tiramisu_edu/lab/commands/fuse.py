@@ -44,7 +44,7 @@ def run(options: Options) -> int:
     from ...steering.layouts import LAYOUTS
     from ..common import completed_paths, save_completed, write_json
     from ..evaluation.sheet import save_sheet
-    from ..references import pasted, read_regions, reference_groups
+    from ..repair import pasted, read_regions, reference_groups
     from ..zoo import world_of
 
     world, levels = world_of(options), options.temperature or options.coherence

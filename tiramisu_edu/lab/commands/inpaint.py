@@ -42,7 +42,7 @@ def run(options: Options) -> int:
     from ..evaluation.comparison import Completed, circuit_samples, run_method
     from ..evaluation.measures import measure
     from ..evaluation.sheet import save_sheet
-    from ..own_photo import complete_own
+    from ..photo_files import complete_own
     from ..repair import comparison, repair_cases, sheet_rows
     from ..zoo import world_of
 

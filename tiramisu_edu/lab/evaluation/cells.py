@@ -19,9 +19,9 @@ import torch
 from torch import Tensor
 
 from ...diffusion.samplers import get_sampler
-from ...errors import FileError, TiramisuError
+from ...errors import FileError, TiramisuError, known_name
 from ...files import load_safetensors, save_safetensors
-from ...methods import check_guide_name
+from ...names import GUIDES
 from ...world import World
 from ..file_world import FileWorld
 from ..zoo import load
@@ -62,7 +62,7 @@ class Method:
         sampler, guide, fraction = found.groups()
         if sampler not in ("twisted", *SANITY):
             get_sampler(sampler)
-        return cls(sampler, check_guide_name(guide or "none"), None if fraction is None else float(fraction))
+        return cls(sampler, known_name("guide", guide or "none", GUIDES), None if fraction is None else float(fraction))
 
     @property
     def base(self) -> Method:

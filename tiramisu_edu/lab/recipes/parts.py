@@ -18,14 +18,12 @@ from ..memory import reserve
 from ..worlds import clothes, digits, scene
 from ..worlds.drawing import UNITS
 from ..worlds.folder import FolderWorld
-from ..worlds.scenes import SCENES
-from ..zoo import DigitsWorld
+from ..zoo import SCENES, DigitsWorld
 from . import denoiser, judge, pixel_circuit
 from .code_circuit import CodeSettings, code_memory, train_code_circuit
 from .denoiser import Recipe, denoiser_memory, train_world_denoiser
 from .judge import JudgeSettings, judge_memory, train_judge
 from .patch_circuit import PatchSettings, patch_memory, train_independent_circuit, train_patch_circuit
-from .request import Options
 from .tokenizer import TokenizerSettings, tokenizer_memory, train_world_tokenizer
 from .training import Job, Source, checkpoint_of
 
@@ -74,7 +72,7 @@ class Plan(NamedTuple):
         return part.memory(part.settings, count, self.size) + 2 * 4 * count * self.channels * self.size**2
 
 
-def make(request: Options) -> None:
+def make(request: Any) -> None:
     """Make one part or all, each from its checkpoint where it was stopped, and renew the checksums.
 
     Raises:
@@ -100,7 +98,7 @@ def make(request: Options) -> None:
             write_checksums()  # after each part: the next one reads the files made before it
 
 
-def plan(request: Options) -> Plan:
+def plan(request: Any) -> Plan:
     """What a world is made of, with the settings of the request."""
     name = request.world
     if name.startswith(FOLDER):
@@ -120,7 +118,7 @@ def plan(request: Options) -> Plan:
     return Plan((request.out or data_root()) / name, *kinds[name](request))
 
 
-def _of_digits(request: Options) -> tuple[Source, int, dict[str, Part], int, int]:
+def _of_digits(request: Any) -> tuple[Source, int, dict[str, Part], int, int]:
     if request.scale != "laptop":
         raise TiramisuError(f"digits come in one scale, laptop; there is no {request.scale}")
     parts = {
@@ -131,7 +129,7 @@ def _of_digits(request: Options) -> tuple[Source, int, dict[str, Part], int, int
     return DigitsWorld("digits"), digits.WIDTH, parts, digits.SPLITS["train"], 1
 
 
-def _of_clothes(request: Options) -> tuple[Source, int, dict[str, Part], int, int]:
+def _of_clothes(request: Any) -> tuple[Source, int, dict[str, Part], int, int]:
     """Of clothes: all pictures of the folder `source`, or those that ship."""
     toy = request.scale == "toy"
     made = _of_pictures(request, {"rank": 4, "whole": 256}, None if request.scale != "laptop" else 3_000)
@@ -142,7 +140,7 @@ def _of_clothes(request: Options) -> tuple[Source, int, dict[str, Part], int, in
     return clothes.Clothes(request.source), clothes.SIZE, parts, 5_500 if request.source is None else 59_500, 1
 
 
-def _of_scene(request: Options) -> tuple[Source, int, dict[str, Part], int, int]:
+def _of_scene(request: Any) -> tuple[Source, int, dict[str, Part], int, int]:
     """Of a procedural world. Only the denoisers grow beyond the scale laptop."""
     toy: JudgeSettings = replace(judge.SCENE, images=256, epochs=1, num_test=64)
     settings = toy if request.scale == "toy" else judge.SCENE
@@ -150,7 +148,7 @@ def _of_scene(request: Options) -> tuple[Source, int, dict[str, Part], int, int]
     return SCENES[request.world], UNITS, parts, max(scene.SPLITS["train"], request.images or 0), 3
 
 
-def _of_pictures(request: Options, leaves: dict[str, int] | None = None, steps: int | None = None) -> dict[str, Part]:
+def _of_pictures(request: Any, leaves: dict[str, int] | None = None, steps: int | None = None) -> dict[str, Part]:
     """Of any world of pictures in patches; the circuit's recipe writes the codebook too.
 
     Args:
@@ -181,18 +179,18 @@ def _of_pictures(request: Options, leaves: dict[str, int] | None = None, steps: 
     }
 
 
-def _denoiser(recipe: Recipe, request: Options) -> Part:
+def _denoiser(recipe: Recipe, request: Any) -> Part:
     settings = _changed(recipe.settings, request, "steps", "minutes")
     return Part(train_world_denoiser, replace(_changed(recipe, request, "images"), settings=settings), denoiser_memory)
 
 
-def _changed(settings: Any, request: Options, *names: str) -> Any:
+def _changed(settings: Any, request: Any, *names: str) -> Any:
     """Settings with those of the named options that were given."""
     given = {name: getattr(request, name) for name in names}
     return replace(settings, **{name: value for name, value in given.items() if value is not None})
 
 
-def _command(request: Options) -> str:
+def _command(request: Any) -> str:
     """The command that makes another part with the same options; the part's name is to follow."""
     given = {f.name.replace("_", "-"): (getattr(request, f.name), f.default) for f in fields(request)}
     changed = {name: value for name, (value, default) in given.items() if value != default}

@@ -24,8 +24,7 @@ from ...circuits.learning import NUMBERS, READ, History, Rows, fit_em, mean_log_
 from ...errors import ImageError
 from ...methods import STORED
 from ...ranks import agreed, process_rank, share
-from ...steering.codebooks import PooledCodebook, load_codebook
-from ...steering.low_rank import LowRankCodebook
+from ...steering.low_rank import LowRankCodebook, PooledCodebook, load_codebook
 from ...steering.patches import PatchCodebook
 from ..datafiles import digest_of
 from ..memory import PROGRAM

@@ -10,7 +10,7 @@ Repository, 1998, CC BY 4.0, in the copy that scikit-learn ships.
 from torch import Tensor
 
 from ...checks import positive_integer
-from ...errors import FileError, known_name
+from ...errors import known_name
 from ...files import loaded
 from ..datafiles import data_path, verified
 
@@ -58,8 +58,5 @@ def _load(split: str) -> tuple[Tensor, Tensor]:
     path = verified(data_path(FILE))
     with loaded(path, kind=KIND, version=VERSION) as (tensors, _):
         levels, labels, splits = (tensors[name] for name in ("images", "labels", "splits"))
-        shapes = (len(splits), HEIGHT, WIDTH), (len(splits),), (len(splits),)
-        if (levels.shape, labels.shape, splits.shape) != shapes or int(levels.max()) >= NUM_LEVELS:
-            raise FileError(f"{path} does not hold digits of {HEIGHT} x {WIDTH} pixels in {NUM_LEVELS} levels")
         chosen = splits == list(SPLITS).index(split)
         return levels[chosen].long(), labels[chosen].long()

@@ -5,9 +5,8 @@
 A *rule* is a zero of a table: with an identity table the child must equal its parent. Because the network is small,
 the posterior of what a mask hides given what it leaves visible is exact; nothing learned is involved.
 
-    >>> shirt = factor("shirt", ("red", "blue"))
-    >>> hat = factor("hat", ("none", "red", "blue"), [shirt], lambda colour: {"none": 0.5, colour: 0.5})
-    >>> model = FactorModel([shirt, hat])
+    >>> hat = ("hat", ("none", "red", "blue"), ["shirt"], lambda colour: {"none": 0.5, colour: 0.5})
+    >>> model = FactorModel(factors(("shirt", ("red", "blue")), hat))
     >>> state = torch.tensor([[0, 2]])  # a red shirt and a blue hat
     >>> model.violations(state)[0].tolist()
     [False, True]
@@ -20,13 +19,14 @@ Darwiche 2003, "A differential approach to inference in Bayesian networks" (all 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import NamedTuple, TypeAlias
+import itertools
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from ...errors import EvidenceError, StructureError
+from ...errors import EvidenceError
 
 _ROWS = 2048  # states eliminated at once: bounds the memory of the intermediate tables
 
@@ -40,41 +40,25 @@ class Factor(NamedTuple):
     table: Tensor  # (C_parent ..., C) float64, every row sums to 1
 
 
-Rule: TypeAlias = Callable[..., str | Mapping[str, float]]
-
-
-def factor(name: str, values: Collection[str], parents: Sequence[Factor] = (), rule: Rule | None = None) -> Factor:
-    """Writes the table of one factor from a rule in words.
+def factors(*rows: tuple) -> list[Factor]:
+    """Factors from a table in words, parents first.
 
     Args:
-        name, values: what the factor and its values are called.
-        parents: the factors that it depends on.
-        rule: of the parents' values, in order: the one value allowed, or weights of values (normalised here; a value
-            that is not named has probability 0). Uniform when None.
-
-    Raises:
-        StructureError: where the rule names a value that does not exist.
+        rows: (name, values), uniform; or (name, values, names of the parents, rule). A rule is a function of the
+            parents' values: the one value allowed, or weights of values (normalised here; a value that is not named has
+            probability 0).
     """
-    shape = [len(parent.values) for parent in parents]
-    rows = []
-    for given in torch.cartesian_prod(*map(torch.arange, shape)).reshape(-1, len(shape)).tolist() if shape else [[]]:
-        words = [parent.values[state] for parent, state in zip(parents, given)]
-        weights = rule(*words) if rule else dict.fromkeys(values, 1.0)
-        weights = {weights: 1.0} if isinstance(weights, str) else weights
-        if unknown := set(weights) - set(values):
-            raise StructureError(f"the rule of factor {name!r} names {sorted(unknown)}; its values are {list(values)}")
-        rows.append([weights.get(value, 0.0) for value in values])
-    table = torch.tensor(rows, dtype=torch.float64).reshape(*shape, len(values))
-    table = table / table.sum(-1, keepdim=True)
-    return Factor(name, tuple(values), tuple(parent.name for parent in parents), table)
-
-
-def factors(*rows: tuple) -> list[Factor]:
-    """Factors from a table, parents first: (name, values), and for a dependent one the parents' names and the rule."""
     found: dict[str, Factor] = {}
     for name, values, *more in rows:
         parents, rule = more or ((), None)
-        found[name] = factor(name, values, [found[parent] for parent in parents], rule)
+        of_parents = [found[parent].values for parent in parents]
+        weights = []
+        for given in itertools.product(*of_parents):
+            allowed = rule(*given) if rule else dict.fromkeys(values, 1.0)
+            allowed = {allowed: 1.0} if isinstance(allowed, str) else allowed
+            weights.append([allowed.get(value, 0.0) for value in values])
+        table = torch.tensor(weights, dtype=torch.float64).reshape(*map(len, of_parents), len(values))
+        found[name] = Factor(name, tuple(values), tuple(parents), table / table.sum(-1, keepdim=True))
     return list(found.values())
 
 
@@ -84,45 +68,20 @@ def equal(value: str) -> str:
 
 
 class FactorModel:
-    """A Bayesian network over factors, parents before children.
-
-    Raises:
-        StructureError: for a name used twice, a parent that does not come earlier, a table of the wrong shape or
-            with a row that is no distribution.
-    """
+    """A Bayesian network over factors, parents before children."""
 
     def __init__(self, factors: Sequence[Factor]) -> None:
         self.factors = tuple(factors)
         self.names = tuple(each.name for each in self.factors)
         self.cardinalities = tuple(len(each.values) for each in self.factors)
-        self._place = {name: place for place, name in enumerate(self.names)}
-        for place, each in enumerate(self.factors):
-            self._check(place, each)
-        self._parents = [[self._place[name] for name in each.parents] for each in self.factors]
+        self._parents = [[self.index(name) for name in each.parents] for each in self.factors]
 
     def __len__(self) -> int:
         return len(self.factors)
 
     def index(self, name: str) -> int:
         """The column of a factor in states (N, F)."""
-        if name not in self._place:
-            raise StructureError(f"unknown factor {name!r}; choose one of {', '.join(self.names)}")
-        return self._place[name]
-
-    def _check(self, place: int, each: Factor) -> None:
-        if self._place[each.name] != place:
-            raise StructureError(f"two factors are called {each.name!r}; a name is used once")
-        late = [name for name in each.parents if self._place.get(name, place) >= place]
-        if late:
-            raise StructureError(f"factor {each.name!r} needs its parents {late} to come before it in the list")
-        shape = (*(self.cardinalities[self._place[name]] for name in each.parents), len(each.values))
-        if tuple(each.table.shape) != shape or each.table.dtype != torch.float64:
-            raise StructureError(
-                f"the table of factor {each.name!r} is {each.table.dtype} {tuple(each.table.shape)}; needed is "
-                f"torch.float64 {shape}: one axis for each parent, the last for its own values"
-            )
-        if not ((each.table >= 0).all() and ((each.table.sum(-1) - 1).abs() < 1e-9).all()):
-            raise StructureError(f"a row of the table of factor {each.name!r} is no distribution: it must sum to 1")
+        return self.names.index(name)
 
     # Sampling.
 

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from ...checks import positive_integer
-from ...errors import ImageError, StructureError, known_name
+from ...errors import ImageError, known_name
 from ...masks import mask
 from .drawing import UNITS, rgb
 from .factors import FactorModel
@@ -79,9 +79,6 @@ class Scene:
         draw: (states (N, F) long, size, generator) -> images (N, 3, size, size) in [-1, 1].
         canonical: states (N, F) -> states that agree with their pictures, where independent factors combine what
             cannot be (a red hat, and no hat). Coherent states stay as they are.
-
-    Raises:
-        StructureError: where the boxes are not those of the model's factors.
     """
 
     name: str
@@ -89,11 +86,6 @@ class Scene:
     boxes: Mapping[str, tuple[Box, ...]]
     draw: Draw
     canonical: Callable[[Tensor], Tensor] = lambda states: states
-
-    def __post_init__(self) -> None:
-        if set(self.boxes) != set(self.model.names):
-            odd = sorted(set(self.boxes) ^ set(self.model.names))
-            raise StructureError(f"scene {self.name!r}: boxes and factors differ in {odd}; give every factor its boxes")
 
     # Images.
 

@@ -1,1 +1,1 @@
-"""Beyond the paper: the difference guide, the twisted particle filter, the start from the circuit's mean."""
+"""Beyond the paper: the difference guide and the twisted particle filter."""

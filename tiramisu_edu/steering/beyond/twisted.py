@@ -4,8 +4,6 @@ Consistent as P -> infinity for the network's own T-step DDPM conditional. The c
 number of particles needed. Every other steered sampler is a heuristic for that conditional.
 """
 
-from functools import partial
-
 import torch
 from torch import Tensor
 
@@ -45,16 +43,13 @@ def twisted(
     Source: Wu et al. 2023, "Practical and Asymptotically Exact Conditional Sampling in Diffusion Models", arXiv
     2306.17775, with the circuit in the place of their Gaussian around f(x_t).
     """
-    return twisted_filter(walk, particles, resample_below, partial(circuit_twist, circuit, codebook), exact=True)
 
+    def of_circuit(many: Walk, x_t: Tensor, i: int) -> tuple[Tensor, Prediction, Tensor]:
+        seen = Observation(x_t, float(many.schedule.alpha_bar[i]), many.image, many.known)
+        log_twist, shift = twist(circuit, codebook, seen)
+        return log_twist, many.predict(x_t, i), shift if many.guide is None else torch.zeros_like(shift)
 
-def circuit_twist(
-    circuit: Circuit, codebook: PixelCodebook | PatchCodebook, walk: Walk, x_t: Tensor, i: int
-) -> tuple[Tensor, Prediction, Tensor]:
-    """The twist of `twisted`; see `particles.Twist`."""
-    seen = Observation(x_t, float(walk.schedule.alpha_bar[i]), walk.image, walk.known)
-    log_twist, shift = twist(circuit, codebook, seen)
-    return log_twist, walk.predict(x_t, i), shift if walk.guide is None else torch.zeros_like(shift)
+    return twisted_filter(walk, particles, resample_below, of_circuit, exact=True)
 
 
 def twist(circuit: Circuit, codebook: PixelCodebook | PatchCodebook, seen: Observation) -> tuple[Tensor, Tensor]:

@@ -18,11 +18,10 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from ..circuits import structures
-from ..circuits.circuit import Circuit
-from ..circuits.learning import accumulate
-from ..circuits.regions import RegionGraph
-from .table import Table
+from tiramisu_edu.circuits import structures
+from tiramisu_edu.circuits.circuit import Circuit, accumulate
+from tiramisu_edu.circuits.regions import RegionGraph
+from tiramisu_edu.lab.table import Table
 
 EM, MARGINALS = "log-likelihood + EM flows", "all marginals, soft evidence"
 GOALS = {EM: {32: 5.0, 64: 2.5, 128: 1.5, 256: 1.5}, MARGINALS: {32: 1.8, 64: 1.8, 128: 1.8, 256: 1.2}}

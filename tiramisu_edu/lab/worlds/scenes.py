@@ -1,7 +1,0 @@
-"""The procedural worlds by name."""
-
-from .faces import FACES
-from .rooms import ROOMS
-from .scene import Scene
-
-SCENES: dict[str, Scene] = {"faces": FACES, "rooms": ROOMS}
