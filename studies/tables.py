@@ -18,7 +18,7 @@ from tiramisu_edu.lab.evaluation.tables import of_numbers
 def main(arguments: Sequence[str] | None = None) -> None:
     """Print the tables as Markdown. What a method costs is not in the file."""
     parser = argparse.ArgumentParser(prog="python -m studies.tables", description=__doc__)
-    kept = Path("docs/results/evaluation/per_image.csv.gz")
+    kept = Path("docs/results/evaluation/table_rooms.csv.gz")
     parser.add_argument("file", nargs="?", type=Path, default=kept, help="per_image.csv of `tiramisu-edu evaluate`")
     parser.add_argument("--measure", choices=list(MEASURES), default="lpips", help="what the tables compare")
     options = parser.parse_args(arguments)
