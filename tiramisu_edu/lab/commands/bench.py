@@ -24,12 +24,11 @@ class Options:
 
 def run(options: Options) -> int:
     """Start the measurements, which are part of a checkout only."""
-    import importlib
+    from importlib import import_module
+    from importlib.util import find_spec
 
     from ...errors import TiramisuError
 
-    try:
-        command = importlib.import_module("benchmarks.command")
-    except ModuleNotFoundError:
-        raise TiramisuError("bench needs a checkout: benchmarks/ lies outside the package") from None
-    return command.run(options)
+    if find_spec("benchmarks") is None:
+        raise TiramisuError("bench needs a checkout: benchmarks/ lies outside the package")
+    return import_module("benchmarks.command").run(options)
