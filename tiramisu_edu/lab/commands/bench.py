@@ -30,6 +30,6 @@ def run(options: Options) -> int:
 
     try:
         command = importlib.import_module("benchmarks.command")
-    except ModuleNotFoundError:
-        raise TiramisuError("bench needs a checkout: benchmarks/ lies outside the package") from None
+    except ModuleNotFoundError as error:
+        raise TiramisuError(f"bench needs a checkout: benchmarks/ lies outside the package ({error})") from None
     return command.run(options)
