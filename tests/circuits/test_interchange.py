@@ -101,7 +101,7 @@ def test_half_the_bytes_almost_the_same_numbers(tmp_path, circuit):
 def test_parameters_that_are_none_are_refused(tmp_path, circuit, change, message):
     path, tensors = tmp_path / "c.safetensors", [theta.detach().clone() for theta in circuit.parameter_list]
     tensors[1] = change(tensors[1])
-    claimed = SimpleNamespace(graph=circuit.graph, families=circuit.families, parameter_list=tensors)
+    claimed = SimpleNamespace(graph=circuit.graph, parameter_list=tensors)
     Circuit.save(claimed, path)
     with pytest.raises(FileError, match=message):
         Circuit.load(path)

@@ -29,8 +29,7 @@ class Circuit(Tables):
     """p(x) over D variables with C categories, as a smooth and decomposable circuit.
 
     Parameters are probabilities, stored normalised: per level of equal regions a tensor theta (R, K_out, M) that sums
-    to one over M (M product units of a sum, M = C categories of an input). Input families with parameters of another
-    kind (`inputs`) store those.
+    to one over M (M product units of a sum, M = C categories of an input).
 
     Args:
         graph: the structure, from `structures`.
