@@ -55,11 +55,7 @@ def test_the_command_writes_tables(tmp_path, capsys):
 def test_outside_a_checkout_nothing_is_timed(monkeypatch, capsys):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     assert main(["bench", "circuits", "--quick"]) == 2
-    assert "bench needs a checkout: benchmarks/ lies outside the package (" in capsys.readouterr().err
-    monkeypatch.delitem(sys.modules, "benchmarks.command")
-    monkeypatch.setitem(sys.modules, "benchmarks.peers", None)
-    assert main(["bench", "circuits", "--quick"]) == 2
-    assert "benchmarks.peers" in capsys.readouterr().err
+    assert "bench needs a checkout" in capsys.readouterr().err
 
 
 def test_steps_are_timed_in_processes_of_their_own(tmp_path):
